@@ -1,0 +1,183 @@
+//! A record: what one identity stands for. Bytes never change under an identity.
+
+use crate::error::{DecodeError, EncodeError};
+use bytes::Bytes;
+use protocols_model::{
+    BootId, Claim, DictionaryHash, Instant, PointLoss, Quality, Timestamp, Value,
+};
+
+/// When and in which boot a record was sealed; lets the cloud correct times later (design.md C9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordStamp {
+    /// The boot.
+    pub boot: BootId,
+    /// Monotonic time since that boot's origin.
+    pub mono: Instant,
+    /// Wall clock estimate at the same moment.
+    pub wall: Timestamp,
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// When it was sealed.
+    pub stamp: RecordStamp,
+    /// What it holds.
+    pub body: Body,
+}
+
+/// What a record holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// Readings (lanes telemetry and bulk; alarm values).
+    Telemetry(Telemetry),
+    /// Entries of the loss ledger (lane event).
+    Claims(Vec<Claim>),
+    /// Something that happened (lane event or alarm).
+    Event(Event),
+    /// How a boot's clock maps to UTC (lane event).
+    TimeMap(TimeMap),
+}
+
+/// Readings of many points, by column.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Telemetry {
+    /// The dictionaries that the columns refer to by place.
+    pub dictionaries: Vec<DictionaryHash>,
+    /// One column a point.
+    pub columns: Vec<Column>,
+}
+
+/// The readings of one point, oldest first as taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Place of the dictionary in [`Telemetry::dictionaries`].
+    pub dictionary: u32,
+    /// Place of the point in that dictionary.
+    pub index: u32,
+    /// Readings of this point taken since the last record and filtered out by rule.
+    pub filtered: u64,
+    /// The readings that were kept.
+    pub samples: Vec<Sample>,
+}
+
+/// One kept reading.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// When it was taken; travels at millisecond resolution.
+    pub time: Timestamp,
+    /// The value; `None` exactly when the quality is bad. All values of a column have one type.
+    pub value: Option<Value>,
+    /// How far it can be trusted.
+    pub quality: Quality,
+}
+
+/// What kind of thing happened. Numbers on the wire are never reassigned; an unknown one decodes
+/// as [`EventKind::Other`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// The gateway process started.
+    Started,
+    /// The gateway process stops cleanly.
+    Stopping,
+    /// A device's link went up or down.
+    DeviceLink,
+    /// Sweeps were skipped because the bus was late.
+    SweepsSkipped,
+    /// The spool was damaged, rotated, quarantined or reached its bound.
+    Spool,
+    /// The wall clock stepped.
+    ClockStep,
+    /// The configuration changed or was refused.
+    Configuration,
+    /// Acknowledgements for something never sent, or a cloned identity.
+    Identity,
+    /// The cloud takes messages but does not settle them.
+    StoreAway,
+    /// A number this version does not know.
+    Other(u32),
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// When.
+    pub time: Timestamp,
+    /// What.
+    pub kind: EventKind,
+    /// About what: a device id, a bus, a file; may be empty. At most 256 bytes.
+    pub subject: String,
+    /// For people. At most 1024 bytes.
+    pub text: String,
+}
+
+/// UTC of a boot's monotonic origin, once the clock is known to be right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeMap {
+    /// The boot.
+    pub boot: BootId,
+    /// UTC at monotonic zero of that boot.
+    pub origin: Timestamp,
+    /// How far off it may be, nanoseconds.
+    pub uncertainty_ns: u64,
+}
+
+/// What the spool and the ledger need to know of a record without decoding it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RecordSummary {
+    /// Kept readings.
+    pub readings: u64,
+    /// Readings counted as filtered.
+    pub filtered: u64,
+    /// Oldest reading; the stamp's wall time where there is none.
+    pub first: Timestamp,
+    /// Youngest reading; the stamp's wall time where there is none.
+    pub last: Timestamp,
+}
+
+/// A record in its final bytes, not yet numbered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedRecord {
+    /// The encoded body, at most [`crate::limits::MAX_RECORD_BYTES`].
+    pub body: Bytes,
+    /// What it holds, in numbers.
+    pub summary: RecordSummary,
+}
+
+impl Record {
+    /// Encodes the record.
+    ///
+    /// # Errors
+    /// [`EncodeError`] where a limit is broken or a column mixes value types.
+    pub fn encode(&self) -> Result<SealedRecord, EncodeError> {
+        todo!()
+    }
+
+    /// Decodes a record body.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; never panics, whatever the bytes.
+    pub fn decode(_body: &[u8]) -> Result<Self, DecodeError> {
+        todo!()
+    }
+
+    /// Encodes telemetry of any size as as many records as the size limit asks for.
+    ///
+    /// # Errors
+    /// [`EncodeError`] where one column alone cannot be made to fit or mixes value types.
+    pub fn seal_telemetry(
+        _stamp: RecordStamp,
+        _telemetry: Telemetry,
+    ) -> Result<Vec<SealedRecord>, EncodeError> {
+        todo!()
+    }
+
+    /// The numbers of an encoded record, and how many readings of which point it holds: what a
+    /// claim needs when the record has to go. Points are bounded by what fits a claim record.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the bytes are damaged.
+    pub fn losses(_body: &[u8]) -> Result<(RecordSummary, Vec<PointLoss>), DecodeError> {
+        todo!()
+    }
+}
