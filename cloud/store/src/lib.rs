@@ -1,1 +1,43 @@
-//! Placeholder head; see ARCHITECTURE.md.
+//! The cloud's database: what ingest commits, what the API asks, what keeps it bounded.
+//!
+//! ```text
+//! ingest ─▶ commit ─▶ record rows ─▶ compactor ─▶ blocks + rollups ─▶ retention
+//!              │          └───────────┬───────────────┘
+//!              ├─▶ cursors, ledger    ▼
+//!              └─▶ live values ─▶ queries, export ─▶ api, dashboard, oracle
+//! ```
+//!
+//! Guarantees (design.md C4-C8): a record is stored once, whatever is sent how often in what order;
+//! what [`Ingest::commit`] returns is on disk; what is missing stands in the ledger; a kill at any
+//! instant loses and duplicates nothing. Nothing here reads a clock: callers pass `now`.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`store`] | the traits: the seam between the services and a database |
+//! | [`ingest`], [`query`], [`registry`], [`accounts`], [`maintain`] | the types they speak |
+//! | [`sqlite`] | the embedded implementation |
+//! | `cursor`, `ledger`, `block`, `summary`, `downsample`, `derived` | pure cores, shared by every implementation |
+
+#![forbid(unsafe_code)]
+
+pub mod accounts;
+pub mod error;
+pub mod ingest;
+pub mod maintain;
+pub mod query;
+pub mod registry;
+pub mod sqlite;
+pub mod store;
+
+pub use accounts::{LoginFailures, Session, TokenHash, User};
+pub use error::StoreError;
+pub use ingest::{HelloState, Incoming, LiveUpdate, QuarantineInput, Settled};
+pub use maintain::{MaintainReport, MaintainStep};
+pub use query::{
+    Bucket, DeviceState, ExportFilter, ExportedSample, Gap, GapKind, Latest, LedgerEntry,
+    LedgerFilter, LedgerPoint, PointCounts, Points, QuarantineEntry, QueryRange, QueryResult,
+    RawSample, Series, SeriesId, StoredEvent, TimeRange,
+};
+pub use registry::{Gateway, GatewayState, NewGateway};
+pub use sqlite::{Limits, SqliteOptions};
+pub use store::{Accounts, ExportStream, Ingest, Maintain, Queries, Registry, Store};
