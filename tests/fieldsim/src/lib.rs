@@ -1,1 +1,25 @@
-//! Placeholder head; see ARCHITECTURE.md.
+//! The field simulator: Modbus devices whose every answer can be named afterwards.
+//!
+//! ```text
+//! site file (JSON) ─▶ Unit: points with signals ─▶ TCP listener │ pty as RS-485 bus
+//!                                                    │ each answer
+//!                                                    ▼
+//!                                             answer log (NDJSON): what a gateway was told, and when
+//! ```
+//!
+//! Guarantees: every value that leaves carries the number of the poll it answers (see [`signal`]), and
+//! the log line is written before the answer is sent. So a judge can say of each (register, poll
+//! number) whether it was read, without believing any other component (design.md section 9).
+//! Nothing here shares code with the gateway: a misunderstanding cannot cancel itself out.
+
+#![forbid(unsafe_code)]
+
+pub mod answer_log;
+pub mod modbus;
+pub mod rtu;
+pub mod signal;
+pub mod site;
+pub mod tcp;
+pub mod unit;
+
+pub use site::{BusKind, BusSite, PointSite, Shape, Site, Space, UnitSite, WordKind};

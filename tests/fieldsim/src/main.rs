@@ -1,0 +1,86 @@
+//! `fogline-fieldsim`: serves a site file until it is told to stop.
+//!
+//! Writes the chosen TCP ports to the ready file once every bus can be reached.
+
+use anyhow::Context as _;
+use clap::Parser;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tests_fieldsim::answer_log::AnswerLog;
+use tests_fieldsim::rtu::{Bus, Line};
+use tests_fieldsim::{BusKind, Site, tcp};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Simulated Modbus devices whose every answer is logged.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The site file (JSON).
+    #[arg(long)]
+    site: PathBuf,
+    /// Where each answer is logged (NDJSON, appended).
+    #[arg(long)]
+    log: PathBuf,
+    /// Written once all buses can be reached: TCP port by bus name (JSON).
+    #[arg(long)]
+    ready: PathBuf,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let text = std::fs::read_to_string(&args.site)
+        .with_context(|| format!("reading {}", args.site.display()))?;
+    let site: Site = serde_json::from_str(&text).context("reading the site file")?;
+    let log = Arc::new(AnswerLog::open(&args.log).context("opening the answer log")?);
+    let ports = start(&site, &log).await?;
+    write_whole(&args.ready, &serde_json::to_vec(&ports)?)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+async fn start(site: &Site, log: &Arc<AnswerLog>) -> anyhow::Result<BTreeMap<String, u16>> {
+    let mut ports = BTreeMap::new();
+    for bus_site in &site.buses {
+        let bus = Arc::new(Bus::new(bus_site, Arc::clone(log)));
+        match &bus_site.kind {
+            BusKind::Tcp { port } => {
+                let listener = TcpListener::bind(("127.0.0.1", *port))
+                    .await
+                    .with_context(|| format!("listening for bus {}", bus_site.name))?;
+                ports.insert(bus_site.name.clone(), listener.local_addr()?.port());
+                tokio::spawn(tcp::serve(bus, listener));
+            }
+            BusKind::Rtu { link, baud } => {
+                let line = Line::make(Path::new(link))?;
+                let baud = *baud;
+                // A line that fails ends the simulator: a judge must not go on with half a site.
+                tokio::spawn(async move {
+                    if let Err(error) = line.serve(&bus, baud).await {
+                        abandon(&error);
+                    }
+                });
+            }
+        }
+    }
+    Ok(ports)
+}
+
+#[expect(clippy::print_stderr, clippy::exit, reason = "a tool's last words")]
+fn abandon(error: &anyhow::Error) {
+    eprintln!("fogline-fieldsim: {error:#}");
+    std::process::exit(1);
+}
+
+/// Writes beside and renames: whoever waits for the file never sees half of it.
+fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let beside = path.with_extension("part");
+    std::fs::write(&beside, bytes)?;
+    std::fs::rename(&beside, path).with_context(|| format!("writing {}", path.display()))
+}

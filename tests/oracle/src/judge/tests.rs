@@ -1,0 +1,238 @@
+//! The judge must see each kind of wrong, and nothing in what is right.
+
+use super::*;
+use crate::evidence::{LedgerPoint, StoredRow};
+use tests_fieldsim::answer_log::{AnswerLine, PolledPoint};
+use tests_fieldsim::{BusKind, BusSite, PointSite, Shape, Site, Space, UnitSite, WordKind, signal};
+
+const SECOND: i64 = 1_000_000_000;
+
+fn point(id: &str, kind: WordKind, address: u16, deadband: f64) -> PointSite {
+    PointSite {
+        id: id.into(),
+        space: if kind == WordKind::Bit {
+            Space::Coil
+        } else {
+            Space::Input
+        },
+        address,
+        kind,
+        shape: Shape::Sine {
+            base: 100.0,
+            amplitude: 50.0,
+            period: 40.0,
+        },
+        unit: String::new(),
+        deadband,
+        beat_s: 0,
+    }
+}
+
+/// A world in which everything went well: 60 polls, one a second, one life of the gateway.
+fn world() -> Evidence {
+    let points = vec![
+        point("wide", WordKind::I64, 0, 0.0),
+        point("banded", WordKind::I32, 4, 20.0),
+        point("bit0", WordKind::Bit, 0, 0.0),
+        point("bit1", WordKind::Bit, 1, 0.0),
+    ];
+    let unit = UnitSite {
+        unit: 1,
+        device: "d".into(),
+        points,
+        silent_every_s: 0,
+        silent_s: 0,
+    };
+    let bus = BusSite {
+        name: "b".into(),
+        gateway: "g".into(),
+        kind: BusKind::Tcp { port: 0 },
+        units: vec![unit.clone()],
+    };
+    let mut answers = Vec::new();
+    let mut stored = Vec::new();
+    let mut kept: Option<i64> = None;
+    for n in 0..60u64 {
+        let t = SECOND * i64::try_from(n).unwrap();
+        let polls = unit.points.iter().map(|point| PolledPoint {
+            point: point.id.clone(),
+            n,
+            raw: signal::raw_at(point, n),
+        });
+        answers.push(AnswerLine {
+            t,
+            gateway: "g".into(),
+            device: "d".into(),
+            polls: polls.collect(),
+            kind: "answer".into(),
+        });
+        for point in &unit.points {
+            let raw = signal::raw_at(point, n);
+            if point.id == "banded" {
+                if kept.is_some_and(|kept| (raw - kept).abs() <= 200_000) {
+                    continue;
+                }
+                kept = Some(raw);
+            }
+            stored.push(StoredRow {
+                gateway: "g".into(),
+                device: "d".into(),
+                point: point.id.clone(),
+                time_ns: t + 5,
+                value: Some(raw as f64 / signal::divisor(point.kind)),
+                quality: "good".into(),
+                epoch: "00000000000000aa".into(),
+                lane: "telemetry".into(),
+                seq: n + 1,
+            });
+        }
+    }
+    Evidence {
+        site: Site { buses: vec![bus] },
+        answers,
+        stored,
+        ledger: Vec::new(),
+        runs: vec![Run {
+            gateway: "g".into(),
+            started_ns: 0,
+            ended_ns: i64::MAX,
+            ending: Ending::Clean,
+        }],
+        loss_window_ns: 5 * SECOND,
+    }
+}
+
+#[test]
+fn a_world_in_which_all_went_well_holds() {
+    let verdict = judge(&world());
+    assert!(verdict.holds(), "{verdict} {:?}", verdict.notes);
+    assert_eq!(verdict.read, 240);
+    assert!(verdict.filtered > 10, "the deadband filters: {verdict}");
+    assert_eq!(verdict.stored + verdict.filtered, 240);
+}
+
+#[test]
+fn one_missing_row_is_lost_and_named() {
+    for point in ["wide", "banded", "bit1"] {
+        let mut evidence = world();
+        let place = evidence
+            .stored
+            .iter()
+            .rposition(|row| row.point == point && row.seq < 50);
+        evidence.stored.remove(place.unwrap());
+        let verdict = judge(&evidence);
+        assert_eq!(verdict.lost, 1, "{point}: {verdict} {:?}", verdict.notes);
+        assert!(!verdict.notes.is_empty());
+    }
+}
+
+#[test]
+fn a_row_stored_twice_is_duplicated_whatever_its_identity() {
+    for (epoch, seq_add) in [
+        ("00000000000000aa", 0),
+        ("00000000000000aa", 1000),
+        ("00000000000000bb", 0),
+    ] {
+        let mut evidence = world();
+        let mut again = evidence
+            .stored
+            .iter()
+            .find(|row| row.point == "wide")
+            .unwrap()
+            .clone();
+        again.epoch = epoch.into();
+        again.seq += seq_add;
+        evidence.stored.push(again);
+        let verdict = judge(&evidence);
+        assert_eq!(verdict.duplicated, 1, "{epoch} +{seq_add}: {verdict}");
+        assert_eq!(verdict.lost, 0, "{verdict}");
+    }
+}
+
+#[test]
+fn a_value_no_device_ever_gave_is_invented() {
+    let mut evidence = world();
+    evidence.stored[0].value = Some(1e-9);
+    let verdict = judge(&evidence);
+    assert_eq!((verdict.invented, verdict.lost), (1, 1), "{verdict}");
+}
+
+#[test]
+fn a_reading_that_the_filter_should_have_dropped_is_seen() {
+    let mut evidence = world();
+    let banded = point("banded", WordKind::I32, 4, 20.0);
+    let has = |seq| {
+        evidence
+            .stored
+            .iter()
+            .any(|row| row.point == "banded" && row.seq == seq)
+    };
+    let dropped = (1..60).find(|&seq| !has(seq)).unwrap();
+    let mut extra = evidence.stored[0].clone();
+    extra.point = "banded".into();
+    extra.seq = dropped;
+    extra.value = Some(signal::raw_at(&banded, dropped - 1) as f64 / 1e4);
+    evidence.stored.push(extra);
+    assert_eq!(judge(&evidence).misfiltered, 1);
+}
+
+fn killed_at(seconds: i64) -> Evidence {
+    let mut evidence = world();
+    evidence.stored.retain(|row| row.seq < 50);
+    evidence.runs[0].ended_ns = seconds * SECOND;
+    evidence.runs[0].ending = Ending::Killed;
+    evidence.answers.retain(|line| line.t <= seconds * SECOND);
+    evidence
+}
+
+fn entry(reason: &str, points: Vec<LedgerPoint>) -> LedgerRow {
+    LedgerRow {
+        gateway: "g".into(),
+        epoch: "00000000000000aa".into(),
+        reason: reason.into(),
+        readings: (!points.is_empty()).then_some(1),
+        points,
+    }
+}
+
+#[test]
+fn a_crash_tail_counts_only_within_the_loss_window_and_with_a_ledger_entry() {
+    let mut evidence = killed_at(52);
+    assert!(judge(&evidence).lost > 0, "no ledger entry");
+    evidence.ledger.push(entry("crash-tail", Vec::new()));
+    let verdict = judge(&evidence);
+    assert!(
+        verdict.holds() && verdict.crash_tail > 0,
+        "{verdict} {:?}",
+        verdict.notes
+    );
+
+    let mut evidence = killed_at(58);
+    evidence.ledger.push(entry("crash-tail", Vec::new()));
+    assert!(judge(&evidence).lost > 0, "older than the loss window");
+
+    let mut evidence = killed_at(52);
+    evidence.ledger.push(entry("crash-tail", Vec::new()));
+    evidence.stored.retain(|row| row.seq != 47);
+    assert!(judge(&evidence).lost > 0, "a hole is no tail");
+}
+
+#[test]
+fn the_ledger_answers_for_as_many_readings_as_it_names() {
+    let mut evidence = world();
+    evidence
+        .stored
+        .retain(|row| !(row.point == "wide" && (row.seq == 20 || row.seq == 21)));
+    let named = |readings| {
+        vec![LedgerPoint {
+            device: "d".into(),
+            point: "wide".into(),
+            readings,
+        }]
+    };
+    evidence.ledger = vec![entry("evicted", named(1))];
+    assert_eq!(judge(&evidence).lost, 1);
+    evidence.ledger = vec![entry("evicted", named(2))];
+    let verdict = judge(&evidence);
+    assert!(verdict.holds() && verdict.ledger == 2, "{verdict}");
+}
