@@ -1,0 +1,145 @@
+//! The async face of the spool: a handle that sends requests to the one thread that owns it.
+//!
+//! Thin: every rule stands in [`crate::core`]. Requests are answered in order; the channel is
+//! bounded, so a slow disk slows the caller down instead of filling the memory.
+
+use crate::record::{Cursor, FetchLimit, SettleOutcome, Settlement, SpooledRecord};
+use crate::state::SpoolState;
+use protocols_model::{DictionaryHash, Epoch, Lane};
+use protocols_wire::{Dictionary, SealedRecord};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Requests under way at most: enough for a burst of batches from every bus, small enough that
+/// what waits here stays far below one commit's worth of records.
+pub(crate) const REQUEST_CAPACITY: usize = 64;
+
+/// The spool's thread has ended: after [`SpoolHandle::stop`], or because it failed. A gateway
+/// whose spool ended by itself must exit non-zero and be started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the spool has stopped")]
+pub struct SpoolStopped;
+
+/// What the thread is asked.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Append(Lane, Vec<SealedRecord>, oneshot::Sender<()>),
+    KeepDictionaries(Vec<Dictionary>, oneshot::Sender<()>),
+    Dictionaries(Vec<DictionaryHash>, oneshot::Sender<Vec<Dictionary>>),
+    Fetch(
+        Lane,
+        Cursor,
+        FetchLimit,
+        oneshot::Sender<Vec<SpooledRecord>>,
+    ),
+    Settle(Settlement, oneshot::Sender<SettleOutcome>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// A handle to the running spool. Clones speak to the same spool.
+#[derive(Debug, Clone)]
+pub struct SpoolHandle {
+    pub(crate) epoch: Epoch,
+    pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) state: watch::Receiver<Arc<SpoolState>>,
+}
+
+impl SpoolHandle {
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, SpoolStopped> {
+        let (answer, answered) = oneshot::channel();
+        self.requests
+            .send(request(answer))
+            .await
+            .map_err(|_| SpoolStopped)?;
+        answered.await.map_err(|_| SpoolStopped)
+    }
+
+    /// The epoch that records appended now get.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Appends records to `lane`, in order; each gets the next seq of the current epoch. When this
+    /// returns they can be fetched; they are on disk a commit interval later unless settled before
+    /// (alarms at once). At the bound the oldest records are evicted and claimed; this never waits for the
+    /// uplink.
+    ///
+    /// # Errors
+    /// [`SpoolStopped`] when the spool's thread has ended.
+    pub async fn append(&self, lane: Lane, records: Vec<SealedRecord>) -> Result<(), SpoolStopped> {
+        self.ask(|answer| Request::Append(lane, records, answer))
+            .await
+    }
+
+    /// Keeps dictionaries, before the first record that uses them is appended. They are on disk no
+    /// later than that record and stay while a record refers to them.
+    ///
+    /// # Errors
+    /// [`SpoolStopped`] when the spool's thread has ended.
+    pub async fn keep_dictionaries(
+        &self,
+        dictionaries: Vec<Dictionary>,
+    ) -> Result<(), SpoolStopped> {
+        self.ask(|answer| Request::KeepDictionaries(dictionaries, answer))
+            .await
+    }
+
+    /// The dictionaries with these names; one the spool does not have is left out.
+    ///
+    /// # Errors
+    /// [`SpoolStopped`] when the spool's thread has ended.
+    pub async fn dictionaries(
+        &self,
+        hashes: Vec<DictionaryHash>,
+    ) -> Result<Vec<Dictionary>, SpoolStopped> {
+        self.ask(|answer| Request::Dictionaries(hashes, answer))
+            .await
+    }
+
+    /// Records of `lane` behind `after`: oldest epoch first, then by seq, from memory or disk alike.
+    /// Settled, evicted and damaged ones are not among them. Empty when there is nothing behind the
+    /// cursor (or, while the disk is unusable, nothing in memory).
+    ///
+    /// # Errors
+    /// [`SpoolStopped`] when the spool's thread has ended.
+    pub async fn fetch(
+        &self,
+        lane: Lane,
+        after: Cursor,
+        limit: FetchLimit,
+    ) -> Result<Vec<SpooledRecord>, SpoolStopped> {
+        self.ask(|answer| Request::Fetch(lane, after, limit, answer))
+            .await
+    }
+
+    /// Tells what the cloud settled. Only this lets records go.
+    ///
+    /// # Errors
+    /// [`SpoolStopped`] when the spool's thread has ended.
+    pub async fn settle(&self, settlement: Settlement) -> Result<SettleOutcome, SpoolStopped> {
+        self.ask(|answer| Request::Settle(settlement, answer)).await
+    }
+
+    /// What the spool tells about itself; changes wake the receiver.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<Arc<SpoolState>> {
+        self.state.clone()
+    }
+
+    /// Writes everything to disk, marks the epoch as cleanly ended and ends the thread. Records
+    /// appended by other handles behind this call are not taken any more.
+    ///
+    /// # Errors
+    /// [`SpoolStopped`] when `deadline` passed first or the thread had ended: the next start then
+    /// claims the crash tail.
+    pub async fn stop(self, deadline: Duration) -> Result<(), SpoolStopped> {
+        tokio::time::timeout(deadline, self.ask(Request::Stop))
+            .await
+            .map_err(|_| SpoolStopped)?
+    }
+}

@@ -1,0 +1,112 @@
+//! What the spool tells about itself: hello, `/metrics`, `status` and the uplink read this.
+//!
+//! Published as a whole through a `watch` channel after every change; never a place where loss is
+//! decided.
+
+use protocols_model::{DictionaryHash, Epoch, Lane, Seq};
+use protocols_wire::Held;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A snapshot of the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolState {
+    /// The epoch that new records get.
+    pub epoch: Epoch,
+    /// Per epoch and lane the lowest unsettled and the highest appended seq, oldest epoch first;
+    /// open but empty epochs are listed too, with `first` 0. What is no longer listed is closed.
+    pub held: Vec<Held>,
+    /// Dictionaries that held records use.
+    pub dictionaries: Vec<DictionaryHash>,
+    /// Highest seq appended in the current epoch, by lane number.
+    pub last: [Seq; 4],
+    /// Bytes of all held records, on disk or in memory.
+    pub live_bytes: u64,
+    /// Bound of `live_bytes`.
+    pub quota_bytes: u64,
+    /// Records held.
+    pub records: u64,
+    /// Bytes of records that are only in memory.
+    pub memory_bytes: u64,
+    /// Longest span of readings that a crash would take along now: batch age + commit interval.
+    pub loss_window: Duration,
+    /// What is wrong now.
+    pub alarms: BTreeSet<SpoolAlarm>,
+    /// What happened since the process started.
+    pub counters: SpoolCounters,
+}
+
+impl SpoolState {
+    /// Highest seq appended in the current epoch of `lane`; 0 before the first.
+    #[must_use]
+    pub fn last_seq(&self, lane: Lane) -> Seq {
+        self.last
+            .get(usize::from(lane.to_index()))
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+/// What is wrong with the spool now; gone when it is right again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SpoolAlarm {
+    /// The disk takes no writes: records live in memory only and a crash takes them along.
+    DiskUnusable,
+    /// The bound is reached: the oldest records are given up.
+    AtBound,
+    /// The file system has less free space than must stay free; the spool does not grow.
+    DiskShort,
+    /// The commit interval is stretched to hold `max_write_per_day`.
+    Stretched,
+    /// Claims alone fill the space reserved for them; they are merged more coarsely.
+    ClaimsFull,
+}
+
+impl SpoolAlarm {
+    /// The alarm's name in the API and in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DiskUnusable => "disk-unusable",
+            Self::AtBound => "at-bound",
+            Self::DiskShort => "disk-short",
+            Self::Stretched => "stretched",
+            Self::ClaimsFull => "claims-full",
+        }
+    }
+}
+
+/// What happened since the process started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpoolCounters {
+    /// Records appended, claims of our own included.
+    pub appended: u64,
+    /// Records that left as stored.
+    pub settled: u64,
+    /// Of those, records that never touched the disk.
+    pub settled_in_memory: u64,
+    /// Records refused by the cloud.
+    pub refused: u64,
+    /// Seqs settled that were never appended.
+    pub unknown_settled: u64,
+    /// Records evicted.
+    pub evicted_records: u64,
+    /// Kept readings in evicted records.
+    pub evicted_readings: u64,
+    /// Records that no longer matched their checksum, or that a store lost.
+    pub damaged_records: u64,
+    /// Stores set aside.
+    pub quarantined_stores: u64,
+    /// Claims appended.
+    pub claims: u64,
+    /// Commits to disk.
+    pub commits: u64,
+    /// Bytes of values handed to the store.
+    pub committed_bytes: u64,
+    /// Bytes that this process wrote to disk during commits, as far as the system tells.
+    pub flash_bytes: u64,
+    /// Commits that failed.
+    pub failed_commits: u64,
+    /// Fresh directories taken because the spool was empty and large.
+    pub rotations: u64,
+}
