@@ -1,2 +1,121 @@
-//! Placeholder head; see ARCHITECTURE.md.
-fn main() {}
+//! `cargo xtask`: everything one does with this workspace, as one tool that needs no other.
+//!
+//! It checks what the machine has, fetches what it lacks into `target/tools`, builds, and hands over
+//! to the rig (`tests/rig`) for whatever runs the whole system.
+
+mod ci;
+mod dashboard;
+mod fuzz;
+mod layers;
+mod machine;
+mod sizes;
+mod step;
+mod tools;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Build, run, test and measure Fogline.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+const EXAMPLES: &str = "Examples:
+  cargo xtask demo                     everything on this machine, with a dashboard to look at
+  cargo xtask demo --check             the same without a person: exit 0 only if nothing was lost
+  cargo xtask test                     all tests
+  cargo xtask chaos --rounds 15 --seed 7   kill everything at random, prove that nothing is lost
+  cargo xtask bench                    the numbers, beside a bare yardstick";
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run simulated devices, gateways, broker and cloud, and print the dashboard's address.
+    Demo {
+        /// Run until data flows, stop the devices, wait for quiescence and judge.
+        #[arg(long)]
+        check: bool,
+        /// Seconds of flowing data before --check stops the devices.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
+    /// Run all tests: unit, property, integration, end to end, dashboard.
+    Test {
+        /// Also what takes longer than a coffee.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Kill, cut, stall, damage and fill at random; then let the oracle judge.
+    Chaos {
+        /// How many faults to inject, one a round.
+        #[arg(long, default_value_t = 15)]
+        rounds: u32,
+        /// Same seed, same faults in the same order.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Measure CPU, memory, bytes and latency, interleaved with the yardstick.
+    Bench {
+        /// What to measure; everything by default.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Fuzz the wire's decoders on stable Rust.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Build the dashboard, so that the next build of `fogline-cloud` embeds it.
+    Dashboard,
+    /// Fetch the broker into target/tools unless a recent one is installed.
+    Tools,
+    /// Check that cloud and gateway crates keep to their layers.
+    Layers,
+    /// List files that are longer than the house aims at.
+    Sizes,
+    /// What continuous integration runs: fmt, clippy, layers, tests, fuzzing.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            step::fail(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    let workspace = workspace::Workspace::find()?;
+    match task {
+        Task::Demo { check, seconds } => {
+            let seconds = seconds.to_string();
+            let arguments: &[&str] = if check {
+                &["demo", "--check", "--seconds", &seconds]
+            } else {
+                &["demo"]
+            };
+            workspace.rig(&machine::Wants::everything(), arguments)
+        }
+        Task::Test { full } => ci::test(&workspace, full),
+        Task::Chaos { rounds, seed } => {
+            let (rounds, seed) = (rounds.to_string(), seed.to_string());
+            workspace.rig_with_failpoints(&["chaos", "--rounds", &rounds, "--seed", &seed])
+        }
+        Task::Bench { arguments } => workspace.bench(&arguments),
+        Task::Fuzz { seconds } => fuzz::run(&workspace, seconds),
+        Task::Dashboard => dashboard::build(&workspace),
+        Task::Tools => {
+            tools::nats_server(&workspace).map(|path| step::say(&path.to_string_lossy()))
+        }
+        Task::Layers => layers::check(&workspace),
+        Task::Sizes => sizes::list(&workspace),
+        Task::Ci => ci::all(&workspace),
+    }
+}

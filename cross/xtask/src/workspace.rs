@@ -1,0 +1,134 @@
+//! The workspace: where things are, how they are built, and handing over to the rig.
+
+use crate::machine::{self, Wants};
+use crate::{dashboard, step, tools};
+use anyhow::Context as _;
+use cargo_metadata::{Metadata, MetadataCommand};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The binaries that make up the running system.
+const SYSTEM: [&str; 4] = [
+    "gateway-agent",
+    "cloud-server",
+    "tests-fieldsim",
+    "tests-rig",
+];
+
+/// This workspace, as cargo describes it.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    metadata: Metadata,
+}
+
+impl Workspace {
+    /// Asks cargo.
+    pub(crate) fn find() -> anyhow::Result<Self> {
+        let metadata = MetadataCommand::new()
+            .no_deps()
+            .exec()
+            .context("asking cargo for the workspace")?;
+        Ok(Self { metadata })
+    }
+
+    /// The root folder.
+    pub(crate) fn root(&self) -> &Path {
+        self.metadata.workspace_root.as_std_path()
+    }
+
+    /// The target folder.
+    pub(crate) fn target(&self) -> &Path {
+        self.metadata.target_directory.as_std_path()
+    }
+
+    /// What cargo says of our crates.
+    pub(crate) const fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Where a debug binary of ours lies.
+    pub(crate) fn binary(&self, name: &str) -> PathBuf {
+        self.target().join("debug").join(name)
+    }
+
+    /// A cargo command in the workspace's root.
+    pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(self.root()).args(arguments);
+        command
+    }
+
+    /// Builds the system's binaries.
+    pub(crate) fn build_system(&self, features: &[&str]) -> anyhow::Result<()> {
+        let mut command = self.cargo(&["build", "--bins"]);
+        for package in SYSTEM {
+            command.args(["--package", package]);
+        }
+        if !features.is_empty() {
+            command.args(["--features", &features.join(",")]);
+        }
+        step::step(
+            "building the gateway, the cloud and the field simulator",
+            || step::command(&mut command),
+        )
+    }
+
+    /// Checks the machine, fetches, builds, and becomes the rig.
+    pub(crate) fn rig(&self, wants: &Wants, arguments: &[&str]) -> anyhow::Result<()> {
+        machine::check(*wants)?;
+        let broker = tools::nats_server(self)?;
+        dashboard::build(self)?;
+        self.build_system(&[])?;
+        self.run_rig(&broker, arguments)
+    }
+
+    /// As [`Self::rig`], with fail points compiled in and without a dashboard.
+    pub(crate) fn rig_with_failpoints(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let wants = Wants {
+            node: false,
+            faketime: true,
+            ..Wants::everything()
+        };
+        machine::check(wants)?;
+        let broker = tools::nats_server(self)?;
+        self.build_system(&["gateway-agent/failpoints", "cloud-server/failpoints"])?;
+        self.run_rig(&broker, arguments)
+    }
+
+    /// Runs the rig with what it needs to know in its environment.
+    pub(crate) fn run_rig(&self, broker: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut rig = Command::new(self.binary("fogline-rig"));
+        rig.args(arguments)
+            .current_dir(self.root())
+            .env("FOGLINE_NATS_SERVER", broker)
+            .env("FOGLINE_BIN_DIR", self.target().join("debug"));
+        if let Some(library) = machine::faketime() {
+            rig.env("FOGLINE_LIBFAKETIME", library);
+        }
+        step::command(&mut rig)
+    }
+
+    /// Builds everything optimised and runs the benchmark.
+    pub(crate) fn bench(&self, arguments: &[String]) -> anyhow::Result<()> {
+        machine::check(Wants {
+            node: false,
+            ..Wants::everything()
+        })?;
+        let broker = tools::nats_server(self)?;
+        let mut build = self.cargo(&["build", "--release", "--bins", "--package", "tests-bench"]);
+        for package in SYSTEM {
+            build.args(["--package", package]);
+        }
+        step::step("building everything optimised", || {
+            step::command(&mut build)
+        })?;
+        let release = self.target().join("release");
+        step::command(
+            Command::new(release.join("fogline-bench"))
+                .args(arguments)
+                .current_dir(self.root())
+                .env("FOGLINE_NATS_SERVER", broker)
+                .env("FOGLINE_BIN_DIR", &release),
+        )
+    }
+}
