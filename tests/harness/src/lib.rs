@@ -1,1 +1,14 @@
-//! Placeholder head; see ARCHITECTURE.md.
+//! The shared kit of the system's tests: starts the real binaries, breaks them and the links between
+//! them, and gathers what the oracle judges.
+//!
+//! | room | does |
+//! |---|---|
+//! | [`process`] | one child: start, kill, stop, restart |
+//! | [`proxy`] | a TCP link that can be cut, stalled or half-opened |
+//! | [`wait`] | wait for a condition, never for luck |
+
+#![forbid(unsafe_code)]
+
+pub mod process;
+pub mod proxy;
+pub mod wait;

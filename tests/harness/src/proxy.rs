@@ -1,0 +1,189 @@
+//! A TCP link that can be broken: passes, cuts, stalls, or swallows one direction (half-open).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What the link does to bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Everything passes.
+    Passing,
+    /// Open connections are reset, new ones refused.
+    Cut,
+    /// Connections stay open, nothing moves in either direction.
+    Stalled,
+    /// What the client sends passes, nothing comes back.
+    HalfOpen,
+}
+
+/// A proxy in front of one address.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    link: watch::Sender<Link>,
+    stop: CancellationToken,
+}
+
+const CHUNK: usize = 16 * 1024;
+
+impl Proxy {
+    /// Listens on a free port of loopback and forwards to `target`.
+    ///
+    /// # Errors
+    /// Where no port can be had.
+    pub async fn start(target: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let (link, seen) = watch::channel(Link::Passing);
+        let stop = CancellationToken::new();
+        tokio::spawn(accept(listener, target, seen, stop.clone()));
+        Ok(Self {
+            address,
+            link,
+            stop,
+        })
+    }
+
+    /// Where clients connect to.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Breaks or heals the link, open connections included.
+    pub fn set(&self, link: Link) {
+        self.link.send_replace(link);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    target: SocketAddr,
+    link: watch::Receiver<Link>,
+    stop: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((client, _)) = accepted else { continue };
+        if *link.borrow() == Link::Cut {
+            continue;
+        }
+        tokio::spawn(connection(client, target, link.clone(), stop.clone()));
+    }
+}
+
+async fn connection(
+    client: TcpStream,
+    target: SocketAddr,
+    link: watch::Receiver<Link>,
+    stop: CancellationToken,
+) {
+    let Ok(server) = TcpStream::connect(target).await else {
+        return;
+    };
+    // Dropping both streams at the end is what the ends see as a broken link.
+    let both = Arc::new(stop.child_token());
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let up = pump(
+        from_client,
+        to_server,
+        link.clone(),
+        Arc::clone(&both),
+        false,
+    );
+    let down = pump(from_server, to_client, link, both, true);
+    tokio::join!(up, down);
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut link: watch::Receiver<Link>,
+    both: Arc<CancellationToken>,
+    is_answer: bool,
+) {
+    let mut buffer = vec![0u8; CHUNK];
+    loop {
+        let now = *link.borrow_and_update();
+        let blocked = now == Link::Stalled || (now == Link::HalfOpen && is_answer);
+        if now == Link::Cut {
+            break;
+        }
+        tokio::select! {
+            biased;
+            () = both.cancelled() => break,
+            changed = link.changed() => if changed.is_err() { break },
+            read = from.read(&mut buffer), if !blocked => {
+                let bytes = read.ok().and_then(|n| buffer.get(..n)).unwrap_or_default();
+                if bytes.is_empty() || to.write_all(bytes).await.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    both.cancel();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    async fn echo() -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut read, mut write) = stream.split();
+                    tokio::io::copy(&mut read, &mut write).await
+                });
+            }
+        });
+        address
+    }
+
+    async fn says(stream: &mut TcpStream, within: Duration) -> Option<u8> {
+        stream.write_all(b"x").await.ok()?;
+        timeout(within, stream.read_u8()).await.ok()?.ok()
+    }
+
+    #[tokio::test]
+    async fn a_link_passes_stalls_heals_and_is_cut() {
+        let proxy = Proxy::start(echo().await).await.unwrap();
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        let long = Duration::from_secs(60);
+        assert_eq!(says(&mut stream, long).await, Some(b'x'));
+        for blocked in [Link::Stalled, Link::HalfOpen] {
+            proxy.set(blocked);
+            assert_eq!(says(&mut stream, Duration::from_millis(300)).await, None);
+            proxy.set(Link::Passing);
+            assert_eq!(
+                timeout(long, stream.read_u8()).await.unwrap().unwrap(),
+                b'x'
+            );
+        }
+        proxy.set(Link::Cut);
+        assert!(timeout(long, stream.read_u8()).await.unwrap().is_err());
+        proxy.set(Link::Passing);
+        let mut again = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(says(&mut again, long).await, Some(b'x'));
+    }
+}

@@ -1,0 +1,29 @@
+//! Waiting for a condition: level-triggered, bounded, and the error says what was seen last.
+
+use std::future::Future;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Asks `condition` until it says `Ok`, at most for `limit`.
+///
+/// # Errors
+/// What the condition said last, with what was waited for.
+pub async fn wait_for<T, F, Fut>(what: &str, limit: Duration, mut condition: F) -> anyhow::Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = anyhow::Result<T>>,
+{
+    let deadline = Instant::now() + limit;
+    loop {
+        match condition().await {
+            Ok(value) => return Ok(value),
+            Err(seen) if Instant::now() >= deadline => {
+                return Err(seen.context(format!("waited {limit:?} for {what}")));
+            }
+            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}
