@@ -41,6 +41,8 @@ pub(crate) enum Request {
 #[derive(Debug, Clone)]
 pub struct SpoolHandle {
     pub(crate) epoch: Epoch,
+    /// Before seq 1 of the current epoch.
+    pub(crate) epoch_start: Cursor,
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) state: watch::Receiver<Arc<SpoolState>>,
 }
@@ -62,6 +64,13 @@ impl SpoolHandle {
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The place before the first record of the current epoch, in any lane: live sending starts there
+    /// without walking through the backlog.
+    #[must_use]
+    pub const fn epoch_start(&self) -> Cursor {
+        self.epoch_start
     }
 
     /// Appends records to `lane`, in order; each gets the next seq of the current epoch. When this

@@ -9,7 +9,8 @@ use protocols_model::{
 use protocols_wire::RecordSummary;
 
 /// A place in a lane: everything before it was seen. Epochs are ordered by age, oldest first, which
-/// their random numbers do not tell; so a cursor is only ever taken from [`SpooledRecord::cursor`].
+/// their random numbers do not tell; so a cursor is only ever taken from [`SpooledRecord::cursor`]
+/// or [`crate::SpoolHandle::epoch_start`].
 ///
 /// A cursor stays valid whatever is settled, evicted or appended meanwhile, within one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +25,13 @@ impl Cursor {
         age: Age::FIRST,
         seq: 0,
     };
+
+    /// The place behind `seq` of the same epoch, whether or not such a record exists: how the
+    /// uplink goes back to what it has to send again.
+    #[must_use]
+    pub const fn behind(self, seq: Seq) -> Self {
+        Self { seq, ..self }
+    }
 }
 
 /// Place of an epoch among its gateway's epochs: its ordinal, then (for copies that were restored
