@@ -5,10 +5,12 @@
 //! |---|---|
 //! | [`process`] | one child: start, kill, stop, restart |
 //! | [`proxy`] | a TCP link that can be cut, stalled or half-opened |
+//! | [`site`] | the simulated field and the gateways' configuration |
 //! | [`wait`] | wait for a condition, never for luck |
 
 #![forbid(unsafe_code)]
 
 pub mod process;
 pub mod proxy;
+pub mod site;
 pub mod wait;

@@ -30,7 +30,7 @@ pub(crate) struct Row {
 pub(crate) struct Track {
     pub gateway: String,
     pub device: String,
-    /// The point's name, or `bits` for a bank.
+    /// The point's name, or `bits-<space>` for a bank.
     pub name: String,
     /// Names of the points in the track, for the ledger's per-point counts.
     pub points: Vec<String>,

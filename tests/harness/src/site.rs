@@ -1,0 +1,306 @@
+//! The field that the demo, the tests and the chaos rounds poll: three Modbus TCP meters behind one
+//! gateway, four units on an RS-485 bus behind another.
+//!
+//! A quarter of the points filters; one unit goes silent now and then; function codes 1 to 4 and
+//! five register kinds occur. Periods are in polls of one second.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+use tests_fieldsim::{BusKind, BusSite, PointSite, Shape, Site, Space, UnitSite, WordKind, signal};
+
+/// Polls the three meters.
+pub const HALL_1: &str = "hall-1";
+/// Polls the RS-485 bus.
+pub const HALL_2: &str = "hall-2";
+
+const BAUD: u32 = 38_400;
+
+/// The site; the RS-485 bus appears as `rs485` in `links`.
+#[must_use]
+pub fn demo(links: &Path) -> Site {
+    let meter = |number: u8| BusSite {
+        name: format!("net-{number}"),
+        gateway: HALL_1.to_owned(),
+        kind: BusKind::Tcp { port: 0 },
+        units: vec![unit(1, &format!("meter-{number}"), f64::from(number))],
+    };
+    let mut pumps: Vec<UnitSite> = (1..=4u8)
+        .map(|n| unit(n, &format!("pump-{n}"), 3.0 + f64::from(n)))
+        .collect();
+    if let Some(last) = pumps.last_mut() {
+        last.silent_every_s = 15;
+        last.silent_s = 5;
+    }
+    let link = links.join("rs485").to_string_lossy().into_owned();
+    let rs485 = BusSite {
+        name: "rs485".to_owned(),
+        gateway: HALL_2.to_owned(),
+        kind: BusKind::Rtu { link, baud: BAUD },
+        units: pumps,
+    };
+    Site {
+        buses: vec![meter(1), meter(2), meter(3), rs485],
+    }
+}
+
+fn sine(base: f64, amplitude: f64, period: f64) -> Shape {
+    Shape::Sine {
+        base,
+        amplitude,
+        period,
+    }
+}
+
+fn unit(number: u8, device: &str, k: f64) -> UnitSite {
+    use Space::{Holding, Input};
+    use WordKind::{F32, I32, I64, U16, U32};
+    let mut points = vec![
+        point(
+            "u_l1",
+            Input,
+            0,
+            I64,
+            sine(230.0, 4.0 + k, 90.0 + 7.0 * k),
+            "V",
+            0.5,
+            30,
+        ),
+        point(
+            "i_l1",
+            Input,
+            4,
+            I64,
+            sine(12.0, 6.0, 40.0 + 5.0 * k),
+            "A",
+            0.4,
+            30,
+        ),
+        point(
+            "p_sum",
+            Input,
+            8,
+            I32,
+            sine(2760.0, 900.0, 60.0 + 3.0 * k),
+            "W",
+            60.0,
+            60,
+        ),
+        point("energy", Input, 10, U32, Shape::Count, "Wh", 0.0, 0),
+        point(
+            "frequency",
+            Input,
+            12,
+            I32,
+            sine(50.0, 0.2, 33.0),
+            "Hz",
+            0.0,
+            0,
+        ),
+        point("runtime", Input, 14, F32, Shape::Count, "s", 0.0, 0),
+        point("status", Input, 16, U16, Shape::Count, "", 0.0, 0),
+        point(
+            "setpoint",
+            Holding,
+            100,
+            I64,
+            sine(60.0, 15.0, 200.0),
+            "%",
+            1.0,
+            45,
+        ),
+        point(
+            "temperature",
+            Holding,
+            104,
+            I64,
+            sine(41.0, 3.0, 150.0),
+            "°C",
+            0.0,
+            0,
+        ),
+    ];
+    for bit in 0..4u16 {
+        points.push(bit_point("relay", Space::Coil, bit));
+        points.push(bit_point("input", Space::Discrete, bit));
+    }
+    UnitSite {
+        unit: number,
+        device: device.to_owned(),
+        points,
+        silent_every_s: 0,
+        silent_s: 0,
+    }
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a table reads best with one row a point"
+)]
+fn point(
+    id: &str,
+    space: Space,
+    address: u16,
+    kind: WordKind,
+    shape: Shape,
+    unit: &str,
+    deadband: f64,
+    beat_s: u32,
+) -> PointSite {
+    let (id, unit) = (id.to_owned(), unit.to_owned());
+    PointSite {
+        id,
+        space,
+        address,
+        kind,
+        shape,
+        unit,
+        deadband,
+        beat_s,
+    }
+}
+
+fn bit_point(name: &str, space: Space, bit: u16) -> PointSite {
+    let id = format!("{name}_{bit}");
+    point(&id, space, bit, WordKind::Bit, Shape::Count, "", 0.0, 0)
+}
+
+/// What a gateway's configuration says beside its devices.
+#[derive(Debug, Clone)]
+pub struct GatewayOptions {
+    /// Age at which a batch is sealed while live.
+    pub batch_live: Duration,
+    /// Age at which a batch is sealed while offline.
+    pub batch_offline: Duration,
+    /// When a record is due for the disk.
+    pub commit: Duration,
+    /// Disk quota of the spool, as the configuration writes it.
+    pub spool_max: String,
+    /// How often every point is polled.
+    pub poll: Duration,
+}
+
+impl Default for GatewayOptions {
+    fn default() -> Self {
+        Self {
+            batch_live: Duration::from_millis(500),
+            batch_offline: Duration::from_secs(2),
+            commit: Duration::from_secs(2),
+            spool_max: "64MiB".to_owned(),
+            poll: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The configuration file of `gateway`: its buses and devices, its spool beside, the identity file
+/// `identity.toml` in the same folder.
+#[must_use]
+pub fn gateway_toml(
+    site: &Site,
+    gateway: &str,
+    ports: &BTreeMap<String, u16>,
+    options: &GatewayOptions,
+) -> String {
+    let mut text = format!(
+        "schema = 1\n\n[gateway]\nid = \"{gateway}\"\nstate_dir = \"state\"\n\n\
+         [spool]\nmax = \"{}\"\ncommit = \"{}ms\"\n\n\
+         [uplink.cloud]\nidentity = \"identity.toml\"\n\
+         batch_age = {{ live = \"{}ms\", offline = \"{}ms\" }}\n\n[http]\nport = 0\n",
+        options.spool_max,
+        options.commit.as_millis(),
+        options.batch_live.as_millis(),
+        options.batch_offline.as_millis(),
+    );
+    for bus in site.buses.iter().filter(|bus| bus.gateway == gateway) {
+        add_bus(&mut text, bus, ports.get(&bus.name).copied());
+        for unit in &bus.units {
+            add_device(&mut text, &bus.name, unit, options.poll);
+        }
+    }
+    text
+}
+
+/// Writing to a `String` cannot fail.
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    let _infallible = text.write_fmt(line);
+}
+
+fn add_bus(text: &mut String, bus: &BusSite, port: Option<u16>) {
+    match &bus.kind {
+        BusKind::Tcp { .. } => line(
+            text,
+            format_args!(
+                "\n[bus.{}]\nkind = \"modbus-tcp\"\naddr = \"127.0.0.1:{}\"\n",
+                bus.name,
+                port.unwrap_or_default()
+            ),
+        ),
+        BusKind::Rtu { link, baud } => line(
+            text,
+            format_args!(
+                "\n[bus.{}]\nkind = \"modbus-rtu\"\nport = \"{link}\"\nline = \"{baud} 8N1\"\n\
+                 timeout = \"400ms\"\n",
+                bus.name
+            ),
+        ),
+    }
+}
+
+fn add_device(text: &mut String, bus: &str, unit: &UnitSite, poll: Duration) {
+    line(
+        text,
+        format_args!(
+            "\n[device.{}]\nbus = \"{bus}\"\nunit = {}\nretry = {{ fails = 2, backoff = \"1s..3s\" }}\n\
+             groups = {{ all = \"{}ms\" }}\npoints = [\n",
+            unit.device,
+            unit.unit,
+            poll.as_millis(),
+        ),
+    );
+    for point in &unit.points {
+        let (kind, order) = match point.kind {
+            WordKind::Bit => ("bool", None),
+            WordKind::U16 => ("u16", None),
+            WordKind::U32 => ("u32", Some("ABCD")),
+            WordKind::I32 => ("i32", Some("CDAB")),
+            WordKind::I64 => ("i64", Some("ABCDEFGH")),
+            WordKind::F32 => ("f32", Some("ABCD")),
+        };
+        let prefix = match point.space {
+            Space::Coil => "co",
+            Space::Discrete => "di",
+            Space::Holding => "hr",
+            Space::Input => "ir",
+        };
+        line(
+            text,
+            format_args!(
+                "  {{ id = \"{}\", at = \"{prefix}:{}\"",
+                point.id, point.address
+            ),
+        );
+        line(text, format_args!(", as = \"{kind}\""));
+        if let Some(order) = order {
+            line(text, format_args!(", order = \"{order}\""));
+        }
+        let divisor = signal::divisor(point.kind);
+        if divisor > 1.0 {
+            line(text, format_args!(", scale = {:e}", 1.0 / divisor));
+        }
+        if !point.unit.is_empty() {
+            line(text, format_args!(", unit = \"{}\"", point.unit));
+        }
+        if point.deadband > 0.0 {
+            line(
+                text,
+                format_args!(
+                    ", report = {{ abs = {:?}, beat = \"{}s\" }}",
+                    point.deadband, point.beat_s
+                ),
+            );
+        }
+        text.push_str(" },\n");
+    }
+    text.push_str("]\n");
+}
