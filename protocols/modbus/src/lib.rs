@@ -28,4 +28,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod codec;
 pub mod config;
+pub mod health;
+pub mod plan;
+pub mod schedule;

@@ -7,7 +7,7 @@ fn address(text: &str) -> Address {
     text.parse().unwrap()
 }
 
-pub(crate) fn point(id: &str, at: &str, raw: &str) -> Point {
+fn point(id: &str, at: &str, raw: &str) -> Point {
     Point {
         key: PointKey(0),
         id: PointId::try_new(id).unwrap(),
@@ -125,7 +125,7 @@ fn line_settings_and_types_parse_and_explain_themselves() {
 
 #[test]
 fn scaled_values_are_the_decimal_numbers_people_expect() {
-    let cases = [
+    let cases: [(i128, f64, f64, f64); 9] = [
         (2301, 0.1, 0.0, 230.1),
         (-2301, 0.1, 0.0, -230.1),
         (49_987, 0.001, 0.0, 49.987),
@@ -138,7 +138,11 @@ fn scaled_values_are_the_decimal_numbers_people_expect() {
     ];
     for (raw, factor, offset, expected) in cases {
         let value = Scale::new(factor, offset).unwrap().apply_integer(raw);
-        assert_eq!(value, expected, "{raw} * {factor} + {offset}");
+        assert_eq!(
+            value.to_bits(),
+            expected.to_bits(),
+            "{raw} * {factor} + {offset}: {value}"
+        );
     }
     let huge = Scale::new(0.1, 0.0)
         .unwrap()
@@ -155,7 +159,7 @@ proptest! {
         let factor: f64 = format!("1e-{places}").parse().unwrap();
         let expected: f64 = format!("{raw}e-{places}").parse().unwrap();
         let scale = Scale::new(factor, 0.0).unwrap();
-        prop_assert_eq!(scale.apply_integer(raw.into()), expected);
+        prop_assert_eq!((scale.apply_integer(raw.into())).to_bits(), expected.to_bits());
     }
 
     #[test]

@@ -1,0 +1,191 @@
+//! Properties of the planner, and the cases people ask about.
+
+use super::*;
+use crate::config::{Order, RawType, Scale};
+use proptest::prelude::*;
+use protocols_model::{PointId, PointKey};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+fn point(space: Space, register: u16, raw: RawType) -> Point {
+    Point {
+        key: PointKey(0),
+        id: PointId::try_new("p").unwrap(),
+        address: crate::config::Address {
+            space,
+            register,
+            bits: None,
+        },
+        raw,
+        order: Order::BIG_ENDIAN,
+        scale: Scale::IDENTITY,
+        period: Duration::from_secs(1),
+        range: None,
+    }
+}
+
+fn plan_all(points: &[Point], limits: &Limits) -> Vec<Request> {
+    plan(&points.iter().enumerate().collect::<Vec<_>>(), limits)
+}
+
+fn registers(addresses: impl IntoIterator<Item = u16>) -> Vec<Point> {
+    let at = |register| point(Space::Holding, register, RawType::U16);
+    addresses.into_iter().map(at).collect()
+}
+
+fn any_point() -> impl Strategy<Value = Point> {
+    let start = prop_oneof![0u16..300, 65_000u16..=65_535];
+    (0usize..4, start, 0usize..4).prop_map(|(space, start, raw)| {
+        let space = [Space::Coil, Space::Discrete, Space::Holding, Space::Input][space];
+        let wide = [
+            RawType::U16,
+            RawType::F32,
+            RawType::I64,
+            RawType::Text { registers: 20 },
+        ][raw];
+        let raw = if space.is_bits() { RawType::Bool } else { wide };
+        let width = if space.is_bits() { 1 } else { raw.registers() };
+        let last = u16::try_from(65_536 - u32::from(width)).unwrap();
+        point(space, start.min(last), raw)
+    })
+}
+
+fn any_limits() -> impl Strategy<Value = Limits> {
+    (0u16..30, 20u16..=125, 1u16..=2000).prop_map(|(max_gap, max_regs, max_bits)| Limits {
+        max_gap,
+        max_regs,
+        max_bits,
+    })
+}
+
+/// All addresses that points ask for.
+fn asked(points: &[Point]) -> BTreeSet<(Space, u32)> {
+    let of = |p: &Point| {
+        let (space, start) = (p.address.space, u32::from(p.address.register));
+        (start..start + u32::from(p.width())).map(move |a| (space, a))
+    };
+    points.iter().flat_map(of).collect()
+}
+
+fn check_slots(points: &[Point], requests: &[Request]) {
+    let mut seen = Vec::new();
+    for request in requests {
+        for slot in &request.slots {
+            let p = &points[slot.point];
+            assert_eq!(p.address.space, request.space);
+            assert_eq!(p.address.register, request.start + slot.offset);
+            assert_eq!(p.width(), slot.width);
+            assert!(
+                slot.offset + slot.width <= request.count,
+                "torn: {request:?}"
+            );
+            seen.push(slot.point);
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        (0..points.len()).collect::<Vec<_>>(),
+        "each point exactly once"
+    );
+}
+
+proptest! {
+    #[test]
+    fn a_plan_covers_each_point_once_within_the_limits(points in prop::collection::vec(any_point(), 0..60), limits in any_limits()) {
+        let requests = plan_all(&points, &limits);
+        check_slots(&points, &requests);
+        let asked = asked(&points);
+        for request in &requests {
+            let most = if request.space.is_bits() { limits.max_bits } else { limits.max_regs };
+            prop_assert!(request.count >= 1 && request.count <= most);
+            prop_assert!(u32::from(request.start) + u32::from(request.count) <= 65_536);
+            let mut gap = 0;
+            let mut gaps = false;
+            for address in u32::from(request.start)..u32::from(request.start) + u32::from(request.count) {
+                gap = if asked.contains(&(request.space, address)) { 0 } else { gap + 1 };
+                gaps |= gap > 0;
+                prop_assert!(gap <= limits.max_gap, "reads outside: {request:?}");
+            }
+            prop_assert_eq!(gap, 0, "a request ends with a point");
+            prop_assert_eq!(gaps, request.has_gap);
+        }
+        let mut reversed: Vec<_> = points.iter().enumerate().collect();
+        reversed.reverse();
+        prop_assert_eq!(plan(&reversed, &limits), requests.clone(), "the order of points does not matter");
+
+        // A device that refuses gaps is asked for exactly what the points need.
+        let closed: Vec<Request> = requests.iter().flat_map(without_gaps).collect();
+        check_slots(&points, &closed);
+        for request in &closed {
+            prop_assert!(!request.has_gap);
+            for address in u32::from(request.start)..u32::from(request.start) + u32::from(request.count) {
+                prop_assert!(asked.contains(&(request.space, address)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_distinct_request_reads_the_same_points_in_another_shape(points in prop::collection::vec(any_point(), 1..30), limits in any_limits(), other: u8) {
+        for request in plan_all(&points, &limits) {
+            let avoid = [request.shape(), Shape { function: request.space.function(), bytes: other.into() }];
+            let Some(distinct) = distinct(&request, &avoid, &limits) else {
+                // Only where there is nothing to split and no room to grow.
+                let most = if request.space.is_bits() { limits.max_bits } else { limits.max_regs };
+                let step = if request.space.is_bits() { 8 } else { 1 };
+                prop_assert!(request.count + 2 * step > most);
+                continue;
+            };
+            prop_assert!(!avoid.contains(&distinct.requests[0].shape()));
+            let mut slots = Vec::new();
+            for part in &distinct.requests {
+                let most = if part.space.is_bits() { limits.max_bits } else { limits.max_regs };
+                prop_assert!(part.count <= most && u32::from(part.start) + u32::from(part.count) <= 65_536);
+                prop_assert!(distinct.reaches_out || (part.start >= request.start && part.start - request.start + part.count <= request.count));
+                for slot in &part.slots {
+                    prop_assert!(slot.end() <= part.count);
+                    slots.push((slot.point, part.start + slot.offset, slot.width));
+                }
+            }
+            let original: Vec<_> = request.slots.iter().map(|s| (s.point, request.start + s.offset, s.width)).collect();
+            prop_assert_eq!(slots, original);
+        }
+    }
+}
+
+#[test]
+fn two_hundred_registers_in_a_row_are_two_requests() {
+    let requests = plan_all(&registers(100..300), &Limits::default());
+    let spans: Vec<_> = requests.iter().map(|r| (r.start, r.count)).collect();
+    assert_eq!(spans, [(100, 125), (225, 75)]);
+}
+
+#[test]
+fn gaps_are_read_along_up_to_the_limit() {
+    let limits = |max_gap| Limits {
+        max_gap,
+        ..Limits::default()
+    };
+    assert_eq!(plan_all(&registers([0, 9]), &limits(8)).len(), 1);
+    assert_eq!(plan_all(&registers([0, 10]), &limits(8)).len(), 2);
+    assert_eq!(plan_all(&registers([0, 1, 2]), &limits(0)).len(), 1);
+    assert_eq!(plan_all(&registers([0, 2]), &limits(0)).len(), 2);
+}
+
+#[test]
+fn one_register_is_made_distinct_by_reading_one_more() {
+    let request = &plan_all(&registers([7]), &Limits::default())[0];
+    let changed = distinct(request, &[request.shape()], &Limits::default()).unwrap();
+    assert!(changed.reaches_out);
+    assert_eq!(
+        (changed.requests[0].start, changed.requests[0].count),
+        (7, 2)
+    );
+    let request = &plan_all(&registers([65_535]), &Limits::default())[0];
+    let changed = distinct(request, &[request.shape()], &Limits::default()).unwrap();
+    assert_eq!(
+        (changed.requests[0].start, changed.requests[0].count),
+        (65_534, 2)
+    );
+    assert_eq!(changed.requests[0].slots[0].offset, 1);
+}
