@@ -1,1 +1,45 @@
-//! Placeholder head; see ARCHITECTURE.md.
+//! The gateway's configuration: TOML in, one checked and immutable value out, or every problem of
+//! it at once.
+//!
+//! ```text
+//! gateway.toml ─┐
+//! template.toml ─┼─▶ parse (spans kept) ─▶ walk: parts right by themselves ─▶ connect names ─▶ GatewayConfig
+//! points.csv ───┘                └───────────── problems: file, line, column, key, found, allowed
+//! ```
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`config`] | the whole, and how it is loaded |
+//! | [`settings`] | gateway, spool, uplink, HTTP, log |
+//! | `field`, `layer`, `point`, `csv` | buses, templates, devices, points and what they inherit |
+//! | [`report`] | what is reported of a point |
+//! | [`identity`] | the identity file of `fogline-cloud gateway add` |
+//! | [`problem`], [`mod@render`], [`source`] | what is wrong, shown to people and machines |
+//! | [`units`] | durations and sizes as text |
+//! | `walk` | typed getters over the parsed document |
+//!
+//! Rules: no environment, no globals; unknown keys are errors in `check` and warnings at boot;
+//! secrets are only named by path; `gateway.example.toml` documents every key and is tested.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+mod csv;
+mod field;
+pub mod identity;
+mod layer;
+mod point;
+pub mod problem;
+pub mod render;
+pub mod report;
+pub mod settings;
+pub mod source;
+pub mod units;
+mod walk;
+
+pub use config::{GatewayConfig, Loaded, Options, PointConfig, load, load_with};
+pub use identity::{Identity, IdentityError, parse_identity, read_identity};
+pub use problem::{Problem, Severity};
+pub use render::render;
+pub use report::{Deadband, Report};
+pub use settings::{Confirm, Credentials, Gateway, Http, Log, LogFormat, Uplink};

@@ -1,0 +1,182 @@
+//! The configuration as a whole: read, checked, immutable.
+
+use crate::field;
+use crate::layer::Layer;
+use crate::problem::{Problem, Severity};
+use crate::report::Report;
+use crate::settings::{self, Gateway, Http, Log, Uplink};
+use crate::source::{Located, Place, Source};
+use crate::walk::{self, Notes, Table};
+use gateway_spool::SpoolConfig;
+use protocols_modbus::config::Bus;
+use protocols_model::PointDescriptor;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Version of the file's shape.
+pub const SCHEMA: i64 = 1;
+/// Largest file of a configuration, in bytes.
+pub const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// A point of the point table; its place is its [`protocols_model::PointKey`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointConfig {
+    /// Its dictionary entry.
+    pub descriptor: PointDescriptor,
+    /// What is reported of it.
+    pub report: Report,
+}
+
+/// Everything a gateway is told.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Who it is.
+    pub gateway: Gateway,
+    /// What it reads.
+    pub buses: Vec<Bus>,
+    /// The point table.
+    pub points: Vec<PointConfig>,
+    /// Bounds of the spool.
+    pub spool: SpoolConfig,
+    /// Where records go; without one they stay in the spool.
+    pub uplink: Option<Uplink>,
+    /// The local endpoint.
+    pub http: Http,
+    /// Logs.
+    pub log: Log,
+}
+
+/// How a configuration is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether unknown keys are errors (`check`) or warnings (at boot: the device must come up).
+    pub unknown_keys: Severity,
+    /// Memory of the machine, where known: the bound of the spool is checked against it.
+    pub memory: Option<u64>,
+}
+
+/// What reading a configuration gave.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration; `None` when there is an error among the problems.
+    pub config: Option<Arc<GatewayConfig>>,
+    /// Everything that is wrong, in the order of files and lines.
+    pub problems: Vec<Problem>,
+    /// The state directory, also where the rest cannot be used.
+    pub state_dir: PathBuf,
+    /// The files it consists of, for a copy.
+    pub files: Vec<Arc<Source>>,
+}
+
+/// Reads the configuration at `path` from disk.
+#[must_use]
+pub fn load(path: &Path, options: Options) -> Loaded {
+    load_with(path, options, &read_bounded)
+}
+
+/// Reads the configuration at `path`, files taken from `read`.
+#[must_use]
+pub fn load_with(
+    path: &Path,
+    options: Options,
+    read: &dyn Fn(&Path) -> std::io::Result<String>,
+) -> Loaded {
+    let notes = Notes::new(options.unknown_keys, read);
+    let mut state_dir = PathBuf::from(settings::DEFAULT_STATE_DIR);
+    let config = notes.read_file(path, None).and_then(|source| {
+        let base = path.parent().unwrap_or(Path::new(""));
+        let content = walk::parse(&source, &notes);
+        let root = Table::root(&content, &source, &notes);
+        read_root(root, base, options, &mut state_dir)
+    });
+    let files = notes.sources();
+    let config = config.filter(|_| !notes.has_errors()).map(Arc::new);
+    Loaded {
+        config,
+        problems: notes.into_sorted(),
+        state_dir,
+        files,
+    }
+}
+
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    let size = std::fs::metadata(path)?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(std::io::Error::other(format!("{size} bytes are too many")));
+    }
+    std::fs::read_to_string(path)
+}
+
+fn read_root(
+    root: Table<'_>,
+    base: &Path,
+    options: Options,
+    state_dir: &mut PathBuf,
+) -> Option<GatewayConfig> {
+    let schema = root.integer("schema", SCHEMA..=SCHEMA);
+    root.require("schema", schema, "schema = 1");
+    let mut defaults = Layer::default();
+    let mut gateway = None;
+    if let Some(table) = root.table("gateway") {
+        if let Some(dir) = table.text("state_dir") {
+            *state_dir = settings::resolve(base, &dir.value);
+        }
+        if let Some(table) = table.table("defaults") {
+            defaults = Layer::read(&table);
+            table.finish();
+        }
+        gateway = settings::read_gateway(&table, base);
+        table.finish();
+    } else {
+        let missing: Option<Located<()>> = None;
+        root.require("gateway", missing, "[gateway] with id and state_dir");
+    }
+    let field = field::read(&root, &defaults, base);
+    let uplinks = root.named("uplink");
+    if let Some((name, _)) = uplinks.get(1) {
+        let message = "a second uplink";
+        root.notes()
+            .push(Problem::error(&name.place, message, "one [uplink.…]"));
+    }
+    let mut uplink = None;
+    for (name, table) in uplinks {
+        uplink = settings::read_uplink(&name, &table, base).or(uplink);
+        table.finish();
+    }
+    let memory = gateway.as_ref().and_then(|gateway| gateway.memory);
+    let batch_age = uplink
+        .as_ref()
+        .map_or(Duration::from_secs(10), |u| u.batch_offline);
+    let spool = root.table("spool");
+    let spool = settings::read_spool(
+        spool,
+        &root,
+        base,
+        state_dir,
+        memory.or(options.memory),
+        batch_age,
+    );
+    let http = root.table("http");
+    let http = http.map_or_else(Http::default, settings::read_http);
+    let log = settings::read_log(root.table("log"));
+    if field.points.is_empty() && !root.notes().has_errors() {
+        let message = "nothing is read: no device has a point";
+        let place: Place = root.place();
+        root.notes().push(Problem::warning(
+            &place,
+            message,
+            "a [bus.…] and a [device.…]",
+        ));
+    }
+    root.finish();
+    Some(GatewayConfig {
+        gateway: gateway?,
+        buses: field.buses,
+        points: field.points,
+        spool,
+        uplink,
+        http,
+        log,
+    })
+}
