@@ -1,4 +1,10 @@
 //! Control messages: hello and its answer, acknowledgements (design.md C2, C3).
+//!
+//! These are the types; `frame` puts version and checksum around a message, `proto` is its protobuf.
+//! Nothing relies on one message arriving: all of them are repeated, and sets only grow.
+
+mod frame;
+mod proto;
 
 use crate::error::{DecodeError, EncodeError};
 use bytes::Bytes;
@@ -149,20 +155,28 @@ pub struct EpochState {
 }
 
 impl Hello {
-    /// Encodes the hello.
+    /// Encodes the hello. Spans travel in whole milliseconds, the monotonic time in nanoseconds.
     ///
     /// # Errors
-    /// [`EncodeError::TooLarge`] above [`crate::limits::MAX_CONTROL_BYTES`].
+    /// [`EncodeError::TooLarge`] above [`crate::limits::MAX_CONTROL_BYTES`] or
+    /// [`crate::limits::MAX_CONTROL_TEXT_BYTES`].
     pub fn encode(&self) -> Result<Bytes, EncodeError> {
-        todo!()
+        frame::check_text("software version in bytes", &self.software)?;
+        frame::check_text("configuration revision in bytes", &self.config_revision)?;
+        frame::seal(frame::Kind::Hello, &proto::Hello::from(self))
     }
 
     /// Decodes a hello.
     ///
     /// # Errors
     /// [`DecodeError`]; never panics.
-    pub fn decode(_payload: &[u8]) -> Result<Self, DecodeError> {
-        todo!()
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        match frame::open(payload)? {
+            (frame::Kind::Hello, body) => frame::message::<proto::Hello>(body)?.try_into(),
+            _ => Err(DecodeError::Malformed(
+                "this control message is not a hello",
+            )),
+        }
     }
 }
 
@@ -173,14 +187,31 @@ impl Down {
     /// # Errors
     /// [`EncodeError::TooLarge`] above [`crate::limits::MAX_CONTROL_BYTES`].
     pub fn encode(&self) -> Result<Bytes, EncodeError> {
-        todo!()
+        match self {
+            Self::Ack(ack) => frame::seal(frame::Kind::Ack, &proto::Ack::from(ack)),
+            Self::HelloAnswer(answer) => {
+                frame::seal(frame::Kind::HelloAnswer, &proto::HelloAnswer::from(answer))
+            }
+        }
     }
 
-    /// Decodes a message.
+    /// Decodes a message. What only a newer cloud can say is read as the nearest thing this version
+    /// knows: an unknown reason to refuse as malformed, to retry as slow down; items of an unknown
+    /// lane are left out.
     ///
     /// # Errors
     /// [`DecodeError`]; never panics.
-    pub fn decode(_payload: &[u8]) -> Result<Self, DecodeError> {
-        todo!()
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        match frame::open(payload)? {
+            (frame::Kind::Ack, body) => frame::message::<proto::Ack>(body)?
+                .try_into()
+                .map(Self::Ack),
+            (frame::Kind::HelloAnswer, body) => frame::message::<proto::HelloAnswer>(body)?
+                .try_into()
+                .map(Self::HelloAnswer),
+            (frame::Kind::Hello, _) => Err(DecodeError::Malformed(
+                "this control message goes the other way",
+            )),
+        }
     }
 }

@@ -19,6 +19,7 @@ pub mod dictionary;
 pub mod envelope;
 pub mod error;
 pub mod limits;
+mod pack;
 pub mod record;
 pub mod topic;
 
@@ -26,7 +27,9 @@ pub use control::{
     Ack, AckItem, ClockState, Down, EpochState, Held, Hello, HelloAnswer, RetryLater, RetryReason,
 };
 pub use dictionary::Dictionary;
-pub use envelope::{Envelope, EnvelopeRecord, decode_envelope, encode_envelope};
+pub use envelope::{
+    ENVELOPE_VERSION, Envelope, EnvelopeEncoder, EnvelopeRecord, decode_envelope, encode_envelope,
+};
 pub use error::{DecodeError, EncodeError, EnvelopeError};
 pub use record::{
     Body, Column, Event, EventKind, Record, RecordStamp, RecordSummary, Sample, SealedRecord,

@@ -31,3 +31,18 @@ pub const MAX_CONTROL_BYTES: usize = 64 * 1024;
 
 /// Most seq ranges per epoch and lane in an acknowledgement or a hello answer.
 pub const MAX_RANGES: usize = 64;
+
+/// Longest text (software version, configuration revision) in a control message, in bytes.
+pub const MAX_CONTROL_TEXT_BYTES: usize = 128;
+
+/// Longest subject of an event, in bytes.
+pub const MAX_EVENT_SUBJECT_BYTES: usize = 256;
+
+/// Longest text of an event, in bytes.
+pub const MAX_EVENT_TEXT_BYTES: usize = 1024;
+
+/// Most claims in one record.
+pub const MAX_RECORD_CLAIMS: usize = 64;
+
+/// Longest text or byte value; the domain's own limit.
+pub const MAX_VALUE_BYTES: usize = protocols_model::value::MAX_VALUE_BYTES;

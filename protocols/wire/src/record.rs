@@ -1,10 +1,20 @@
 //! A record: what one identity stands for. Bytes never change under an identity.
+//!
+//! These are the types. `seal` goes between them and bodies within the size limit, `telemetry` packs
+//! columns (`times`, `layout`, `write`, `read`), `claims` and `event` the rest, `proto` is the protobuf.
 
-use crate::error::{DecodeError, EncodeError};
+mod claims;
+mod event;
+mod layout;
+mod proto;
+mod read;
+mod seal;
+mod telemetry;
+mod times;
+mod write;
+
 use bytes::Bytes;
-use protocols_model::{
-    BootId, Claim, DictionaryHash, Instant, PointLoss, Quality, Timestamp, Value,
-};
+use protocols_model::{BootId, Claim, DictionaryHash, Instant, Quality, Timestamp, Value};
 
 /// When and in which boot a record was sealed; lets the cloud correct times later (design.md C9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,42 +152,4 @@ pub struct SealedRecord {
     pub body: Bytes,
     /// What it holds, in numbers.
     pub summary: RecordSummary,
-}
-
-impl Record {
-    /// Encodes the record.
-    ///
-    /// # Errors
-    /// [`EncodeError`] where a limit is broken or a column mixes value types.
-    pub fn encode(&self) -> Result<SealedRecord, EncodeError> {
-        todo!()
-    }
-
-    /// Decodes a record body.
-    ///
-    /// # Errors
-    /// [`DecodeError`]; never panics, whatever the bytes.
-    pub fn decode(_body: &[u8]) -> Result<Self, DecodeError> {
-        todo!()
-    }
-
-    /// Encodes telemetry of any size as as many records as the size limit asks for.
-    ///
-    /// # Errors
-    /// [`EncodeError`] where one column alone cannot be made to fit or mixes value types.
-    pub fn seal_telemetry(
-        _stamp: RecordStamp,
-        _telemetry: Telemetry,
-    ) -> Result<Vec<SealedRecord>, EncodeError> {
-        todo!()
-    }
-
-    /// The numbers of an encoded record, and how many readings of which point it holds: what a
-    /// claim needs when the record has to go. Points are bounded by what fits a claim record.
-    ///
-    /// # Errors
-    /// [`DecodeError`] where the bytes are damaged.
-    pub fn losses(_body: &[u8]) -> Result<(RecordSummary, Vec<PointLoss>), DecodeError> {
-        todo!()
-    }
 }

@@ -1,0 +1,123 @@
+//! Events and time maps into protobuf and back.
+
+use super::proto;
+use crate::error::{DecodeError, EncodeError};
+use crate::limits::{MAX_EVENT_SUBJECT_BYTES, MAX_EVENT_TEXT_BYTES};
+use crate::record::{Event, EventKind, TimeMap};
+use protocols_model::{BootId, Timestamp};
+
+impl EventKind {
+    /// Number on the wire and in the database; never reassigned.
+    #[must_use]
+    pub const fn to_index(self) -> u32 {
+        match self {
+            Self::Started => 1,
+            Self::Stopping => 2,
+            Self::DeviceLink => 3,
+            Self::SweepsSkipped => 4,
+            Self::Spool => 5,
+            Self::ClockStep => 6,
+            Self::Configuration => 7,
+            Self::Identity => 8,
+            Self::StoreAway => 9,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// The kind with this number.
+    #[must_use]
+    pub const fn from_index(index: u32) -> Self {
+        match index {
+            1 => Self::Started,
+            2 => Self::Stopping,
+            3 => Self::DeviceLink,
+            4 => Self::SweepsSkipped,
+            5 => Self::Spool,
+            6 => Self::ClockStep,
+            7 => Self::Configuration,
+            8 => Self::Identity,
+            9 => Self::StoreAway,
+            number => Self::Other(number),
+        }
+    }
+
+    /// The kind's name in the API and in exports; `other` where the number is unknown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Stopping => "stopping",
+            Self::DeviceLink => "device-link",
+            Self::SweepsSkipped => "sweeps-skipped",
+            Self::Spool => "spool",
+            Self::ClockStep => "clock-step",
+            Self::Configuration => "configuration",
+            Self::Identity => "identity",
+            Self::StoreAway => "store-away",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
+const LIMITS: [(&str, usize); 2] = [
+    ("subject of an event in bytes", MAX_EVENT_SUBJECT_BYTES),
+    ("text of an event in bytes", MAX_EVENT_TEXT_BYTES),
+];
+
+pub(super) fn pack(event: &Event) -> Result<proto::Event, EncodeError> {
+    for ((what, allowed), found) in LIMITS
+        .into_iter()
+        .zip([event.subject.len(), event.text.len()])
+    {
+        if found > allowed {
+            return Err(EncodeError::TooLarge {
+                what,
+                found,
+                allowed,
+            });
+        }
+    }
+    Ok(proto::Event {
+        time_ns: event.time.0,
+        kind: event.kind.to_index(),
+        subject: event.subject.clone(),
+        text: event.text.clone(),
+    })
+}
+
+pub(super) fn unpack(event: proto::Event) -> Result<Event, DecodeError> {
+    for ((what, allowed), found) in LIMITS
+        .into_iter()
+        .zip([event.subject.len(), event.text.len()])
+    {
+        if found > allowed {
+            return Err(DecodeError::TooLarge {
+                what,
+                found,
+                allowed,
+            });
+        }
+    }
+    Ok(Event {
+        time: Timestamp(event.time_ns),
+        kind: EventKind::from_index(event.kind),
+        subject: event.subject,
+        text: event.text,
+    })
+}
+
+pub(super) const fn pack_time_map(map: TimeMap) -> proto::TimeMap {
+    proto::TimeMap {
+        boot: map.boot.0,
+        origin_ns: map.origin.0,
+        uncertainty_ns: map.uncertainty_ns,
+    }
+}
+
+pub(super) const fn unpack_time_map(map: &proto::TimeMap) -> TimeMap {
+    TimeMap {
+        boot: BootId(map.boot),
+        origin: Timestamp(map.origin_ns),
+        uncertainty_ns: map.uncertainty_ns,
+    }
+}

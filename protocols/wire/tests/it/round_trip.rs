@@ -1,0 +1,182 @@
+//! What was written reads back, bit by bit.
+
+use crate::any;
+use bytes::Bytes;
+use proptest::prelude::*;
+use protocols_model::{PointLoss, Timestamp, Value};
+use protocols_wire::limits::{MAX_DICTIONARY_BYTES, MAX_RECORD_BYTES};
+use protocols_wire::{
+    Body, Column, Dictionary, Down, Hello, Record, RecordStamp, Sample, SealedRecord, Telemetry,
+    decode_envelope, encode_envelope,
+};
+
+/// Debug text, with floats told apart by their bits (NaN, -0.0).
+pub(crate) fn exact(record: &Record) -> String {
+    let mut text = format!("{record:?}");
+    if let Body::Telemetry(telemetry) = &record.body {
+        for sample in telemetry.columns.iter().flat_map(|c| &c.samples) {
+            if let Some(Value::F64(float)) = sample.value {
+                text.push_str(&format!(" {:016x}", float.to_bits()));
+            }
+        }
+    }
+    text
+}
+
+fn readings(telemetry: &Telemetry) -> impl Iterator<Item = &Sample> {
+    telemetry.columns.iter().flat_map(|column| &column.samples)
+}
+
+/// The columns of several records as one telemetry; parts of one column joined again.
+fn joined(records: &[SealedRecord]) -> Vec<(protocols_model::DictionaryHash, Column)> {
+    let mut all = Vec::<(_, Column)>::new();
+    for record in records {
+        let Body::Telemetry(part) = Record::decode(&record.body).unwrap().body else {
+            panic!("not telemetry");
+        };
+        for column in part.columns {
+            all.push((part.dictionaries[column.dictionary as usize], column));
+        }
+    }
+    all
+}
+
+proptest! {
+    #[test]
+    fn a_record_comes_back_bit_by_bit(record in any::record()) {
+        let sealed = record.encode().unwrap();
+        let back = Record::decode(&sealed.body).unwrap();
+        prop_assert_eq!(exact(&back), exact(&record));
+        prop_assert_eq!(back.encode().unwrap(), sealed.clone());
+        let (summary, points) = Record::losses(&sealed.body).unwrap();
+        prop_assert_eq!(summary, sealed.summary);
+        if let Body::Telemetry(telemetry) = &record.body {
+            let expected: Vec<_> = telemetry.columns.iter().map(|column| PointLoss {
+                dictionary: telemetry.dictionaries[column.dictionary as usize],
+                index: column.index,
+                readings: column.samples.len() as u64,
+                filtered: column.filtered,
+            }).collect();
+            prop_assert_eq!(points, expected);
+            prop_assert_eq!(summary.readings as usize, readings(telemetry).count());
+            prop_assert_eq!(summary.filtered, telemetry.columns.iter().map(|c| c.filtered).sum::<u64>());
+            if let Some(oldest) = readings(telemetry).map(|s| s.time).min() {
+                prop_assert_eq!(summary.first, oldest);
+                prop_assert_eq!(summary.last, readings(telemetry).map(|s| s.time).max().unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn times_travel_rounded_down_to_milliseconds(ns in any::<i64>()) {
+        let sample = Sample { time: Timestamp(ns), value: Some(Value::Bool(true)), quality: Default::default() };
+        let column = Column { dictionary: 0, index: 0, filtered: 0, samples: vec![sample] };
+        let dictionaries = vec![protocols_model::DictionaryHash([7; 16])];
+        let record = Record { stamp: stamp(), body: Body::Telemetry(Telemetry { dictionaries, columns: vec![column] }) };
+        let Body::Telemetry(back) = Record::decode(&record.encode().unwrap().body).unwrap().body else { panic!() };
+        prop_assert_eq!(back.columns[0].samples[0].time, Timestamp::from_millis(Timestamp(ns).as_millis()));
+    }
+
+    #[test]
+    fn sealing_keeps_every_sample_and_count_in_order(
+        stamp in any::stamp(),
+        telemetry in any::telemetry(),
+        repeat in 1usize..200,
+        long in prop::sample::select(vec![1usize, 1, 1, 40, 900]),
+    ) {
+        let mut telemetry = telemetry;
+        telemetry.columns = telemetry.columns.iter().cycle().take(telemetry.columns.len() * repeat).cloned().collect();
+        // Some columns alone too large for a record.
+        if let Some(column) = telemetry.columns.first_mut() {
+            column.samples = column.samples.iter().cycle().take(column.samples.len() * long).cloned().collect();
+        }
+        let mut sealed = Record::seal_telemetry(stamp, telemetry.clone()).unwrap();
+        prop_assert!(sealed.iter().all(|record| record.body.len() <= MAX_RECORD_BYTES));
+        prop_assert_eq!(telemetry.columns.is_empty(), sealed.is_empty());
+        let got = joined(&sealed);
+        let mut got = got.into_iter().peekable();
+        for column in &telemetry.columns {
+            let hash = telemetry.dictionaries[column.dictionary as usize];
+            let (dictionary, mut part) = got.next().expect("a column is missing");
+            prop_assert_eq!(dictionary, hash);
+            prop_assert_eq!(part.index, column.index);
+            prop_assert_eq!(part.filtered, column.filtered);
+            while part.samples.len() < column.samples.len() {
+                let (dictionary, more) = got.next().expect("a part is missing");
+                prop_assert_eq!((dictionary, more.index, more.filtered), (hash, column.index, 0));
+                prop_assert!(!more.samples.is_empty());
+                part.samples.extend(more.samples);
+            }
+            prop_assert_eq!(format!("{:?}", part.samples), format!("{:?}", column.samples));
+        }
+        prop_assert!(got.next().is_none());
+        let total: u64 = sealed.iter().map(|record| record.summary.readings).sum();
+        prop_assert_eq!(total as usize, readings(&telemetry).count());
+        for record in sealed.drain(..) {
+            let (summary, _) = Record::losses(&record.body).unwrap();
+            prop_assert_eq!(summary, record.summary);
+        }
+    }
+
+    #[test]
+    fn claims_of_any_number_fit_records(stamp in any::stamp(), claims in prop::collection::vec(any::claim(), 0..300)) {
+        let sealed = Record::seal_claims(stamp, claims.clone()).unwrap();
+        let mut back = Vec::new();
+        for record in &sealed {
+            prop_assert!(record.body.len() <= MAX_RECORD_BYTES);
+            let Body::Claims(some) = Record::decode(&record.body).unwrap().body else { panic!() };
+            back.extend(some);
+        }
+        prop_assert_eq!(back, claims);
+    }
+
+    #[test]
+    fn a_dictionary_comes_back_under_the_same_name(entries in any::descriptors()) {
+        let made = Dictionary::try_new(entries.clone()).unwrap();
+        let back = Dictionary::decode(made.encoded().clone()).unwrap();
+        prop_assert_eq!(&back, &made);
+        prop_assert_eq!(back.entries(), entries.as_slice());
+    }
+
+    #[test]
+    fn chunks_of_a_long_list_are_the_list_in_order(entries in any::descriptors(), repeat in 1usize..40) {
+        let list: Vec<_> = entries.iter().cycle().take(entries.len() * repeat).cloned().collect();
+        let chunks = Dictionary::chunk(list.clone()).unwrap();
+        prop_assert!(chunks.iter().all(|chunk| chunk.encoded().len() <= MAX_DICTIONARY_BYTES));
+        prop_assert_eq!(chunks.iter().flat_map(Dictionary::entries).cloned().collect::<Vec<_>>(), list);
+        for pair in chunks.windows(2) {
+            let mut longer = pair[0].entries().to_vec();
+            longer.push(pair[1].entries()[0].clone());
+            prop_assert!(Dictionary::try_new(longer).is_err(), "a chunk was cut too early");
+        }
+    }
+
+    #[test]
+    fn an_envelope_gives_back_what_was_put_in(records in any::keys_and_bodies(), entries in any::descriptors()) {
+        let dictionary = Dictionary::try_new(entries).unwrap();
+        let attached = [dictionary.encoded().clone(), dictionary.encoded().clone()];
+        let bytes = encode_envelope(&records, &attached).unwrap();
+        let back = decode_envelope(&bytes).unwrap();
+        let got: Vec<(_, Bytes)> = back.records.into_iter().map(|r| (r.key, r.body.unwrap())).collect();
+        prop_assert_eq!(got, records);
+        prop_assert_eq!(back.dictionaries, vec![dictionary.clone(), dictionary]);
+    }
+
+    #[test]
+    fn a_hello_comes_back(hello in any::hello()) {
+        prop_assert_eq!(Hello::decode(&hello.encode().unwrap()).unwrap(), hello);
+    }
+
+    #[test]
+    fn a_message_down_comes_back(down in any::down()) {
+        prop_assert_eq!(Down::decode(&down.encode().unwrap()).unwrap(), down);
+    }
+}
+
+fn stamp() -> RecordStamp {
+    RecordStamp {
+        boot: protocols_model::BootId(1),
+        mono: protocols_model::Instant::default(),
+        wall: Timestamp::from_millis(1_700_000_000_123),
+    }
+}
