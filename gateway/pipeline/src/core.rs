@@ -13,9 +13,10 @@
 //!    [`MAX_BATCH_BYTES`]; the wall clock decides nothing.
 //! 4. While nothing arrives nothing is due.
 
-use crate::filter::{self, Filter, LastKept};
+use crate::filter::{self, LastKept};
 use crate::stats::{Stats, add};
-use protocols_model::{Instant, PointDescriptor, Reading, Value, ValueType};
+use gateway_config::{PointConfig, Report};
+use protocols_model::{Instant, Reading, Value, ValueType};
 use protocols_wire::{
     Column, Dictionary, EncodeError, Record, RecordStamp, Sample, SealedRecord, Telemetry,
 };
@@ -25,15 +26,6 @@ use std::time::Duration;
 /// Most memory the samples of an open batch may take before it is sealed early: about 100 000
 /// numbers, ten seconds of 10 000 points a second.
 pub const MAX_BATCH_BYTES: usize = 5 * 1024 * 1024;
-
-/// A point of the running configuration: what it is called and what is reported of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PointSetup {
-    /// Its dictionary entry.
-    pub descriptor: PointDescriptor,
-    /// Its rules.
-    pub filter: Filter,
-}
 
 /// How long a batch may wait for more readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +55,7 @@ pub enum SetupError {
 
 #[derive(Debug)]
 struct Point {
-    filter: Filter,
+    report: Report,
     value_type: ValueType,
     /// Place of its dictionary in the pipeline's list, and its place in that dictionary.
     dictionary: u32,
@@ -100,23 +92,21 @@ impl Pipeline {
     /// # Errors
     /// [`SetupError`] where a point cannot stand in a dictionary.
     pub fn try_new(
-        points: Vec<PointSetup>,
+        points: &[PointConfig],
         age: BatchAge,
         stats: Arc<Stats>,
     ) -> Result<Self, SetupError> {
-        let (descriptors, filters): (Vec<_>, Vec<_>) = points
-            .into_iter()
-            .map(|point| (point.descriptor, point.filter))
-            .unzip();
-        let dictionaries = Dictionary::chunk(descriptors).map_err(SetupError::Dictionary)?;
+        let descriptors = points.iter().map(|point| point.descriptor.clone());
+        let dictionaries =
+            Dictionary::chunk(descriptors.collect()).map_err(SetupError::Dictionary)?;
         let places = dictionaries.iter().zip(0u32..).flat_map(|(dictionary, d)| {
             let entries = dictionary.entries().iter().zip(0u32..);
             entries.map(move |(entry, index)| (d, index, entry.value_type))
         });
         let points = places
-            .zip(filters)
-            .map(|((dictionary, index, value_type), filter)| Point {
-                filter,
+            .zip(points)
+            .map(|((dictionary, index, value_type), config)| Point {
+                report: config.report,
                 value_type,
                 dictionary,
                 index,
@@ -162,23 +152,13 @@ impl Pipeline {
                 unknown += 1;
                 continue;
             };
-            let (value, quality) = filter::normalise(
-                &point.filter,
-                point.value_type,
-                reading.value,
-                reading.quality,
-            );
+            let (value, quality) =
+                filter::normalise(point.value_type, reading.value, reading.quality);
             if !point.is_touched() {
                 self.touched.push(key);
             }
             not_good += u64::from(!quality.is_good());
-            if filter::keep(
-                &point.filter.report,
-                &mut point.last,
-                now,
-                value.as_ref(),
-                quality,
-            ) {
+            if filter::keep(&point.report, &mut point.last, now, value.as_ref(), quality) {
                 kept += 1;
                 self.batch_bytes += size_of::<Sample>() + payload(value.as_ref());
                 if point.samples.capacity() == 0 {

@@ -9,20 +9,11 @@
 //!    texts, bytes and booleans are kept when they differ at all;
 //! 6. everything else is filtered.
 //!
-//! The beat is measured on the monotonic clock. Readings without value (bad quality) are equal to
+//! The range of a point is the driver's business: only it knows the raw number. The beat is measured on the monotonic clock. Readings without value (bad quality) are equal to
 //! each other when their reasons are.
 
 use gateway_config::{Deadband, Report};
 use protocols_model::{Instant, Quality, Reason, Value, ValueType};
-
-/// The rules of one point.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Filter {
-    /// What is reported.
-    pub report: Report,
-    /// Values outside (both ends allowed) are reported as uncertain, `out-of-range`.
-    pub range: Option<(f64, f64)>,
-}
 
 /// What the filter remembers of a point: the last reading that was kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,10 +24,9 @@ pub struct LastKept {
 }
 
 /// Makes a reading well formed: a value exactly when the quality is not bad, of the point's type,
-/// a number that is a number, and within the range or marked.
+/// short enough, and a number where it should be one.
 #[must_use]
 pub fn normalise(
-    filter: &Filter,
     value_type: ValueType,
     value: Option<Value>,
     quality: Quality,
@@ -56,13 +46,6 @@ pub fn normalise(
         };
     if broken {
         return (None, Quality::Bad(Reason::Undecodable));
-    }
-    let outside = filter
-        .range
-        .zip(value.as_f64())
-        .is_some_and(|((low, high), number)| number < low || number > high);
-    if outside && quality.is_good() {
-        return (Some(value), Quality::Uncertain(Reason::OutOfRange));
     }
     (Some(value), quality)
 }

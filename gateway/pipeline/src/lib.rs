@@ -21,7 +21,6 @@ pub mod filter;
 pub mod run;
 pub mod stats;
 
-pub use crate::core::{BatchAge, MAX_BATCH_BYTES, Pipeline, PointSetup, SetupError};
-pub use filter::Filter;
+pub use crate::core::{BatchAge, MAX_BATCH_BYTES, Pipeline, SetupError};
 pub use run::{Inputs, SWEEP_CAPACITY, run};
 pub use stats::{Stats, Totals};

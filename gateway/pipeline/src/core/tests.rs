@@ -1,12 +1,14 @@
 use super::*;
-use gateway_config::{Deadband, Report};
+use gateway_config::Deadband;
 use proptest::prelude::*;
-use protocols_model::{BootId, DeviceId, PointId, PointKey, Quality, Reason, Timestamp};
+use protocols_model::{
+    BootId, DeviceId, PointDescriptor, PointId, PointKey, Quality, Reason, Timestamp,
+};
 use protocols_wire::Body;
 use std::collections::BTreeMap;
 
-fn setup(name: &str, report: Report) -> PointSetup {
-    PointSetup {
+fn point(name: &str, report: Report) -> PointConfig {
+    PointConfig {
         descriptor: PointDescriptor {
             device: DeviceId::try_new("meter").unwrap(),
             point: PointId::try_new(name).unwrap(),
@@ -14,16 +16,15 @@ fn setup(name: &str, report: Report) -> PointSetup {
             unit: "V".into(),
             scale: 0.1,
         },
-        filter: Filter {
-            report,
-            range: Some((-50.0, 50.0)),
-        },
+        report,
     }
 }
 
 fn pipeline(points: u32, report: impl Fn(u32) -> Report) -> Pipeline {
-    let points = (0..points).map(|n| setup(&format!("p{n}"), report(n)));
-    Pipeline::try_new(points.collect(), BatchAge::default(), Arc::default()).unwrap()
+    let points: Vec<_> = (0..points)
+        .map(|n| point(&format!("p{n}"), report(n)))
+        .collect();
+    Pipeline::try_new(&points, BatchAge::default(), Arc::default()).unwrap()
 }
 
 fn at(millis: u64) -> Instant {
@@ -94,7 +95,11 @@ fn filtered_counts_leave_with_the_next_batch_even_when_nothing_of_the_point_is_s
     pipeline.take(at(0), [reading(0, 0, 1.0), reading(1, 0, 1.0)]);
     pipeline.seal(stamp(at(0)));
     pipeline.take(at(1), [reading(0, 1, 1.5), reading(0, 2, 1.2)]);
-    assert_eq!(pipeline.due(), Some(at(10_001)), "counts alone make a batch due");
+    assert_eq!(
+        pipeline.due(),
+        Some(at(10_001)),
+        "counts alone make a batch due"
+    );
     let records = pipeline.seal(stamp(at(2)));
     let mut seen = BTreeMap::new();
     contents(&pipeline, &records, &mut seen);
@@ -129,7 +134,10 @@ fn many_points_are_spread_over_dictionaries_and_each_keeps_its_place() {
     const POINTS: u32 = 3000;
     let mut pipeline = pipeline(POINTS, |_| Report::Every);
     assert!(pipeline.dictionaries().len() > 1);
-    pipeline.take(at(0), (0..POINTS).rev().map(|n| reading(n, 0, f64::from(n % 50))));
+    pipeline.take(
+        at(0),
+        (0..POINTS).rev().map(|n| reading(n, 0, f64::from(n % 50))),
+    );
     let mut seen = BTreeMap::new();
     let records = pipeline.seal(stamp(at(0)));
     contents(&pipeline, &records, &mut seen);
@@ -189,9 +197,7 @@ proptest! {
                             Reading::bad(PointKey(point), time, reason)
                         }
                     };
-                    let outside = reading.value.as_ref().and_then(Value::as_f64).is_some_and(|v| v.abs() > 50.0);
-                    let quality = if outside { Quality::Uncertain(Reason::OutOfRange) } else { reading.quality };
-                    taken.entry(point).or_default().push((reading.sampled, quality));
+                    taken.entry(point).or_default().push((reading.sampled, reading.quality));
                     prop_assert_eq!(pipeline.take(at(now), [reading]), 0);
                 }
                 Step::Seal => {

@@ -28,7 +28,10 @@ fn kept(report: Report, values: impl IntoIterator<Item = Value>) -> Vec<bool> {
 #[test]
 fn a_change_of_exactly_the_deadband_is_filtered_and_more_is_kept() {
     let values = [10.0, 10.5, 10.6, 10.2, 10.0].map(F64);
-    assert_eq!(kept(absolute(0.5), values), [true, false, true, false, true]);
+    assert_eq!(
+        kept(absolute(0.5), values),
+        [true, false, true, false, true]
+    );
 }
 
 #[test]
@@ -51,13 +54,22 @@ fn percent_is_of_the_last_kept_value_and_zero_is_left_by_any_change() {
 #[test]
 fn large_integers_are_compared_as_integers() {
     let big = 1u64 << 60;
-    assert_eq!(kept(absolute(0.0), [big, big, big + 1].map(U64)), [true, false, true]);
-    assert_eq!(kept(absolute(5.0), [i64::MIN, i64::MAX].map(I64)), [true, true]);
+    assert_eq!(
+        kept(absolute(0.0), [big, big, big + 1].map(U64)),
+        [true, false, true]
+    );
+    assert_eq!(
+        kept(absolute(5.0), [i64::MIN, i64::MAX].map(I64)),
+        [true, true]
+    );
 }
 
 #[test]
 fn texts_and_booleans_are_kept_when_they_differ_at_all() {
-    assert_eq!(kept(absolute(9.0), [true, true, false].map(Bool)), [true, false, true]);
+    assert_eq!(
+        kept(absolute(9.0), [true, true, false].map(Bool)),
+        [true, false, true]
+    );
     let texts = ["a", "a", "b"].map(|text| Text(text.into()));
     assert_eq!(kept(absolute(9.0), texts), [true, false, true]);
 }
@@ -66,7 +78,10 @@ fn texts_and_booleans_are_kept_when_they_differ_at_all() {
 fn infinities_neither_stick_nor_repeat() {
     let infinity = f64::INFINITY;
     let values = [1.0, infinity, infinity, -infinity, 1.0].map(F64);
-    assert_eq!(kept(absolute(1.0), values.clone()), [true, true, false, true, true]);
+    assert_eq!(
+        kept(absolute(1.0), values.clone()),
+        [true, true, false, true, true]
+    );
     let percent = Report::Changes {
         deadband: Deadband::Percent(1.0),
         beat: None,
@@ -107,23 +122,17 @@ fn without_a_rule_everything_is_kept() {
 }
 
 #[test]
-fn what_is_no_value_of_the_points_type_becomes_bad_and_what_leaves_the_range_uncertain() {
-    let filter = Filter {
-        report: Report::Every,
-        range: Some((0.0, 500.0)),
-    };
-    let check = |value, quality| normalise(&filter, ValueType::F64, value, quality);
+fn what_is_no_value_of_the_points_type_becomes_bad() {
     let undecodable = (None, Quality::Bad(Reason::Undecodable));
+    let check = |value, quality| normalise(ValueType::F64, value, quality);
     assert_eq!(check(Some(F64(f64::NAN)), GOOD), undecodable);
     assert_eq!(check(Some(I64(1)), GOOD), undecodable);
     assert_eq!(check(None, GOOD), undecodable);
     let late = Quality::Bad(Reason::Timeout);
     assert_eq!(check(Some(F64(1.0)), late), (None, late));
     assert_eq!(check(Some(F64(500.0)), GOOD), (Some(F64(500.0)), GOOD));
-    let outside = Quality::Uncertain(Reason::OutOfRange);
-    assert_eq!(check(Some(F64(500.1)), GOOD), (Some(F64(500.1)), outside));
     let stale = Quality::Uncertain(Reason::Stale);
     assert_eq!(check(Some(F64(-1.0)), stale), (Some(F64(-1.0)), stale));
     let long = Text("x".repeat(4097).into());
-    assert_eq!(normalise(&filter, ValueType::Text, Some(long), GOOD), undecodable);
+    assert_eq!(normalise(ValueType::Text, Some(long), GOOD), undecodable);
 }
