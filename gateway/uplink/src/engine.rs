@@ -1,0 +1,579 @@
+//! The uplink's core: everything that has to do with order, time and loss, without I/O.
+//!
+//! The task ([`crate::run`]) tells it what happened (spool changed, connected, PUBACK, message from
+//! the cloud) and asks what to do next (records to fetch, envelope to publish, hello, settlement).
+//! Guarantees: what is known to be settled is never sent again; whatever is not settled is offered
+//! until it is; a settlement names only what the cloud (or, by configuration, the broker) confirmed
+//! and the spool holds; the window is never exceeded.
+
+use crate::delay::Delays;
+use crate::hello::{HelloTimes, Hellos};
+use crate::known::KnownDictionaries;
+use crate::lanes::{Class, Shares};
+use crate::rate::LinkRate;
+use crate::tracker::Tracker;
+use crate::window::{ONE_RECORD_BYTES, Open, Phase, Stream, Unpaired, Window, WindowLimits};
+use bytes::Bytes;
+use protocols_model::{
+    DictionaryHash, Epoch, GatewayId, Instant, Lane, RecordKey, RefuseReason, SeqRange, SeqSet,
+};
+use protocols_wire::limits::{
+    MAX_ENVELOPE_BYTES, MAX_ENVELOPE_DICTIONARIES, MAX_ENVELOPE_RECORDS,
+};
+use protocols_wire::{Held, Topic, encode_envelope};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+mod down;
+
+/// What makes PUBACKed records leave the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Confirm {
+    /// The cloud's store acknowledgement.
+    #[default]
+    Store,
+    /// The broker's PUBACK, for a foreign broker without our ingest. What the broker loses, and what
+    /// its ACL throws away while it PUBACKs, is lost and appears in no ledger.
+    Broker,
+}
+
+/// How the core behaves.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Whose records.
+    pub gateway: GatewayId,
+    /// The epoch that records appended now get.
+    pub epoch: Epoch,
+    /// What confirms.
+    pub confirm: Confirm,
+    /// Bounds of what is under way.
+    pub window: WindowLimits,
+    /// Spans of the hello rules.
+    pub hello: HelloTimes,
+    /// A PUBACK later than this ends the connection.
+    pub puback_timeout: Duration,
+}
+
+/// Records to fetch and pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// For which class.
+    pub class: Class,
+    /// Of which stream.
+    pub stream: Stream,
+    /// Which seqs, at most.
+    pub range: SeqRange,
+    /// Most bytes of bodies.
+    pub max_bytes: usize,
+    /// Most records.
+    pub max_records: usize,
+    connection: u64,
+}
+
+/// A record as the spool gave it out.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Its identity.
+    pub key: RecordKey,
+    /// Its bytes.
+    pub body: Bytes,
+    /// The dictionaries it uses.
+    pub dictionaries: Vec<DictionaryHash>,
+}
+
+/// A publish at QoS 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// The topic.
+    pub topic: String,
+    /// The envelope.
+    pub payload: Bytes,
+}
+
+/// What the spool has to be told.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Settled {
+    /// Confirmed.
+    pub stored: SeqSet,
+    /// Refused for ever.
+    pub refused: Vec<(SeqRange, RefuseReason)>,
+}
+
+/// What happened so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Envelopes handed to the link.
+    pub envelopes: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Records handed to the link.
+    pub records: u64,
+    /// Records handed over once more.
+    pub resent: u64,
+    /// Records confirmed.
+    pub settled: u64,
+    /// Records refused.
+    pub refused: u64,
+    /// Seqs acknowledged that were never sent, and other signs of a second bearer of the identity.
+    pub identity: u64,
+    /// Messages from the cloud that could not be read.
+    pub unreadable: u64,
+    /// Hellos said.
+    pub hellos: u64,
+}
+
+/// Bytes of framing that are not bodies: header per envelope, room for incompressible content.
+const ENVELOPE_OVERHEAD: usize = 512;
+/// Bytes of framing per record or dictionary, as an upper bound.
+const PART_OVERHEAD: usize = 48;
+/// When what the spool did not give out is asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// The core.
+#[derive(Debug)]
+pub struct Engine {
+    options: EngineOptions,
+    tracker: Tracker,
+    window: Window,
+    hellos: Hellos,
+    shares: Shares,
+    rate: LinkRate,
+    known: KnownDictionaries,
+    delays: Delays,
+    counters: Counters,
+    settled: BTreeMap<Stream, Settled>,
+    generation: Option<u64>,
+    asked_dictionaries: Vec<DictionaryHash>,
+    connection: u64,
+    connected: bool,
+}
+
+impl Engine {
+    /// A core that knows nothing yet.
+    #[must_use]
+    pub fn new(options: EngineOptions) -> Self {
+        Self {
+            tracker: Tracker::new(options.epoch),
+            window: Window::new(options.window),
+            hellos: Hellos::new(options.hello),
+            shares: Shares::default(),
+            rate: LinkRate::default(),
+            known: KnownDictionaries::default(),
+            delays: Delays::default(),
+            counters: Counters::default(),
+            settled: BTreeMap::new(),
+            generation: None,
+            asked_dictionaries: Vec::new(),
+            connection: 0,
+            connected: false,
+            options,
+        }
+    }
+
+    /// The spool holds something else than before.
+    pub fn spool(&mut self, held: &[Held], now: Instant) {
+        self.tracker.held(held, now);
+        // What the spool gave up need not be confirmed any more (evicted and claimed).
+        let lost: Vec<(Stream, SeqSet)> = self
+            .window
+            .iter()
+            .filter_map(|open| {
+                let last = open.left.last();
+                let held = self.tracker.held_of(open.stream);
+                let gone = held.map_or(last, |range| range.first() - 1).min(last);
+                let below = SeqRange::new(1, gone)?;
+                let gone = open.left.held_in(below);
+                (!gone.is_empty()).then_some((open.stream, gone))
+            })
+            .collect();
+        for (stream, gone) in lost {
+            self.close(stream, &gone, now);
+        }
+    }
+
+    /// A connection stands.
+    pub fn connected(&mut self, now: Instant) {
+        self.connected = true;
+        self.connection += 1;
+        self.tracker.connected(now);
+    }
+
+    /// The cloud's answers can be heard: hello is due.
+    pub fn subscribed(&mut self, now: Instant) {
+        if self.options.confirm == Confirm::Store {
+            self.hellos.connected(now);
+        }
+    }
+
+    /// The connection is gone.
+    pub fn disconnected(&mut self) {
+        self.connected = false;
+        self.connection += 1;
+        self.window.disconnected();
+        self.hellos.disconnected();
+        if self.options.confirm == Confirm::Broker {
+            self.send_again(|_| true);
+        }
+    }
+
+    /// The link gave the next handed envelope this packet id.
+    ///
+    /// # Errors
+    /// [`Unpaired`]: the connection has to go.
+    pub fn sent(&mut self, packet: u16) -> Result<(), Unpaired> {
+        self.window.paired(packet)
+    }
+
+    /// A PUBACK came.
+    pub fn puback(&mut self, packet: u16, now: Instant) {
+        let Some((stream, left, bytes, sample)) = self.window.taken(packet, now) else {
+            return;
+        };
+        self.rate.taken(sample, bytes, now);
+        if self.options.confirm == Confirm::Broker {
+            self.settle(stream, &left, None, now);
+        }
+    }
+
+    /// What to fetch next, if anything may be sent now.
+    pub fn ask(&mut self, now: Instant) -> Option<Ask> {
+        self.tracker.tick(now);
+        if !self.connected {
+            return None;
+        }
+        let flight = self.rate.max_under_way();
+        let history = self.options.confirm == Confirm::Broker || self.hellos.history_open(now);
+        let class = self.shares.next(|class| {
+            (history || !class.history)
+                && self.window.room(class.history, flight) > 0
+                && self.tracker.candidate(class).is_some()
+        })?;
+        let (stream, range) = self.tracker.candidate(class)?;
+        let longest = self.rate.max_envelope().max(ONE_RECORD_BYTES);
+        let size = self.window.room(class.history, flight);
+        let size = size.min(MAX_ENVELOPE_BYTES).min(longest);
+        let records = usize::try_from(range.count()).unwrap_or(usize::MAX);
+        Some(Ask {
+            class,
+            stream,
+            range,
+            max_bytes: size.saturating_sub(ENVELOPE_OVERHEAD + size / 128),
+            max_records: records.min(MAX_ENVELOPE_RECORDS),
+            connection: self.connection,
+        })
+    }
+
+    /// Those dictionaries of `records` that have to be attached.
+    #[must_use]
+    pub fn lacking(&self, records: &[Fetched]) -> Vec<DictionaryHash> {
+        let mut lacking: Vec<DictionaryHash> = Vec::new();
+        for hash in records.iter().flat_map(|record| &record.dictionaries) {
+            if self.known.lacks(hash)
+                && !lacking.contains(hash)
+                && lacking.len() < MAX_ENVELOPE_DICTIONARIES
+            {
+                lacking.push(*hash);
+            }
+        }
+        lacking
+    }
+
+    /// Packs what was fetched for `ask`. `dictionaries` are those of [`Self::lacking`] that the
+    /// spool has. `None` when nothing is to be sent after all.
+    pub fn pack(
+        &mut self,
+        ask: &Ask,
+        records: &[Fetched],
+        dictionaries: &[(DictionaryHash, Bytes)],
+        now: Instant,
+    ) -> Option<Publish> {
+        if !self.connected || ask.connection != self.connection {
+            return None;
+        }
+        let run = self.usable(ask, records, now);
+        let (run, kept) = self.without_lost_dictionaries(ask, run, dictionaries, now);
+        let first = run.first()?.key.seq;
+        let (count, payload, carried) = fit(ask, run, &kept)?;
+        let Ok(payload) = payload else {
+            // A single record that no envelope can carry: set aside by name, never in the way.
+            let range = SeqRange::one(first)?;
+            self.settle_refused(ask.stream, range, RefuseReason::TooLarge, now);
+            return None;
+        };
+        let last = first + u64::try_from(count).unwrap_or(1).saturating_sub(1);
+        let range = SeqRange::new(first, last)?;
+        self.hand(ask, range, &payload, carried, now);
+        Some(Publish {
+            topic: self.topic(ask.class),
+            payload,
+        })
+    }
+
+    /// The longest run of fetched records that may still be sent; what the spool did not give out is
+    /// put off.
+    fn usable<'a>(&mut self, ask: &Ask, records: &'a [Fetched], now: Instant) -> &'a [Fetched] {
+        let wanted = |record: &Fetched| {
+            record.key.epoch == ask.stream.epoch
+                && record.key.lane == ask.stream.lane
+                && ask.range.contains(record.key.seq)
+        };
+        let start = records.iter().position(&wanted);
+        let found = start.and_then(|start| records.get(start..)).unwrap_or(&[]);
+        let first = found.first().map(|record| record.key.seq);
+        let gone = match first {
+            Some(first) => SeqRange::new(ask.range.first(), first - 1),
+            None => Some(ask.range),
+        };
+        if let Some(gone) = gone {
+            self.tracker.gone(ask.stream, gone, now.plus(ASK_AGAIN));
+        }
+        let Some(first) = first else { return &[] };
+        let free = self.tracker.uncovered(ask.stream, ask.range);
+        let fits = |(place, record): &(u64, &Fetched)| {
+            wanted(record)
+                && record.key.seq == first.saturating_add(*place)
+                && free.contains(record.key.seq)
+        };
+        let count = (0u64..).zip(found).take_while(fits).count();
+        found.get(..count).unwrap_or(&[])
+    }
+
+    /// Cuts the run before a record whose dictionary the cloud lacks and the spool does not have:
+    /// sending it would be in vain. It is put off, what is behind it goes its way.
+    fn without_lost_dictionaries<'a, 'd>(
+        &mut self,
+        ask: &Ask,
+        run: &'a [Fetched],
+        dictionaries: &'d [(DictionaryHash, Bytes)],
+        now: Instant,
+    ) -> (&'a [Fetched], Vec<&'d (DictionaryHash, Bytes)>) {
+        let lost = |hash: &DictionaryHash| {
+            self.known.missed(hash) && !dictionaries.iter().any(|(have, _)| have == hash)
+        };
+        let end = run.iter().position(|r| r.dictionaries.iter().any(lost));
+        if end == Some(0)
+            && let Some(range) = run.first().and_then(|r| SeqRange::one(r.key.seq))
+        {
+            self.tracker.gone(ask.stream, range, now.plus(ASK_AGAIN));
+        }
+        let run = run.get(..end.unwrap_or(run.len())).unwrap_or(&[]);
+        let used = |hash: &DictionaryHash| run.iter().any(|r| r.dictionaries.contains(hash));
+        let kept = dictionaries.iter().filter(|(hash, _)| used(hash)).collect();
+        (run, kept)
+    }
+
+    fn hand(
+        &mut self,
+        ask: &Ask,
+        range: SeqRange,
+        payload: &Bytes,
+        dictionaries: Vec<DictionaryHash>,
+        now: Instant,
+    ) {
+        let bytes = payload.len();
+        let sample = self.rate.sent(self.window.under_way() + bytes, now);
+        dictionaries.iter().for_each(|&h| self.known.attached(h));
+        self.counters.resent += self.tracker.hand(ask.stream, range);
+        self.window.hand(Open {
+            stream: ask.stream,
+            left: crate::window::set_of(range),
+            bytes,
+            history: ask.class.history,
+            handed_at: now,
+            phase: Phase::Sending,
+            dictionaries,
+            sample,
+        });
+        self.shares.charge(ask.class, bytes);
+        self.counters.envelopes += 1;
+        self.counters.records += range.count();
+        self.counters.bytes += u64::try_from(bytes).unwrap_or(0);
+    }
+
+    fn topic(&self, class: Class) -> String {
+        Topic::Up {
+            gateway: self.options.gateway.clone(),
+            lane: class.lane,
+            history: class.history,
+        }
+        .to_mqtt()
+    }
+
+    /// Whether a hello has to be said now.
+    pub fn hello_due(&mut self, now: Instant) -> bool {
+        self.connected && self.hellos.poll(self.window.unsettled_since(), now)
+    }
+
+    /// A hello that names `dictionaries` goes out: its nonce.
+    pub fn say_hello(&mut self, dictionaries: Vec<DictionaryHash>, now: Instant) -> u64 {
+        self.asked_dictionaries = dictionaries;
+        self.counters.hellos += 1;
+        self.hellos.say(now)
+    }
+
+    /// Whether the cloud has just become silent; true once per silence.
+    pub fn store_away_now(&mut self, now: Instant) -> bool {
+        self.hellos.away_now(self.window.unsettled_since(), now)
+    }
+
+    /// Whether a PUBACK is overdue: the connection has to go.
+    #[must_use]
+    pub fn stalled(&self, now: Instant) -> bool {
+        self.window
+            .waiting_since()
+            .is_some_and(|since| now.since(since) >= self.options.puback_timeout)
+    }
+
+    /// When the core has to be asked again although nothing happened.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        if !self.connected {
+            return None;
+        }
+        let stall = self.window.waiting_since();
+        [
+            stall.map(|since| since.plus(self.options.puback_timeout)),
+            self.hellos.due(self.window.unsettled_since()),
+            self.hellos.history_opens(),
+            self.tracker.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The next thing to tell the spool.
+    pub fn take_settled(&mut self) -> Option<(Stream, Settled)> {
+        self.settled.pop_first()
+    }
+
+    fn settle(
+        &mut self,
+        stream: Stream,
+        seqs: &SeqSet,
+        refused: Option<RefuseReason>,
+        now: Instant,
+    ) {
+        let accepted = self.tracker.settle(stream, seqs);
+        self.counters.identity += u64::from(accepted.never_sent > 0);
+        if accepted.seqs.is_empty() {
+            return;
+        }
+        let entry = self.settled.entry(stream).or_default();
+        let ranges = accepted.seqs.ranges().iter();
+        match refused {
+            None => entry.stored.union(&accepted.seqs),
+            Some(reason) => entry.refused.extend(ranges.map(|&range| (range, reason))),
+        }
+        let closed = self.close(stream, &accepted.seqs, now);
+        match refused {
+            None => self.counters.settled += closed,
+            Some(_) => self.counters.refused += accepted.seqs.count(),
+        }
+    }
+
+    fn settle_refused(
+        &mut self,
+        stream: Stream,
+        range: SeqRange,
+        reason: RefuseReason,
+        now: Instant,
+    ) {
+        let entry = self.settled.entry(stream).or_default();
+        entry.refused.push((range, reason));
+        self.tracker.gone(stream, range, now.plus(ASK_AGAIN));
+        self.counters.refused += range.count();
+    }
+
+    /// Takes settled records out of the window; returns how many were under way.
+    fn close(&mut self, stream: Stream, seqs: &SeqSet, now: Instant) -> u64 {
+        let before = self.window.records();
+        for open in self.window.take_out(stream, seqs) {
+            self.delays.add(now.since(open.handed_at));
+            open.dictionaries.iter().for_each(|&h| self.known.known(h));
+        }
+        before.saturating_sub(self.window.records())
+    }
+
+    fn send_again(&mut self, lost: impl FnMut(&Open) -> bool) {
+        for open in self.window.give_up(lost) {
+            self.tracker.give_up(open.stream, &open.left);
+            open.dictionaries.iter().for_each(|h| self.known.given_up(h));
+        }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The window, to look at.
+    #[must_use]
+    pub const fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Settling delays, median and 99th percentile.
+    #[must_use]
+    pub fn delays(&self) -> Option<(Duration, Duration)> {
+        self.delays.quantiles()
+    }
+
+    /// Whether the cloud behind the broker is silent.
+    #[must_use]
+    pub const fn store_away(&self) -> bool {
+        self.hellos.away()
+    }
+
+    /// The epochs of `lane` in the order the spool lists them, oldest first.
+    pub fn streams_of(&self, lane: Lane) -> impl Iterator<Item = Stream> {
+        self.tracker.streams_of(lane)
+    }
+}
+
+/// The longest prefix of `run` that fits the asked size, packed; and the dictionaries it carries.
+/// `Err` in the middle when not even one record can be packed.
+#[expect(clippy::type_complexity, reason = "one caller, three parts")]
+fn fit(
+    ask: &Ask,
+    run: &[Fetched],
+    dictionaries: &[&(DictionaryHash, Bytes)],
+) -> Option<(usize, Result<Bytes, protocols_wire::EncodeError>, Vec<DictionaryHash>)> {
+    let mut room = ask.max_bytes;
+    let mut parts = Vec::with_capacity(run.len());
+    for record in run.iter().take(ask.max_records) {
+        let size = record.body.len() + PART_OVERHEAD;
+        // Dictionaries of one record go with it as far as the window allows; the rest is asked for.
+        if size > room && !parts.is_empty() {
+            break;
+        }
+        room = room.saturating_sub(size);
+        parts.push((record.key, record.body.clone()));
+    }
+    let mut carried = Vec::new();
+    let mut attached = Vec::new();
+    for (hash, encoded) in dictionaries {
+        let size = encoded.len() + PART_OVERHEAD;
+        if size <= room {
+            room -= size;
+            carried.push(*hash);
+            attached.push(encoded.clone());
+        }
+    }
+    loop {
+        let packed = encode_envelope(&parts, &attached);
+        match packed {
+            Ok(_) => return Some((parts.len(), packed, carried)),
+            Err(_) if parts.len() > 1 => parts.truncate(parts.len() / 2),
+            Err(_) if !attached.is_empty() => {
+                attached.clear();
+                carried.clear();
+            }
+            Err(_) => return (!parts.is_empty()).then_some((1, packed, carried)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,439 @@
+//! What is under way: the envelopes handed over whose records are not all settled.
+//!
+//! Pure. Three bounds hold at any time: bytes unsettled, envelopes unsettled, bytes without PUBACK
+//! (the last one give or take a record). History may fill only a part of each, so that live data
+//! never stands behind much of it, and cannot be pushed out either. PUBACKs are
+//! paired first in, first out: the n-th `Outgoing::Publish(pkid)` belongs to the n-th envelope
+//! handed over. An envelope that lost its connection keeps its place: whether it arrived is unknown
+//! until the cloud says so, and a flapping link must not multiply what the broker has to keep.
+
+use crate::rate;
+use protocols_model::{DictionaryHash, Epoch, Instant, Lane, SeqRange, SeqSet};
+use protocols_wire::limits::{MAX_DICTIONARY_BYTES, MAX_RECORD_BYTES};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// One epoch of one lane: what a cursor in the cloud stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stream {
+    /// The process run that appended.
+    pub epoch: Epoch,
+    /// The lane.
+    pub lane: Lane,
+}
+
+/// Packet ids the client has for publishes; above every window, so a packet id is never wanted
+/// again while its PUBACK is missing (rumqttc's collision).
+pub const PACKET_IDS: u16 = 256;
+/// How far the newest publish may be ahead of the oldest one without PUBACK: the packet ids less one
+/// for the subscription and one to spare.
+const MAX_AHEAD: u64 = PACKET_IDS as u64 - 2;
+
+/// An envelope of one record and one dictionary fits into this.
+pub const ONE_RECORD_BYTES: usize = MAX_RECORD_BYTES + MAX_DICTIONARY_BYTES + 1024;
+
+#[derive(Debug, Default)]
+struct Sum {
+    envelopes: usize,
+    bytes: usize,
+}
+
+/// Bounds of the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowLimits {
+    /// Most bytes of unsettled envelopes.
+    pub max_bytes: usize,
+    /// Most unsettled envelopes.
+    pub max_envelopes: usize,
+}
+
+impl Default for WindowLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 256 * 1024,
+            max_envelopes: 64,
+        }
+    }
+}
+
+/// How far an envelope has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Handed to the link, no PUBACK yet.
+    Sending,
+    /// The broker has it, since then.
+    Taken(Instant),
+    /// Its connection ended before the PUBACK.
+    Unsure,
+}
+
+/// An envelope under way.
+#[derive(Debug, Clone)]
+pub struct Open {
+    /// Whose records it carries.
+    pub stream: Stream,
+    /// Those of them that are not settled.
+    pub left: SeqSet,
+    /// Size as published.
+    pub bytes: usize,
+    /// Whether it went as backlog.
+    pub history: bool,
+    /// When it was handed over.
+    pub handed_at: Instant,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Dictionaries it carries.
+    pub dictionaries: Vec<DictionaryHash>,
+    /// For the rate sample of its PUBACK.
+    pub sample: rate::Sent,
+}
+
+/// The link said it had sent a publish that nobody handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the MQTT client reports a publish that was never handed to it")]
+pub struct Unpaired;
+
+/// The window.
+#[derive(Debug)]
+pub struct Window {
+    limits: WindowLimits,
+    open: BTreeMap<u64, Open>,
+    next: u64,
+    handed: VecDeque<u64>,
+    by_packet: HashMap<u16, u64>,
+    bytes: usize,
+    under_way: usize,
+}
+
+impl Window {
+    /// An empty window.
+    #[must_use]
+    pub fn new(limits: WindowLimits) -> Self {
+        Self {
+            // Below this, history's share could not carry one record.
+            limits: WindowLimits {
+                max_bytes: limits.max_bytes.max(2 * ONE_RECORD_BYTES),
+                max_envelopes: limits.max_envelopes.max(4),
+            },
+            open: BTreeMap::new(),
+            next: 0,
+            handed: VecDeque::new(),
+            by_packet: HashMap::new(),
+            bytes: 0,
+            under_way: 0,
+        }
+    }
+
+    /// How long an envelope may be that is handed over now, in bytes; 0 when none may.
+    /// `max_under_way` is what the link can carry in its two seconds.
+    #[must_use]
+    pub fn room(&self, history: bool, max_under_way: usize) -> usize {
+        let ahead = self
+            .oldest(|open| open.phase == Phase::Sending)
+            .map_or(0, |(ordinal, _)| self.next.saturating_sub(ordinal));
+        if self.open.len() >= self.limits.max_envelopes || ahead >= MAX_AHEAD {
+            return 0;
+        }
+        let mut unsettled = self.limits.max_bytes.saturating_sub(self.bytes);
+        let mut flight = max_under_way.saturating_sub(self.under_way);
+        if history {
+            let own = self.sum(|open| open.history);
+            if own.envelopes >= self.limits.max_envelopes / 4 * 3 {
+                return 0;
+            }
+            let share = self.limits.max_bytes / 4 * 3;
+            unsettled = unsettled.min(share.saturating_sub(own.bytes));
+            let own = self.sum(|open| open.history && open.phase == Phase::Sending);
+            flight = flight.min((max_under_way / 2).saturating_sub(own.bytes));
+        }
+        // The flight is soft by one record: however slow the link, one may always follow another.
+        if flight == 0 || unsettled < ONE_RECORD_BYTES {
+            return 0;
+        }
+        unsettled.min(flight.max(ONE_RECORD_BYTES))
+    }
+
+    fn sum(&self, which: impl Fn(&Open) -> bool) -> Sum {
+        let which = self.open.values().filter(|open| which(open));
+        which.fold(Sum::default(), |sum, open| Sum {
+            envelopes: sum.envelopes + 1,
+            bytes: sum.bytes + open.bytes,
+        })
+    }
+
+    /// An envelope was handed to the link.
+    pub fn hand(&mut self, open: Open) {
+        self.bytes += open.bytes;
+        self.under_way += open.bytes;
+        self.handed.push_back(self.next);
+        self.open.insert(self.next, open);
+        self.next += 1;
+    }
+
+    /// The link gave the next handed envelope this packet id.
+    ///
+    /// # Errors
+    /// [`Unpaired`]: the pairing cannot be trusted any more, the connection has to go.
+    pub fn paired(&mut self, packet: u16) -> Result<(), Unpaired> {
+        let ordinal = self.handed.pop_front().ok_or(Unpaired)?;
+        self.by_packet.insert(packet, ordinal);
+        Ok(())
+    }
+
+    /// A PUBACK came. Returns the envelope's size and rate sample, and the unsettled records; `None`
+    /// for a packet id that is not under way.
+    pub fn taken(
+        &mut self,
+        packet: u16,
+        now: Instant,
+    ) -> Option<(Stream, SeqSet, usize, rate::Sent)> {
+        let ordinal = self.by_packet.remove(&packet)?;
+        // Settled before its PUBACK: the entry is gone, its bytes under way were given back then.
+        let open = self.open.get_mut(&ordinal)?;
+        open.phase = Phase::Taken(now);
+        self.under_way = self.under_way.saturating_sub(open.bytes);
+        Some((open.stream, open.left.clone(), open.bytes, open.sample))
+    }
+
+    /// The connection is gone: what had no PUBACK is unsure.
+    pub fn disconnected(&mut self) {
+        self.handed.clear();
+        self.by_packet.clear();
+        self.under_way = 0;
+        for open in self.open.values_mut() {
+            if open.phase == Phase::Sending {
+                open.phase = Phase::Unsure;
+            }
+        }
+    }
+
+    /// Takes `seqs` out of the envelopes of `stream`; an envelope with nothing left closes. Returns
+    /// the closed ones.
+    pub fn take_out(&mut self, stream: Stream, seqs: &SeqSet) -> Vec<Open> {
+        let mut closed = Vec::new();
+        for (&ordinal, open) in &mut self.open {
+            if open.stream == stream {
+                seqs.ranges().iter().for_each(|&range| open.left.remove(range));
+                if open.left.is_empty() {
+                    closed.push(ordinal);
+                }
+            }
+        }
+        closed.into_iter().filter_map(|o| self.close(o)).collect()
+    }
+
+    /// Closes every envelope that `lost` accepts and returns it: its records have to be sent again.
+    pub fn give_up(&mut self, mut lost: impl FnMut(&Open) -> bool) -> Vec<Open> {
+        let ordinals: Vec<u64> = self
+            .open
+            .iter()
+            .filter_map(|(&ordinal, open)| lost(open).then_some(ordinal))
+            .collect();
+        ordinals.into_iter().filter_map(|o| self.close(o)).collect()
+    }
+
+    fn close(&mut self, ordinal: u64) -> Option<Open> {
+        let open = self.open.remove(&ordinal)?;
+        self.bytes = self.bytes.saturating_sub(open.bytes);
+        if open.phase == Phase::Sending {
+            self.under_way = self.under_way.saturating_sub(open.bytes);
+        }
+        Some(open)
+    }
+
+    fn oldest(&self, mut which: impl FnMut(&Open) -> bool) -> Option<(u64, &Open)> {
+        self.open
+            .iter()
+            .find(|(_, open)| which(open))
+            .map(|(&ordinal, open)| (ordinal, open))
+    }
+
+    /// Since when the oldest envelope waits for its PUBACK.
+    #[must_use]
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.oldest(|open| open.phase == Phase::Sending)
+            .map(|(_, open)| open.handed_at)
+    }
+
+    /// Since when the broker has the oldest envelope that is not settled.
+    #[must_use]
+    pub fn unsettled_since(&self) -> Option<Instant> {
+        self.open
+            .values()
+            .filter_map(|open| match open.phase {
+                Phase::Taken(at) => Some(at),
+                Phase::Sending | Phase::Unsure => None,
+            })
+            .min()
+    }
+
+    /// The envelopes under way, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Open> {
+        self.open.values()
+    }
+
+    /// Bytes of unsettled envelopes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes without PUBACK.
+    #[must_use]
+    pub const fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// Envelopes unsettled.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether nothing is under way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Records unsettled.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.open.values().map(|open| open.left.count()).sum()
+    }
+
+    /// The seqs of `stream` that are under way.
+    #[must_use]
+    pub fn of(&self, stream: Stream) -> SeqSet {
+        let mut all = SeqSet::new();
+        for open in self.open.values().filter(|open| open.stream == stream) {
+            all.union(&open.left);
+        }
+        all
+    }
+}
+
+/// The set of one range.
+#[must_use]
+pub fn set_of(range: SeqRange) -> SeqSet {
+    std::iter::once(range).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rate::LinkRate;
+    use proptest::prelude::*;
+
+    const STREAM: Stream = Stream {
+        epoch: Epoch(1),
+        lane: Lane::Telemetry,
+    };
+
+    fn open(first: u64, bytes: usize) -> Open {
+        Open {
+            stream: STREAM,
+            left: set_of(SeqRange::new(first, first + 1).unwrap()),
+            bytes,
+            history: false,
+            handed_at: Instant::default(),
+            phase: Phase::Sending,
+            dictionaries: Vec::new(),
+            sample: LinkRate::default().sent(bytes, Instant::default()),
+        }
+    }
+
+    #[test]
+    fn packet_ids_are_paired_in_order_of_handing_over_and_acked_in_any_order() {
+        let mut window = Window::new(WindowLimits::default());
+        for i in 0..3 {
+            window.hand(open(1 + i * 2, 100));
+        }
+        for packet in [7, 8, 9] {
+            window.paired(packet).unwrap();
+        }
+        assert_eq!(window.paired(10), Err(Unpaired));
+        let (_, left, ..) = window.taken(9, Instant::default()).unwrap();
+        assert_eq!(left.ranges(), [SeqRange::new(5, 6).unwrap()]);
+        assert!(window.taken(9, Instant::default()).is_none(), "twice");
+        let (_, left, ..) = window.taken(7, Instant::default()).unwrap();
+        assert_eq!(left.ranges(), [SeqRange::new(1, 2).unwrap()]);
+        assert_eq!(window.under_way(), 100);
+    }
+
+    #[test]
+    fn a_puback_of_an_older_connection_credits_nothing() {
+        let mut window = Window::new(WindowLimits::default());
+        window.hand(open(1, 100));
+        window.paired(1).unwrap();
+        window.disconnected();
+        assert!(window.taken(1, Instant::default()).is_none());
+        assert_eq!(window.iter().next().unwrap().phase, Phase::Unsure);
+        assert_eq!(window.bytes(), 100, "an unsure envelope keeps its place");
+    }
+
+    #[test]
+    fn the_newest_publish_never_runs_a_whole_round_of_packet_ids_ahead_of_a_missing_puback() {
+        let mut window = Window::new(WindowLimits {
+            max_bytes: usize::MAX,
+            max_envelopes: usize::MAX,
+        });
+        let mut sent = 0u16;
+        while window.room(false, usize::MAX) > 0 {
+            window.hand(open(u64::from(sent) * 2 + 1, 10));
+            let packet = sent % PACKET_IDS + 1;
+            window.paired(packet).unwrap();
+            sent += 1;
+            if packet != 1 {
+                window.taken(packet, Instant::default());
+                window.take_out(STREAM, &set_of(SeqRange::new(3, u64::MAX).unwrap()));
+            }
+        }
+        assert!(sent < PACKET_IDS, "{sent}");
+    }
+
+    #[test]
+    fn history_leaves_a_quarter_of_the_window_to_live_data_and_keeps_its_own_part() {
+        let mut window = Window::new(WindowLimits {
+            max_bytes: 400_000,
+            max_envelopes: 8,
+        });
+        for i in 0..6 {
+            assert!(window.room(true, 1 << 20) > 0);
+            window.hand(Open {
+                history: true,
+                ..open(i * 2 + 1, 10)
+            });
+        }
+        assert_eq!(window.room(true, 1 << 20), 0);
+        assert_eq!(window.room(false, 1 << 20), 400_000 - 60);
+        let mut slow = Window::new(WindowLimits::default());
+        slow.hand(open(1, 15_000));
+        assert!(slow.room(true, 16_384) > 0, "live data on a slow line does not push history out");
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_under_way_and_unsettled_always_add_up(steps in prop::collection::vec((0u8..6, 1u64..60, 1usize..12_000), 1..200)) {
+            let limits = WindowLimits { max_bytes: 2 * ONE_RECORD_BYTES, max_envelopes: 10 };
+            let mut window = Window::new(limits);
+            let (mut seq, mut packet, mut handed) = (1, 0u16, 0u16);
+            for (step, n, bytes) in steps {
+                match step {
+                    0 | 1 => if window.room(false, 30_000) >= bytes {
+                        window.hand(open(seq, bytes));
+                        seq += 2;
+                        handed += 1;
+                    },
+                    2 => if packet < handed { packet += 1; window.paired(packet).unwrap(); },
+                    3 => { window.taken(u16::try_from(n).unwrap(), Instant::default()); }
+                    4 => { window.take_out(STREAM, &set_of(SeqRange::new(n, n + 7).unwrap())); }
+                    _ => { window.disconnected(); packet = handed; }
+                }
+                prop_assert_eq!(window.bytes(), window.iter().map(|o| o.bytes).sum::<usize>());
+                let sending: usize = window.iter().filter(|o| o.phase == Phase::Sending).map(|o| o.bytes).sum();
+                prop_assert_eq!(window.under_way(), sending);
+                prop_assert!(window.bytes() <= limits.max_bytes && window.len() <= limits.max_envelopes);
+            }
+        }
+    }
+}
