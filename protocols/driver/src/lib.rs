@@ -39,6 +39,8 @@ pub use context::{Driver, DriverContext, Room, STOP_BOUND, Stopped};
 pub use counters::{Counter, CounterValue, Counters};
 pub use status::{BusStatus, DeviceLink, LinkState};
 pub use sweep::Sweep;
+/// The token a driver is stopped by.
+pub use tokio_util::sync::CancellationToken;
 
 /// One part in so many of the bus time may go to probing dead devices: 1/20 = 5 %.
 pub const PROBE_SHARE: u32 = 20;

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 pub enum LinkState {
     /// Not asked yet.
     Unknown,
-    /// The last request was answered, if only with an exception.
+    /// It answers, if only with exceptions; single failures do not change that.
     Up,
-    /// It does not answer, for this reason.
+    /// It is dead or its bus is away, for this reason.
     Down(Reason),
 }
 

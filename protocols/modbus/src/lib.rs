@@ -30,6 +30,12 @@
 
 pub mod codec;
 pub mod config;
+mod driver;
+pub mod frame;
+mod guard;
 pub mod health;
+mod link;
 pub mod plan;
 pub mod schedule;
+
+pub use driver::ModbusDriver;

@@ -1,0 +1,469 @@
+//! One bus as a task: schedule, plan, link and codec put together.
+//!
+//! In a turn: take room for the readings, ask one request, hand its readings over. A poll group's
+//! pass goes on request by request, so that a shorter period comes in between. Failures give `Bad`
+//! readings once per poll, not once per state change: the pipeline drops the repeats, and a reader of
+//! the stream can tell "still dead" from "not polled".
+
+mod unit;
+
+use crate::config::{Bus, ConfigError};
+use crate::health::Health;
+use crate::link::{self, Fault, Link};
+use crate::plan::{self, Request, Slot};
+use crate::schedule::{Schedule, Turn};
+use protocols_driver::{
+    BusStatus, CancellationToken, Driver, DriverContext, LinkState, Stopped, Sweep,
+};
+use protocols_model::{Instant, Reason};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use unit::{Suspects, Unit};
+
+/// A transaction under way when the driver is told to stop gets so long to finish; well inside
+/// [`protocols_driver::STOP_BOUND`].
+const STOP_GRACE: Duration = Duration::from_secs(1);
+/// While a connection is being made polls wait so long before they report the link as down: a
+/// reconnect on a healthy network is no outage.
+const OPEN_GRACE: Duration = Duration::from_millis(500);
+/// Gateway exceptions 0A and 0B: the unit behind the gateway is not there, which is silence in words.
+const GATEWAY_EXCEPTIONS: [u8; 2] = [0x0a, 0x0b];
+/// Exceptions "illegal address", "illegal value" and "device failure": with these devices refuse to
+/// read addresses that they do not have.
+const REFUSALS: [u8; 3] = [0x02, 0x03, 0x04];
+
+/// Reads the devices of one Modbus bus.
+#[derive(Debug)]
+pub struct ModbusDriver {
+    bus: Bus,
+    status: Arc<BusStatus>,
+}
+
+impl ModbusDriver {
+    /// A driver for `bus`; nothing is opened before it runs.
+    ///
+    /// # Errors
+    /// Everything that [`Bus::check`] finds.
+    pub fn new(bus: Bus) -> Result<Self, Vec<ConfigError>> {
+        let errors = bus.check();
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let devices = bus.devices.iter().map(|device| device.id.clone());
+        let status = Arc::new(BusStatus::new(Arc::clone(&bus.name), devices));
+        Ok(Self { bus, status })
+    }
+}
+
+#[async_trait::async_trait]
+impl Driver for ModbusDriver {
+    fn name(&self) -> &str {
+        &self.bus.name
+    }
+
+    fn status(&self) -> Arc<BusStatus> {
+        Arc::clone(&self.status)
+    }
+
+    async fn run(self: Box<Self>, ctx: DriverContext) {
+        let mut task = BusTask::new(self.bus, self.status, ctx);
+        let Stopped = task.run().await;
+    }
+}
+
+/// The points of one device that share a period.
+struct Group {
+    unit: usize,
+    requests: Vec<Arc<Request>>,
+    /// The next request of the pass under way.
+    cursor: usize,
+}
+
+/// How a request ended, as far as the pass is concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Answered,
+    /// The device refused, perhaps because of an address.
+    Refused,
+    Failed(Reason),
+    /// The connection was gone before the request went out; it is being made again.
+    Postponed,
+}
+
+/// An attempt to open the bus.
+struct Opening {
+    future: Pin<Box<dyn Future<Output = io::Result<crate::guard::Port>> + Send>>,
+    began: Instant,
+}
+
+struct BusTask {
+    bus: Bus,
+    status: Arc<BusStatus>,
+    ctx: DriverContext,
+    units: Vec<Unit>,
+    groups: Vec<Group>,
+    schedule: Schedule,
+    health: Health,
+    suspects: Suspects,
+    link: Link,
+    opening: Option<Opening>,
+}
+
+impl BusTask {
+    fn new(bus: Bus, status: Arc<BusStatus>, ctx: DriverContext) -> Self {
+        let now = ctx.clock.monotonic();
+        let link = Link::new(
+            &bus.transport,
+            bus.gap,
+            Arc::clone(&status),
+            Arc::clone(&ctx.clock),
+        );
+        let costs = bus.devices.iter();
+        let costs = costs.map(|d| (d.retry, link.cost_of_silence(d.timeout)));
+        let health = Health::new(costs, now);
+        let (mut groups, mut periods) = (Vec::new(), Vec::new());
+        for (unit, device) in bus.devices.iter().enumerate() {
+            for (period, requests) in unit::poll_groups(device) {
+                periods.push(period);
+                groups.push(Group {
+                    unit,
+                    requests: requests.into_iter().map(Arc::new).collect(),
+                    cursor: 0,
+                });
+            }
+        }
+        Self {
+            units: bus.devices.iter().map(Unit::new).collect(),
+            schedule: Schedule::new(&periods, now),
+            bus,
+            status,
+            ctx,
+            groups,
+            health,
+            suspects: Suspects::default(),
+            link,
+            opening: None,
+        }
+    }
+
+    async fn run(&mut self) -> Stopped {
+        loop {
+            if let Err(stopped) = self.step().await {
+                return stopped;
+            }
+        }
+    }
+
+    /// Does what is to be done now, or waits for it.
+    async fn step(&mut self) -> Result<(), Stopped> {
+        let now = self.ctx.clock.monotonic();
+        if !self.link.is_up() && self.opening.is_none() && self.link.reopen_at() <= now {
+            self.opening = Some(Opening {
+                future: Box::pin(link::open(self.bus.transport.clone())),
+                began: now,
+            });
+        }
+        if self.may_turn(now) {
+            let hurried = self.link.is_up().then(|| self.health.probe(now, false));
+            if let Some(unit) = hurried.flatten() {
+                return self.probe(unit).await;
+            }
+            if let Some(turn) = self.schedule.turn(now) {
+                return self.poll(turn).await;
+            }
+            let probe = self.link.is_up().then(|| self.health.probe(now, true));
+            if let Some(unit) = probe.flatten() {
+                return self.probe(unit).await;
+            }
+        }
+        self.wait(now).await
+    }
+
+    /// Polls hold still for a moment while the bus is being opened.
+    fn may_turn(&self, now: Instant) -> bool {
+        let fresh = |opening: &Opening| now.since(opening.began) < OPEN_GRACE;
+        !self.opening.as_ref().is_some_and(fresh)
+    }
+
+    async fn wait(&mut self, now: Instant) -> Result<(), Stopped> {
+        let due = self.schedule.next_due();
+        let until = match &self.opening {
+            Some(opening) => {
+                let patient = opening.began.plus(OPEN_GRACE);
+                due.map(|due| due.max(patient))
+            }
+            None if self.link.is_up() => due.into_iter().chain(self.health.next_probe()).min(),
+            None => due.into_iter().chain([self.link.reopen_at()]).min(),
+        };
+        let pause = until.map_or(Duration::from_hours(1), |until| until.since(now));
+        let opening = async {
+            match &mut self.opening {
+                Some(opening) => opening.future.as_mut().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.ctx.stop.cancelled() => Err(Stopped),
+            opened = opening => {
+                self.opened(opened);
+                Ok(())
+            }
+            () = tokio::time::sleep(pause) => Ok(()),
+        }
+    }
+
+    fn opened(&mut self, result: io::Result<crate::guard::Port>) {
+        self.opening = None;
+        match result {
+            Ok(port) => {
+                tracing::info!(bus = %self.bus.name, "bus opened");
+                self.link.attach(port);
+            }
+            Err(error) => {
+                self.link.not_opened();
+                let now = self.ctx.clock.wall();
+                let mut changed = false;
+                for index in 0..self.units.len() {
+                    let down = LinkState::Down(Reason::LinkDown);
+                    changed |= self.status.set_link(index, down, now);
+                }
+                if changed {
+                    tracing::warn!(bus = %self.bus.name, %error, "bus cannot be opened; trying on");
+                }
+            }
+        }
+    }
+
+    async fn poll(&mut self, turn: Turn) -> Result<(), Stopped> {
+        self.status.counters.missed_polls.add(turn.missed);
+        let Some(group) = self.groups.get_mut(turn.group) else {
+            return Ok(());
+        };
+        if turn.begins {
+            group.cursor = 0;
+        }
+        let unit = group.unit;
+        let Some(request) = group.requests.get(group.cursor).map(Arc::clone) else {
+            self.schedule.finish(turn.group);
+            return Ok(());
+        };
+        if self.health.is_dead(unit) {
+            self.status.counters.unasked_polls.inc();
+            return self.give_up(turn.group, Reason::NotAsked).await;
+        }
+        if !self.link.is_up() {
+            return self.give_up(turn.group, Reason::LinkDown).await;
+        }
+        let outcome = self.ask(unit, &request).await?;
+        let Some(group) = self.groups.get_mut(turn.group) else {
+            return Ok(());
+        };
+        match outcome {
+            Outcome::Refused if request.has_gap => {
+                // Asked again at once, without the holes; nothing was handed over yet.
+                let parts = plan::without_gaps(&request).into_iter().map(Arc::new);
+                group.requests.splice(group.cursor..=group.cursor, parts);
+                let device = self.units.get(unit).map(|unit| &unit.device);
+                tracing::info!(
+                    ?device,
+                    "device refuses to read across gaps; asking without"
+                );
+                return Ok(());
+            }
+            Outcome::Answered | Outcome::Refused => group.cursor += 1,
+            // The pass goes on with this request when the link is up, or is given up with the link.
+            Outcome::Postponed => return Ok(()),
+            Outcome::Failed(reason) => {
+                group.cursor += 1;
+                let rest = if reason == Reason::LinkDown {
+                    reason
+                } else {
+                    Reason::NotAsked
+                };
+                return self.give_up(turn.group, rest).await;
+            }
+        }
+        if group.cursor >= group.requests.len() {
+            self.schedule.finish(turn.group);
+        }
+        Ok(())
+    }
+
+    /// Ends a pass: the points of the requests that were not made get a bad reading.
+    async fn give_up(&mut self, index: usize, reason: Reason) -> Result<(), Stopped> {
+        self.schedule.finish(index);
+        let Some(group) = self.groups.get(index) else {
+            return Ok(());
+        };
+        let rest = group.requests.get(group.cursor..).unwrap_or_default();
+        let rest = rest
+            .iter()
+            .flat_map(|request| request.slots.iter().copied());
+        let sweep = self.bad_sweep(group.unit, rest, reason);
+        self.deliver(sweep).await
+    }
+
+    fn bad_sweep(
+        &self,
+        unit: usize,
+        slots: impl Iterator<Item = Slot>,
+        reason: Reason,
+    ) -> Option<Sweep> {
+        let unit = self.units.get(unit)?;
+        let readings = unit.bad(slots, self.ctx.clock.wall(), reason);
+        let taken = self.ctx.clock.monotonic();
+        Some(unit.sweep(&self.bus.name, taken, readings)).filter(|s| !s.readings.is_empty())
+    }
+
+    /// Hands over what no request was made for.
+    async fn deliver(&mut self, sweep: Option<Sweep>) -> Result<(), Stopped> {
+        if let Some(sweep) = sweep {
+            let room = self.ctx.room().await?;
+            self.status
+                .counters
+                .readings
+                .add(sweep.readings.len() as u64);
+            room.send(sweep);
+        }
+        Ok(())
+    }
+
+    /// Asks a dead unit the cheapest of its questions. The answer is as good as any other.
+    async fn probe(&mut self, unit: usize) -> Result<(), Stopped> {
+        let requests = self.groups.iter().filter(|group| group.unit == unit);
+        let requests = requests.flat_map(|group| &group.requests);
+        let Some(request) = requests.min_by_key(|r| r.shape().bytes).map(Arc::clone) else {
+            // A device without points answers nothing and is asked nothing.
+            self.health.answered(unit, self.ctx.clock.monotonic());
+            return Ok(());
+        };
+        self.status.counters.probes.inc();
+        self.ask(unit, &request).await.map(|_outcome| ())
+    }
+
+    /// Asks one planned request, in another shape if an answer to an earlier one might still come.
+    async fn ask(&mut self, index: usize, request: &Request) -> Result<Outcome, Stopped> {
+        let Some(device) = self.bus.devices.get(index) else {
+            return Ok(Outcome::Answered);
+        };
+        let changed = self.suspects.distinct(device.unit, request, &device.limits);
+        let Some(changed) = changed else {
+            return self.exchange(index, request, request.has_gap).await;
+        };
+        if changed.reaches_out {
+            let Some(longer) = changed.requests.first() else {
+                return Ok(Outcome::Answered);
+            };
+            // A refusal is an answer too: the line is in step again, and the plan's own request may
+            // go out as it is.
+            return match self.exchange(index, longer, true).await? {
+                Outcome::Refused => self.exchange(index, request, request.has_gap).await,
+                outcome => Ok(outcome),
+            };
+        }
+        for (asked, part) in changed.requests.iter().enumerate() {
+            let outcome = self.exchange(index, part, false).await?;
+            let (skip, reason) = match outcome {
+                Outcome::Answered | Outcome::Refused => continue,
+                Outcome::Postponed if asked == 0 => return Ok(outcome),
+                Outcome::Postponed => (asked, Reason::LinkDown),
+                Outcome::Failed(_) => (asked + 1, Reason::NotAsked),
+            };
+            let rest = changed.requests.iter().skip(skip);
+            let rest = rest.flat_map(|part| part.slots.iter().copied());
+            let sweep = self.bad_sweep(index, rest, reason);
+            self.deliver(sweep).await?;
+            return Ok(Outcome::Failed(reason));
+        }
+        Ok(Outcome::Answered)
+    }
+
+    /// One question and its readings. With `again`, a refusal hands over nothing: the caller asks in
+    /// another way.
+    async fn exchange(
+        &mut self,
+        index: usize,
+        request: &Request,
+        again: bool,
+    ) -> Result<Outcome, Stopped> {
+        let (Some(unit), Some(device)) = (self.units.get(index), self.bus.devices.get(index))
+        else {
+            return Ok(Outcome::Answered);
+        };
+        let room = self.ctx.room().await?;
+        let began = self.ctx.clock.monotonic();
+        let answer = tokio::select! {
+            biased;
+            () = grace_after(&self.ctx.stop) => return Err(Stopped),
+            answer = self.link.ask(device.unit, request, device.timeout) => answer,
+        };
+        let (now, wall) = (self.ctx.clock.monotonic(), self.ctx.clock.wall());
+        let bad = |reason| unit.bad(request.slots.iter().copied(), wall, reason);
+        let (readings, outcome) = match &answer {
+            Ok(data) => (unit.decode(request, data, wall), Outcome::Answered),
+            Err(Fault::NotAsked) => return Ok(Outcome::Postponed),
+            Err(Fault::Exception(code)) if REFUSALS.contains(code) && again => {
+                (Vec::new(), Outcome::Refused)
+            }
+            Err(Fault::Exception(code)) if REFUSALS.contains(code) => {
+                (bad(Reason::DeviceError), Outcome::Refused)
+            }
+            Err(Fault::Exception(code)) if !GATEWAY_EXCEPTIONS.contains(code) => {
+                (bad(Reason::DeviceError), Outcome::Answered)
+            }
+            Err(fault) => {
+                let reason = match fault {
+                    Fault::BadAnswer => Reason::BadAnswer,
+                    Fault::NotAsked | Fault::Closed => Reason::LinkDown,
+                    Fault::Timeout | Fault::Exception(_) => Reason::Timeout,
+                };
+                (bad(reason), Outcome::Failed(reason))
+            }
+        };
+        if readings.is_empty() {
+            drop(room);
+        } else {
+            self.status.counters.readings.add(readings.len() as u64);
+            room.send(unit.sweep(&self.bus.name, now, readings));
+        }
+        // Whatever answered, if only with an exception, left nothing behind on the line.
+        let late = matches!(
+            answer,
+            Err(Fault::Timeout | Fault::BadAnswer | Fault::Closed)
+        );
+        self.suspects
+            .note(device.unit, late.then(|| request.shape()));
+        self.settle(index, outcome, now.since(began));
+        Ok(outcome)
+    }
+
+    /// Keeps health and published state up to date after a request that took `cost`.
+    fn settle(&mut self, index: usize, outcome: Outcome, cost: Duration) {
+        let (now, wall) = (self.ctx.clock.monotonic(), self.ctx.clock.wall());
+        let (Some(unit), bus) = (self.units.get(index), &self.bus.name) else {
+            return;
+        };
+        let device = &unit.device;
+        if let Outcome::Failed(reason) = outcome {
+            if self.health.failed(index, now, cost) {
+                self.status.set_link(index, LinkState::Down(reason), wall);
+                tracing::warn!(%bus, %device, reason = reason.as_str(), "device is dead; probing it");
+            }
+        } else {
+            if self.health.answered(index, now) {
+                tracing::info!(%bus, %device, "device answers again");
+            }
+            self.status.set_link(index, LinkState::Up, wall);
+        }
+    }
+}
+
+/// Ends [`STOP_GRACE`] after `stop` was cancelled.
+async fn grace_after(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_GRACE).await;
+}

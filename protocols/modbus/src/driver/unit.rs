@@ -1,0 +1,121 @@
+//! One device inside its bus task: its codecs, its poll groups, and what a late answer could look like.
+
+use crate::codec::Codec;
+use crate::config::{Device, Limits};
+use crate::link::Data;
+use crate::plan::{self, Distinct, Request, Shape, Slot};
+use protocols_driver::Sweep;
+use protocols_model::{DeviceId, Instant, PointKey, Reading, Reason, Timestamp, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What turns answers of a device into readings.
+pub(super) struct Unit {
+    pub(super) device: DeviceId,
+    /// In the order of the device's points.
+    points: Vec<(PointKey, Codec)>,
+}
+
+impl Unit {
+    pub(super) fn new(device: &Device) -> Self {
+        let points = device.points.iter();
+        Self {
+            device: device.id.clone(),
+            points: points.map(|p| (p.key, Codec::new(p))).collect(),
+        }
+    }
+
+    /// The readings of an answer.
+    pub(super) fn decode(&self, request: &Request, data: &Data, at: Timestamp) -> Vec<Reading> {
+        let reading = |slot: &Slot| {
+            let (key, codec) = self.points.get(slot.point)?;
+            let from = usize::from(slot.offset);
+            let value = match data {
+                Data::Words(words) => {
+                    let words = words.get(from..from + usize::from(slot.width));
+                    codec.decode(words.unwrap_or_default())
+                }
+                Data::Bits(bits) => bits
+                    .get(from)
+                    .map(|b| Value::Bool(*b))
+                    .ok_or(Reason::Undecodable),
+            };
+            Some(match value {
+                Ok(value) => Reading::good(*key, at, value),
+                Err(reason) => Reading::bad(*key, at, reason),
+            })
+        };
+        let mut readings = Vec::with_capacity(request.slots.len());
+        readings.extend(request.slots.iter().filter_map(reading));
+        readings
+    }
+
+    /// A bad reading for each point.
+    pub(super) fn bad(
+        &self,
+        slots: impl Iterator<Item = Slot>,
+        at: Timestamp,
+        reason: Reason,
+    ) -> Vec<Reading> {
+        let points = slots
+            .into_iter()
+            .filter_map(|slot| self.points.get(slot.point));
+        points
+            .map(|(key, _)| Reading::bad(*key, at, reason))
+            .collect()
+    }
+
+    pub(super) fn sweep(&self, bus: &Arc<str>, taken: Instant, readings: Vec<Reading>) -> Sweep {
+        Sweep {
+            bus: Arc::clone(bus),
+            device: self.device.clone(),
+            taken,
+            readings,
+        }
+    }
+}
+
+/// The poll groups of a device, shortest period first: its points by period, and their requests.
+pub(super) fn poll_groups(device: &Device) -> Vec<(Duration, Vec<Request>)> {
+    let mut by_period: BTreeMap<Duration, Vec<_>> = BTreeMap::new();
+    for (index, point) in device.points.iter().enumerate() {
+        by_period
+            .entry(point.period)
+            .or_default()
+            .push((index, point));
+    }
+    let planned = by_period.into_iter();
+    planned
+        .map(|(period, points)| (period, plan::plan(&points, &device.limits)))
+        .collect()
+}
+
+/// Per unit id the shape of the last request, if an answer to it may still be on its way.
+///
+/// By unit id and not by device: two devices of a configuration may be views of one unit. At most
+/// 256 entries.
+#[derive(Debug, Default)]
+pub(super) struct Suspects(HashMap<u8, Shape>);
+
+impl Suspects {
+    /// The last request to `unit` may be answered late, in this shape; or, with `None`, cannot.
+    pub(super) fn note(&mut self, unit: u8, late: Option<Shape>) {
+        if let Some(shape) = late {
+            self.0.insert(unit, shape);
+        } else if !self.0.is_empty() {
+            self.0.remove(&unit);
+        }
+    }
+
+    /// What to ask instead of `request`, if a late answer could be taken for its answer.
+    pub(super) fn distinct(
+        &self,
+        unit: u8,
+        request: &Request,
+        limits: &Limits,
+    ) -> Option<Distinct> {
+        let shape = self.0.get(&unit)?;
+        plan::distinct(request, &[*shape], limits)
+    }
+}

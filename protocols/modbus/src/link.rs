@@ -1,0 +1,302 @@
+//! The link of one bus: opens it, asks one question at a time, and heals after every error.
+//!
+//! Every call has a time-out. After any error the client context is thrown away: over TCP with its
+//! connection; on a serial line after one response time-out of silence, so that a late answer dies
+//! there. An exception is an answer, not an error of the link.
+//!
+//! Opening is a future of its own ([`open`]), so that the driver goes on reporting while a
+//! connection takes its time.
+
+use crate::config::{LineSettings, Parity, Space, Transport};
+use crate::frame::Expected;
+use crate::guard::{LineGuard, Port};
+use crate::plan::Request;
+use protocols_driver::{Backoff, BusStatus};
+use protocols_model::{Clock, Instant};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time;
+use tokio_modbus::client::{Client as _, Context, rtu, tcp};
+use tokio_modbus::prelude::SlaveContext as _;
+use tokio_modbus::{Request as Pdu, Response, Slave};
+use tokio_serial::SerialStream;
+
+/// A TCP connection that takes longer is given up; slow field networks answer a SYN within a second.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Waits between attempts to open a bus. The first is short: many devices accept one connection and
+/// need a moment to notice that the old one is gone.
+const REOPEN_MIN: Duration = Duration::from_millis(100);
+const REOPEN_MAX: Duration = Duration::from_secs(30);
+/// Characters of a read request on a serial line.
+const REQUEST_CHARACTERS: u32 = 8;
+
+/// The data of an answer.
+#[derive(Debug)]
+pub(crate) enum Data {
+    Words(Vec<u16>),
+    Bits(Vec<bool>),
+}
+
+/// Why there is no data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The device refused, with this exception code. The link is well.
+    Exception(u8),
+    /// Nothing came in time.
+    Timeout,
+    /// What came is not the answer.
+    BadAnswer,
+    /// The other end was gone before the request went out: nobody was asked.
+    NotAsked,
+    /// The link broke during the request.
+    Closed,
+}
+
+/// Opens the bus.
+pub(crate) async fn open(transport: Transport) -> io::Result<Port> {
+    match transport {
+        Transport::Tcp { host, port } => {
+            let connecting = TcpStream::connect((host.as_str(), port));
+            let stream = time::timeout(CONNECT_TIMEOUT, connecting).await??;
+            // Each request is one small segment: Nagle would hold it back.
+            stream.set_nodelay(true)?;
+            Ok(Port::Tcp(stream))
+        }
+        Transport::Rtu { path, line } => {
+            let path = path.to_string_lossy();
+            let builder = tokio_serial::new(path, line.baud)
+                .data_bits(tokio_serial::DataBits::Eight)
+                .parity(match line.parity {
+                    Parity::None => tokio_serial::Parity::None,
+                    Parity::Even => tokio_serial::Parity::Even,
+                    Parity::Odd => tokio_serial::Parity::Odd,
+                })
+                .stop_bits(if line.two_stop_bits {
+                    tokio_serial::StopBits::Two
+                } else {
+                    tokio_serial::StopBits::One
+                });
+            Ok(Port::Serial(SerialStream::open(&builder)?))
+        }
+    }
+}
+
+struct Session {
+    context: Context,
+    wire: LineGuard,
+    /// When the line was last busy.
+    busy_until: time::Instant,
+    /// Whether anything was answered since the port was opened.
+    served: bool,
+}
+
+/// The link of one bus. Down until [`Link::attach`].
+pub(crate) struct Link {
+    serial: Option<LineSettings>,
+    gap: Duration,
+    status: Arc<BusStatus>,
+    clock: Arc<dyn Clock>,
+    session: Option<Session>,
+    backoff: Backoff,
+    reopen_at: Instant,
+}
+
+impl Link {
+    pub(crate) fn new(
+        transport: &Transport,
+        gap: Duration,
+        status: Arc<BusStatus>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let serial = match transport {
+            Transport::Tcp { .. } => None,
+            Transport::Rtu { line, .. } => Some(*line),
+        };
+        Self {
+            serial,
+            gap: serial.map_or(gap, |line| gap.max(line.frame_gap())),
+            status,
+            reopen_at: clock.monotonic(),
+            clock,
+            session: None,
+            backoff: Backoff::new(REOPEN_MIN, REOPEN_MAX),
+        }
+    }
+
+    pub(crate) const fn is_up(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// When to try [`open`] again.
+    pub(crate) const fn reopen_at(&self) -> Instant {
+        self.reopen_at
+    }
+
+    /// What a request that nobody answers costs the bus: the wait, and on a serial line the silence
+    /// after it.
+    pub(crate) fn cost_of_silence(&self, timeout: Duration) -> Duration {
+        if self.serial.is_some() {
+            timeout * 2
+        } else {
+            timeout
+        }
+    }
+
+    /// The bus is open.
+    pub(crate) fn attach(&mut self, port: Port) {
+        self.status.counters.connects.inc();
+        let wire = LineGuard::new(port, Arc::clone(&self.status));
+        self.session = Some(self.start(wire, false));
+    }
+
+    /// Opening failed.
+    pub(crate) fn not_opened(&mut self) {
+        let now = self.clock.monotonic();
+        self.reopen_at = now.plus(self.backoff.failed(now));
+    }
+
+    fn start(&self, wire: LineGuard, served: bool) -> Session {
+        let context = match self.serial {
+            Some(_) => rtu::attach(wire.clone()),
+            None => tcp::attach(wire.clone()),
+        };
+        Session {
+            context,
+            wire,
+            busy_until: time::Instant::now(),
+            served,
+        }
+    }
+
+    /// Closes at once: a dead port that stays open makes an adapter come back under another name.
+    fn close(&mut self, session: Session) {
+        let served = session.served;
+        drop(session);
+        self.status.counters.disconnects.inc();
+        let now = self.clock.monotonic();
+        let wait = if served && self.serial.is_none() {
+            // A connection that served well is made again at once.
+            Duration::ZERO
+        } else {
+            self.backoff.failed(now)
+        };
+        self.reopen_at = now.plus(wait);
+    }
+
+    /// Asks `unit`; the answer matches the request in unit, function and length.
+    ///
+    /// Not cancel-safe: a link whose question was cut off must not be used again.
+    pub(crate) async fn ask(
+        &mut self,
+        unit: u8,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Data, Fault> {
+        let shape = request.shape();
+        let Some(mut session) = self.session.take() else {
+            return Err(Fault::NotAsked);
+        };
+        let free_at = session.busy_until + self.gap;
+        if !self.gap.is_zero() && free_at > time::Instant::now() {
+            time::sleep_until(free_at).await;
+        }
+        let expected = self.serial.map(|_| Expected {
+            unit,
+            function: shape.function,
+            bytes: u8::try_from(shape.bytes).unwrap_or(u8::MAX),
+        });
+        if session.wire.arm(expected).closed {
+            self.close(session);
+            return Err(Fault::NotAsked);
+        }
+        self.status.counters.requests.inc();
+        session.context.set_slave(Slave(unit));
+        let call = session.context.call(pdu(request));
+        let result = time::timeout(self.limit(timeout, shape.bytes), call).await;
+        session.busy_until = time::Instant::now();
+        let fault = match result {
+            Ok(Ok(Ok(response))) => match matching(response, request) {
+                Some(data) => {
+                    self.status.counters.answers.inc();
+                    self.well(session);
+                    return Ok(data);
+                }
+                None => Fault::BadAnswer,
+            },
+            Ok(Ok(Err(exception))) => {
+                self.status.counters.exceptions.inc();
+                self.well(session);
+                return Err(Fault::Exception(exception.into()));
+            }
+            _ if session.wire.seen().closed => Fault::Closed,
+            Ok(Err(_)) => Fault::BadAnswer,
+            // A part of an answer is no silence.
+            Err(_elapsed) if session.wire.seen().bytes => Fault::BadAnswer,
+            Err(_elapsed) => Fault::Timeout,
+        };
+        match fault {
+            Fault::Timeout => self.status.counters.timeouts.inc(),
+            Fault::BadAnswer => self.status.counters.bad_answers.inc(),
+            _ => {}
+        }
+        self.heal(session, fault, timeout).await;
+        Err(fault)
+    }
+
+    fn well(&mut self, mut session: Session) {
+        if !session.served {
+            session.served = true;
+            self.backoff.succeeded(self.clock.monotonic());
+        }
+        self.session = Some(session);
+    }
+
+    /// How long the whole exchange may take: on a serial line the characters take their time too.
+    fn limit(&self, timeout: Duration, bytes: u16) -> Duration {
+        let on_wire =
+            |line: LineSettings| line.characters(REQUEST_CHARACTERS + 5 + u32::from(bytes));
+        timeout + self.serial.map_or(Duration::ZERO, on_wire)
+    }
+
+    /// After an error: nothing that belongs to the failed request may reach the next one.
+    async fn heal(&mut self, session: Session, fault: Fault, timeout: Duration) {
+        if self.serial.is_none() || fault == Fault::Closed {
+            self.close(session);
+            return;
+        }
+        if time::timeout(timeout, session.wire.discard()).await.is_ok() {
+            self.close(session);
+            return;
+        }
+        self.session = Some(self.start(session.wire, session.served));
+    }
+}
+
+fn pdu(request: &Request) -> Pdu<'static> {
+    let (start, count) = (request.start, request.count);
+    match request.space {
+        Space::Coil => Pdu::ReadCoils(start, count),
+        Space::Discrete => Pdu::ReadDiscreteInputs(start, count),
+        Space::Holding => Pdu::ReadHoldingRegisters(start, count),
+        Space::Input => Pdu::ReadInputRegisters(start, count),
+    }
+}
+
+/// The data, when it is as much as was asked for. Unit and function were compared before.
+fn matching(response: Response, request: &Request) -> Option<Data> {
+    let data = match (response, request.space) {
+        (Response::ReadCoils(bits), Space::Coil)
+        | (Response::ReadDiscreteInputs(bits), Space::Discrete) => Data::Bits(bits),
+        (Response::ReadHoldingRegisters(words), Space::Holding)
+        | (Response::ReadInputRegisters(words), Space::Input) => Data::Words(words),
+        _ => return None,
+    };
+    let bytes = match &data {
+        Data::Words(words) => words.len() * 2,
+        // The client unpacks whole bytes.
+        Data::Bits(bits) => bits.len() / 8,
+    };
+    (bytes == usize::from(request.shape().bytes)).then_some(data)
+}
