@@ -1,0 +1,197 @@
+//! Making claims: losses of single records in, as few ledger entries as fit out.
+//!
+//! Pure. Losses of one epoch, lane and reason whose seqs follow each other become one claim with
+//! per-point counts. A claim counts exactly the records of its range, so that whoever finds some of
+//! them stored after all can subtract those. Points that do not fit a record are left out, fewest
+//! readings first; they stay in the claim's total.
+
+use crate::record::Age;
+use protocols_model::{
+    Claim, DictionaryHash, Lane, LossReason, PointLoss, Seq, SeqRange, Timestamp,
+};
+use protocols_wire::{Body, EncodeError, Record, RecordStamp, RecordSummary, SealedRecord};
+use std::collections::BTreeMap;
+
+/// One lost record.
+#[derive(Debug, Clone)]
+pub(crate) struct Loss {
+    pub(crate) age: Age,
+    pub(crate) lane: Lane,
+    pub(crate) seq: Seq,
+    pub(crate) reason: LossReason,
+    /// What it held; `None` when nobody can know any more.
+    pub(crate) held: Option<(RecordSummary, Vec<PointLoss>)>,
+}
+
+/// Joins losses into claims; `fallback` is the span for records of which nothing is known.
+pub(crate) fn join(mut losses: Vec<Loss>, fallback: (Timestamp, Timestamp)) -> Vec<Claim> {
+    losses.sort_by_key(|loss| (loss.age, loss.lane, loss.seq));
+    let mut claims: Vec<Claim> = Vec::new();
+    for loss in losses {
+        let Some(claim) = single(loss, fallback) else {
+            continue;
+        };
+        match claims.last_mut() {
+            Some(last) if touches(last, &claim) => merge(last, claim),
+            _ => claims.push(claim),
+        }
+    }
+    claims
+}
+
+/// The claim of one lost record.
+fn single(loss: Loss, fallback: (Timestamp, Timestamp)) -> Option<Claim> {
+    let range = SeqRange::one(loss.seq)?;
+    let (epoch, lane, reason) = (loss.age.epoch, loss.lane, loss.reason);
+    Some(match loss.held {
+        Some((summary, points)) => Claim {
+            epoch,
+            lane,
+            range,
+            reason,
+            from: summary.first,
+            to: summary.last,
+            readings: Some(summary.readings),
+            at_most: None,
+            points,
+        },
+        None => Claim {
+            epoch,
+            lane,
+            range,
+            reason,
+            from: fallback.0,
+            to: fallback.1,
+            readings: None,
+            at_most: None,
+            points: Vec::new(),
+        },
+    })
+}
+
+/// Whether `next` goes on where `claim` ends, about the same kind of loss.
+fn touches(claim: &Claim, next: &Claim) -> bool {
+    (claim.epoch, claim.lane, claim.reason) == (next.epoch, next.lane, next.reason)
+        && claim.range.last().checked_add(1) == Some(next.range.first())
+        && claim.readings.is_some() == next.readings.is_some()
+}
+
+/// Joins `next` into `claim`.
+fn merge(claim: &mut Claim, next: Claim) {
+    claim.range = SeqRange::new(claim.range.first(), next.range.last()).unwrap_or(claim.range);
+    claim.from = claim.from.min(next.from);
+    claim.to = claim.to.max(next.to);
+    claim.readings = claim
+        .readings
+        .zip(next.readings)
+        .map(|(a, b)| a.saturating_add(b));
+    claim.at_most = claim
+        .at_most
+        .zip(next.at_most)
+        .map(|(a, b)| a.saturating_add(b));
+    let mut points: BTreeMap<(DictionaryHash, u32), (u64, u64)> = BTreeMap::new();
+    for point in claim.points.drain(..).chain(next.points) {
+        let sum = points.entry((point.dictionary, point.index)).or_default();
+        sum.0 = sum.0.saturating_add(point.readings);
+        sum.1 = sum.1.saturating_add(point.filtered);
+    }
+    claim.points = points
+        .into_iter()
+        .map(|((dictionary, index), (readings, filtered))| PointLoss {
+            dictionary,
+            index,
+            readings,
+            filtered,
+        })
+        .collect();
+}
+
+/// Joins claims that touch; with `coarse`, also across gaps: then the count becomes an upper bound,
+/// because what lies between was not lost here.
+pub(crate) fn compact(mut claims: Vec<Claim>, coarse: bool) -> Vec<Claim> {
+    claims.sort_by_key(|claim| (claim.epoch, claim.lane, claim.reason, claim.range.first()));
+    let mut out: Vec<Claim> = Vec::new();
+    for claim in claims {
+        match out.last_mut() {
+            Some(last) if touches(last, &claim) => merge(last, claim),
+            Some(last)
+                if coarse
+                    && (last.epoch, last.lane, last.reason)
+                        == (claim.epoch, claim.lane, claim.reason) =>
+            {
+                let bound = |c: &Claim| c.readings.or(c.at_most);
+                let sum = bound(last)
+                    .zip(bound(&claim))
+                    .map(|(a, b)| a.saturating_add(b));
+                let end = last.range.last().max(claim.range.last());
+                last.range = SeqRange::new(last.range.first(), end).unwrap_or(last.range);
+                last.from = last.from.min(claim.from);
+                last.to = last.to.max(claim.to);
+                last.readings = None;
+                last.at_most = sum;
+                last.points = Vec::new();
+            }
+            _ => out.push(claim),
+        }
+    }
+    out
+}
+
+/// Seals claims as records, as few as they fit in.
+pub(crate) fn seal(stamp: RecordStamp, claims: Vec<Claim>) -> Vec<(SealedRecord, Vec<Claim>)> {
+    let mut sealed = Vec::new();
+    let mut work = vec![claims];
+    while let Some(mut part) = work.pop() {
+        if part.is_empty() {
+            continue;
+        }
+        let record = Record {
+            stamp,
+            body: Body::Claims(part.clone()),
+        };
+        match record.encode() {
+            Ok(record) => sealed.push((record, part)),
+            Err(EncodeError::TooLarge { .. }) if part.len() > 1 => {
+                // The first half is worked on first: claims keep their order.
+                let rest = part.split_off(part.len() / 2);
+                work.push(rest);
+                work.push(part);
+            }
+            Err(error) => match part.first_mut() {
+                Some(claim) if !claim.points.is_empty() => {
+                    claim
+                        .points
+                        .sort_by_key(|point| std::cmp::Reverse(point.readings));
+                    claim.points.truncate(claim.points.len() / 2);
+                    work.push(part);
+                }
+                _ => tracing::error!(%error, "a claim without points cannot be encoded"),
+            },
+        }
+    }
+    sealed
+}
+
+/// The claims in a record; `None` when it holds none.
+pub(crate) fn open(body: &[u8]) -> Option<Vec<Claim>> {
+    match Record::decode(body).ok()?.body {
+        Body::Claims(claims) => Some(claims),
+        Body::Telemetry(_) | Body::Event(_) | Body::TimeMap(_) => None,
+    }
+}
+
+/// The dictionaries that a record's columns refer to.
+pub(crate) fn dictionaries(body: &[u8]) -> Vec<DictionaryHash> {
+    match Record::decode(body).map(|record| record.body) {
+        Ok(Body::Telemetry(telemetry)) => telemetry.dictionaries,
+        // A claim names points by dictionary too.
+        Ok(Body::Claims(claims)) => {
+            let points = claims.iter().flat_map(|claim| &claim.points);
+            let mut names: Vec<_> = points.map(|point| point.dictionary).collect();
+            names.sort_unstable();
+            names.dedup();
+            names
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,672 @@
+//! The rules of the spool: a synchronous core over a [`SpoolStore`] that takes `now`.
+//!
+//! Holds the index of everything held, in memory or on disk, and decides what is written when. Invariants:
+//! - S1: a record leaves only when settled, or behind a claim that names it; a claim about a record on
+//!   disk is durable (or settled itself) before that record is deleted.
+//! - S2: an identity is given once: epochs are drawn at every start, seqs only count up.
+//! - S3: nothing is written to disk that is not due; a record settled before never is.
+//! - S4: whatever the disk does, appending goes on, in bounded memory.
+//!
+//! An error of the store puts the core into memory mode; it opens the store again with back-off.
+
+mod commit;
+mod evict;
+mod open;
+
+use crate::book::{Entry, EpochBook, Pending};
+use crate::claims::{self, Loss};
+use crate::config::SpoolConfig;
+use crate::dictionaries::Dictionaries;
+use crate::failpoint;
+use crate::pace::Pace;
+use crate::record::{Age, Cursor, FetchLimit, SettleOutcome, Settlement, SpooledRecord};
+use crate::state::{SpoolAlarm, SpoolCounters, SpoolState};
+use crate::store::{SpoolStore, StoreError, Tree};
+use crate::value::{self, OVERHEAD_BYTES, Value};
+use protocols_model::{
+    BootId, Claim, DictionaryHash, Epoch, Instant, Lane, LossReason, RefuseReason, Seq, SeqRange,
+    Timestamp,
+};
+use protocols_wire::limits::MAX_RECORD_BYTES;
+use protocols_wire::{Dictionary, Record, RecordStamp, SealedRecord};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Commits for alarms alone are at least so far apart: five a second.
+const ALARM_SPACING: Duration = Duration::from_millis(200);
+/// Deletions of settled records wait so long for company; forgetting them in a crash only costs a resend.
+const DELETE_DELAY: Duration = Duration::from_secs(10);
+/// So many deletions do not wait.
+const DELETE_BATCH: usize = 1024;
+/// How often sizes are measured and rotation is considered.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// The moment of a call, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) mono: Instant,
+    pub(crate) wall: Timestamp,
+}
+
+/// A record on disk that nobody needs any more.
+#[derive(Debug)]
+struct Delete {
+    tree: Tree,
+    key: Vec<u8>,
+    bytes: u64,
+    /// The claim records that must be durable first: their range in the running epoch's event lane.
+    behind: Option<SeqRange>,
+}
+
+/// Whether the disk takes writes.
+#[derive(Debug)]
+enum Disk {
+    Works,
+    Fails {
+        why: String,
+        retry_at: Instant,
+        pause: Duration,
+    },
+}
+
+pub(crate) struct Core {
+    config: SpoolConfig,
+    boot: BootId,
+    store: Box<dyn SpoolStore>,
+    disk: Disk,
+    books: BTreeMap<Age, EpochBook>,
+    current: Age,
+    closed: Vec<Epoch>,
+    dictionaries: Dictionaries,
+    /// Unsettled claim records, and the epochs they speak of, which stay open meanwhile.
+    claims: BTreeMap<(Age, Seq), BTreeSet<Epoch>>,
+    deletes: Vec<Delete>,
+    deletes_since: Option<Instant>,
+    /// Their bytes.
+    deleting: u64,
+    /// Bytes of values in the store, claims and records to be deleted included.
+    disk_used: u64,
+    /// Bytes of records only in memory.
+    memory_used: u64,
+    /// Readings only in memory.
+    memory_readings: u64,
+    /// Bytes of claim records among both.
+    claim_bytes: u64,
+    pace: Pace,
+    last_commit: Option<Instant>,
+    /// The small file must be written although nothing is committed.
+    tally_due: bool,
+    /// Growth stops here while the file system is short of space.
+    growth_cap: Option<u64>,
+    disk_size: Option<u64>,
+    housekeeping_at: Instant,
+    at_bound: bool,
+    claims_full: bool,
+    counters: SpoolCounters,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("current", &self.current)
+            .field("disk", &self.disk)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    fn book(&mut self) -> &mut EpochBook {
+        let age = self.current;
+        self.books
+            .entry(age)
+            .or_insert_with(|| EpochBook::new(age, Timestamp(0)))
+    }
+
+    const fn works(&self) -> bool {
+        matches!(self.disk, Disk::Works)
+    }
+
+    pub(crate) const fn epoch(&self) -> Epoch {
+        self.current.epoch
+    }
+
+    /// The place before the first record of the running epoch.
+    pub(crate) const fn epoch_start(&self) -> Cursor {
+        Cursor {
+            age: self.current,
+            seq: 0,
+        }
+    }
+
+    /// Appends records to `lane` of the running epoch.
+    pub(crate) fn append(&mut self, lane: Lane, records: Vec<SealedRecord>, now: Now) {
+        let mut refused = Vec::new();
+        for record in records {
+            if record.body.len() > MAX_RECORD_BYTES {
+                // Nothing that long fits a value; its seq is claimed so that nothing waits for it.
+                tracing::error!(bytes = record.body.len(), %lane, "record too large, claimed");
+                let book = self.book().lane_mut(lane);
+                book.last += 1;
+                refused.push(Loss {
+                    age: self.current,
+                    lane,
+                    seq: self.book().lane(lane).last,
+                    reason: LossReason::Refused(RefuseReason::TooLarge),
+                    held: Some((record.summary, Vec::new())),
+                });
+                continue;
+            }
+            let names = claims::dictionaries(&record.body);
+            self.push(lane, record, names, false, now);
+        }
+        self.claim_losses(refused, now);
+        failpoint::hit("spool.append");
+        self.note_at_most(now);
+        self.relieve(now);
+    }
+
+    /// Gives `record` the next seq of its lane.
+    fn push(
+        &mut self,
+        lane: Lane,
+        record: SealedRecord,
+        names: Vec<DictionaryHash>,
+        claim: bool,
+        now: Now,
+    ) -> Seq {
+        let bytes = record.body.len() as u64 + OVERHEAD_BYTES + 16 * names.len() as u64;
+        let names = self.dictionaries.use_list(names);
+        let pending = Pending {
+            body: record.body,
+            summary: record.summary,
+            appended: now.mono,
+        };
+        self.memory_used += bytes;
+        self.memory_readings = self.memory_readings.saturating_add(pending.readings());
+        if claim {
+            self.claim_bytes += bytes;
+        }
+        self.counters.appended += 1;
+        let book = self.book().lane_mut(lane);
+        book.last += 1;
+        let seq = book.last;
+        book.entries.insert(
+            seq,
+            Entry {
+                bytes,
+                claim,
+                names,
+                pending: Some(Box::new(pending)),
+            },
+        );
+        seq
+    }
+
+    /// Appends `claims` to the event lane; returns the seqs of their records.
+    fn claim(&mut self, claims: Vec<Claim>, now: Now) -> Option<SeqRange> {
+        let stamp = RecordStamp {
+            boot: self.boot,
+            mono: now.mono,
+            wall: now.wall,
+        };
+        let mut seqs: Option<SeqRange> = None;
+        for (record, part) in claims::seal(stamp, claims) {
+            let names: BTreeSet<_> = part
+                .iter()
+                .flat_map(|claim| claim.points.iter().map(|point| point.dictionary))
+                .collect();
+            let epochs = part.iter().map(|claim| claim.epoch).collect();
+            let seq = self.push(Lane::Event, record, names.into_iter().collect(), true, now);
+            self.claims.insert((self.current, seq), epochs);
+            self.counters.claims += 1;
+            let first = seqs.map_or(seq, SeqRange::first);
+            seqs = SeqRange::new(first, seq);
+        }
+        seqs
+    }
+
+    fn claim_losses(&mut self, losses: Vec<Loss>, now: Now) -> Option<SeqRange> {
+        if losses.is_empty() {
+            return None;
+        }
+        let started = losses
+            .iter()
+            .filter_map(|loss| Some(self.books.get(&loss.age)?.started))
+            .min();
+        let from = started.unwrap_or(now.wall).minus(self.config.batch_age);
+        let claims = claims::join(losses, (from, now.wall));
+        self.claim(claims, now)
+    }
+
+    /// Takes an entry out of the index. What was on disk is deleted, after `behind` is durable.
+    fn remove(&mut self, age: Age, lane: Lane, seq: Seq) -> Option<Entry> {
+        let entry = self
+            .books
+            .get_mut(&age)?
+            .lane_mut(lane)
+            .entries
+            .remove(&seq)?;
+        self.dictionaries.release(&entry.names);
+        if entry.claim {
+            self.claim_bytes = self.claim_bytes.saturating_sub(entry.bytes);
+            self.claims.remove(&(age, seq));
+        }
+        if let Some(pending) = &entry.pending {
+            self.memory_used = self.memory_used.saturating_sub(entry.bytes);
+            self.memory_readings = self.memory_readings.saturating_sub(pending.readings());
+        }
+        Some(entry)
+    }
+
+    fn delete_later(
+        &mut self,
+        key: (Age, Lane, Seq),
+        bytes: u64,
+        behind: Option<SeqRange>,
+        now: Now,
+    ) {
+        let (age, lane, seq) = key;
+        self.deletes.push(Delete {
+            tree: Tree::Lane(lane),
+            key: value::key(age, seq),
+            bytes,
+            behind,
+        });
+        self.deleting += bytes;
+        self.deletes_since.get_or_insert(now.mono);
+    }
+
+    pub(crate) fn keep_dictionaries(&mut self, dictionaries: Vec<Dictionary>) {
+        for dictionary in dictionaries {
+            self.dictionaries.keep(dictionary, false);
+        }
+    }
+
+    pub(crate) fn dictionaries(&self, hashes: &[DictionaryHash]) -> Vec<Dictionary> {
+        let found = hashes
+            .iter()
+            .filter_map(|&hash| self.dictionaries.get(hash));
+        found.cloned().collect()
+    }
+
+    /// The record as it is held; `Ok(None)` when its bytes on disk are damaged or gone.
+    fn load(&mut self, age: Age, lane: Lane, seq: Seq) -> Result<Option<Value>, StoreError> {
+        let entry = self
+            .books
+            .get(&age)
+            .and_then(|b| b.lane(lane).entries.get(&seq));
+        if let Some(pending) = entry.and_then(|entry| entry.pending.as_deref()) {
+            return Ok(Some(Value {
+                body: pending.body.clone(),
+                summary: pending.summary,
+                dictionaries: entry.map(|e| e.names.to_vec()).unwrap_or_default(),
+                claim: entry.is_some_and(|e| e.claim),
+            }));
+        }
+        let key = value::key(age, seq);
+        let Some(bytes) = self.store.get(Tree::Lane(lane), &key)? else {
+            return Ok(None);
+        };
+        let decoded = value::decode(lane, &key, &bytes);
+        if decoded.is_none() {
+            let name = format!("{}-{lane}-{seq}.damaged", age.epoch);
+            self.store.set_aside(&name, &bytes);
+        }
+        Ok(decoded)
+    }
+
+    /// Records of `lane` behind `after`, oldest first.
+    pub(crate) fn fetch(
+        &mut self,
+        lane: Lane,
+        after: Cursor,
+        limit: FetchLimit,
+        now: Now,
+    ) -> Vec<SpooledRecord> {
+        let works = self.works();
+        let mut keys = Vec::new();
+        for (&age, book) in self.books.range(after.age..) {
+            let from = if age == after.age { after.seq } else { 0 };
+            let behind = book.lane(lane).entries.range(from.saturating_add(1)..);
+            let usable = behind.filter(|(_, entry)| works || entry.pending.is_some());
+            let room = limit.max_records.max(1) - keys.len();
+            keys.extend(usable.take(room).map(|(&seq, _)| (age, seq)));
+            if keys.len() >= limit.max_records.max(1) {
+                break;
+            }
+        }
+        let mut found: Vec<SpooledRecord> = Vec::new();
+        let mut damaged = Vec::new();
+        let mut bytes = 0;
+        for (age, seq) in keys {
+            match self.load(age, lane, seq) {
+                Ok(Some(value)) => {
+                    bytes += value.body.len();
+                    if bytes > limit.max_bytes && !found.is_empty() {
+                        break;
+                    }
+                    found.push(SpooledRecord {
+                        key: protocols_model::RecordKey {
+                            epoch: age.epoch,
+                            lane,
+                            seq,
+                        },
+                        cursor: Cursor { age, seq },
+                        body: value.body,
+                        dictionaries: value.dictionaries,
+                        summary: value.summary,
+                    });
+                }
+                Ok(None) => damaged.push((age, lane, seq)),
+                Err(error) => {
+                    self.fail(&error, now);
+                    break;
+                }
+            }
+        }
+        self.claim_damaged(damaged, now);
+        found
+    }
+
+    /// Claims records whose bytes are no longer what they were; their copies are set aside already.
+    fn claim_damaged(&mut self, damaged: Vec<(Age, Lane, Seq)>, now: Now) {
+        let losses: Vec<_> = damaged
+            .iter()
+            .map(|&(age, lane, seq)| Loss {
+                age,
+                lane,
+                seq,
+                reason: LossReason::Damaged,
+                held: None,
+            })
+            .collect();
+        self.counters.damaged_records += losses.len() as u64;
+        let behind = self.claim_losses(losses, now);
+        for (age, lane, seq) in damaged {
+            tracing::error!(epoch = %age.epoch, %lane, seq, "record in the spool is damaged, claimed");
+            if let Some(entry) = self.remove(age, lane, seq) {
+                self.delete_later((age, lane, seq), entry.bytes, behind, now);
+            }
+        }
+    }
+
+    /// Lets go what the cloud settled.
+    pub(crate) fn settle(&mut self, settlement: &Settlement, now: Now) -> SettleOutcome {
+        let lane = settlement.lane;
+        let mut outcome = SettleOutcome::default();
+        let age = self
+            .books
+            .keys()
+            .copied()
+            .find(|age| age.epoch == settlement.epoch);
+        let named = || {
+            let refused = settlement.refused.iter().map(|&(range, _)| range);
+            settlement.stored.ranges().iter().copied().chain(refused)
+        };
+        let Some(age) = age else {
+            if !self.closed.contains(&settlement.epoch) {
+                outcome.unknown = named().fold(0, |sum, range| range.count().saturating_add(sum));
+            }
+            self.count(outcome);
+            return outcome;
+        };
+        if let Some(book) = self.books.get(&age)
+            && (book.clean || age == self.current)
+        {
+            let last = book.lane(lane).last;
+            outcome.unknown = named()
+                .filter_map(|range| {
+                    SeqRange::new(range.first().max(last.saturating_add(1)), range.last())
+                })
+                .fold(0, |sum, range| range.count().saturating_add(sum));
+        }
+        for range in settlement.stored.ranges() {
+            for seq in self.held_in(age, lane, *range) {
+                let Some(entry) = self.remove(age, lane, seq) else {
+                    continue;
+                };
+                outcome.settled += 1;
+                if entry.pending.is_some() {
+                    self.counters.settled_in_memory += 1;
+                } else {
+                    self.delete_later((age, lane, seq), entry.bytes, None, now);
+                }
+            }
+        }
+        for &(range, reason) in &settlement.refused {
+            outcome.refused += self.refuse(age, lane, range, reason, now);
+        }
+        self.count(outcome);
+        self.retire();
+        failpoint::hit("spool.settle");
+        outcome
+    }
+
+    const fn count(&mut self, outcome: SettleOutcome) {
+        let c = &mut self.counters;
+        c.settled = c.settled.saturating_add(outcome.settled);
+        c.refused = c.refused.saturating_add(outcome.refused);
+        c.unknown_settled = c.unknown_settled.saturating_add(outcome.unknown);
+    }
+
+    fn held_in(&self, age: Age, lane: Lane, range: SeqRange) -> Vec<Seq> {
+        let Some(book) = self.books.get(&age) else {
+            return Vec::new();
+        };
+        let held = book.lane(lane).entries.range(range.first()..=range.last());
+        held.map(|(&seq, _)| seq).collect()
+    }
+
+    /// Sets refused records aside and claims them; a refused claim is only set aside, or two sides
+    /// that misunderstand each other would produce claims for ever.
+    fn refuse(
+        &mut self,
+        age: Age,
+        lane: Lane,
+        range: SeqRange,
+        reason: RefuseReason,
+        now: Now,
+    ) -> u64 {
+        let mut losses = Vec::new();
+        let mut gone = Vec::new();
+        for seq in self.held_in(age, lane, range) {
+            let value = match self.load(age, lane, seq) {
+                Ok(value) => value,
+                Err(error) => {
+                    // Still held: it will be sent, and refused, again.
+                    self.fail(&error, now);
+                    break;
+                }
+            };
+            gone.push(seq);
+            if let Some(value) = &value {
+                let name = format!("{}-{lane}-{seq}.{}", age.epoch, reason.as_str());
+                self.store.set_aside(&name, &value.body);
+                tracing::warn!(epoch = %age.epoch, %lane, seq, reason = reason.as_str(),
+                    "record refused by the cloud, set aside");
+                if value.claim {
+                    continue;
+                }
+            }
+            losses.push(Loss {
+                age,
+                lane,
+                seq,
+                reason: LossReason::Refused(reason),
+                held: value.map(losses_of),
+            });
+        }
+        let behind = self.claim_losses(losses, now);
+        let count = gone.len() as u64;
+        for seq in gone {
+            if let Some(entry) = self.remove(age, lane, seq)
+                && entry.pending.is_none()
+            {
+                self.delete_later((age, lane, seq), entry.bytes, behind, now);
+            }
+        }
+        count
+    }
+
+    /// Closes older epochs of which nothing is held and nothing is claimed any more.
+    fn retire(&mut self) {
+        let claimed: BTreeSet<Epoch> = self.claims.values().flatten().copied().collect();
+        let done: Vec<Age> = self
+            .books
+            .values()
+            .filter(|book| book.age != self.current && book.is_empty())
+            .map(|book| book.age)
+            .filter(|age| !claimed.contains(&age.epoch))
+            .collect();
+        for age in done {
+            self.books.remove(&age);
+            self.closed.push(age.epoch);
+            let excess = self
+                .closed
+                .len()
+                .saturating_sub(crate::tally::CLOSED_REMEMBERED);
+            self.closed.drain(..excess);
+            self.tally_due = true;
+        }
+    }
+
+    /// Keeps the crash tail's upper bound true: twice what waits in memory (as much again may sit in
+    /// batches that are not sealed), written down before it is exceeded, in steps of four.
+    fn note_at_most(&mut self, now: Now) {
+        let needed = self.memory_readings.saturating_mul(2);
+        if self.book().at_most.is_some_and(|bound| needed <= bound) || !self.works() {
+            return;
+        }
+        self.book().at_most = Some(needed.saturating_mul(2).max(1024));
+        if let Err(error) = self.write_tally() {
+            self.fail(&error, now);
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: Now) {
+        if let Disk::Fails { retry_at, .. } = &self.disk
+            && *retry_at <= now.mono
+        {
+            self.reopen(now);
+        }
+        if self.works() {
+            if self.commit_due(now) {
+                self.commit(now, false);
+            }
+            let old = self
+                .deletes_since
+                .is_some_and(|since| now.mono.since(since) >= DELETE_DELAY);
+            if old || self.deletes.len() >= DELETE_BATCH || self.tally_due {
+                self.flush_deletes(now);
+            }
+        }
+        if self.housekeeping_at <= now.mono {
+            self.housekeeping_at = now.mono.plus(HOUSEKEEPING);
+            self.measure(now);
+        }
+        self.relieve(now);
+    }
+
+    /// When [`Self::tick`] has something to do next.
+    pub(crate) fn next_wake(&self) -> Instant {
+        let mut wake = self.housekeeping_at;
+        match &self.disk {
+            Disk::Fails { retry_at, .. } => wake = wake.min(*retry_at),
+            Disk::Works => {
+                for lane in Lane::ALL {
+                    if let Some(due) = self.lane_due(lane) {
+                        wake = wake.min(due);
+                    }
+                }
+                if let Some(since) = self.deletes_since {
+                    wake = wake.min(since.plus(DELETE_DELAY));
+                }
+            }
+        }
+        wake
+    }
+
+    /// What hello, metrics and the uplink are told.
+    pub(crate) fn state(&self, now: Now) -> SpoolState {
+        let mut alarms = BTreeSet::new();
+        let mut alarm = |on: bool, alarm: SpoolAlarm| {
+            if on {
+                alarms.insert(alarm);
+            }
+        };
+        alarm(!self.works(), SpoolAlarm::DiskUnusable);
+        alarm(self.at_bound, SpoolAlarm::AtBound);
+        alarm(self.growth_cap.is_some(), SpoolAlarm::DiskShort);
+        alarm(self.pace.is_stretched(), SpoolAlarm::Stretched);
+        alarm(self.claims_full, SpoolAlarm::ClaimsFull);
+        let current = self.books.get(&self.current);
+        let waiting = current.and_then(|book| {
+            let oldest = |lane| book.lane(lane).pending().next().map(|(.., p)| p.appended);
+            Lane::ALL.into_iter().filter_map(oldest).min()
+        });
+        let since = waiting.map_or(Duration::ZERO, |oldest| now.mono.since(oldest));
+        let exposed = match &self.disk {
+            Disk::Works => self.pace.interval(),
+            Disk::Fails { .. } => since.max(self.pace.interval()),
+        };
+        SpoolState {
+            epoch: self.current.epoch,
+            held: self.books.values().flat_map(EpochBook::held).collect(),
+            dictionaries: self.dictionaries.used(),
+            last: Lane::ALL.map(|lane| current.map_or(0, |book| book.lane(lane).last)),
+            live_bytes: self.disk_used + self.memory_used,
+            quota_bytes: self.config.live_quota_bytes(),
+            records: self.books.values().map(EpochBook::records).sum(),
+            memory_bytes: self.memory_used,
+            loss_window: self.config.batch_age + exposed,
+            alarms,
+            counters: self.counters,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn on_disk(&self) -> BTreeSet<protocols_model::RecordKey> {
+        self.keys(|entry| entry.pending.is_none())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn in_memory(&self) -> BTreeSet<protocols_model::RecordKey> {
+        self.keys(|entry| entry.pending.is_some())
+    }
+
+    #[cfg(test)]
+    fn keys(&self, which: impl Fn(&Entry) -> bool) -> BTreeSet<protocols_model::RecordKey> {
+        let mut keys = BTreeSet::new();
+        for book in self.books.values() {
+            for lane in Lane::ALL {
+                let entries = book.lane(lane).entries.iter();
+                let which = entries.filter(|(_, entry)| which(entry));
+                keys.extend(which.map(|(&seq, _)| protocols_model::RecordKey {
+                    epoch: book.age.epoch,
+                    lane,
+                    seq,
+                }));
+            }
+        }
+        keys
+    }
+
+    /// Why the disk cannot be used, while it cannot.
+    pub(crate) fn disk_trouble(&self) -> Option<String> {
+        match &self.disk {
+            Disk::Works => None,
+            Disk::Fails { why, .. } => Some(why.clone()),
+        }
+    }
+}
+
+/// The numbers of a record for its claim. What is not a record of ours still has its summary.
+fn losses_of(
+    value: Value,
+) -> (
+    protocols_wire::RecordSummary,
+    Vec<protocols_model::PointLoss>,
+) {
+    Record::losses(&value.body).unwrap_or((value.summary, Vec::new()))
+}

@@ -1,0 +1,502 @@
+//! Starting and starting again: what the disk holds against what it should hold.
+//!
+//! A start draws an epoch, makes it durable in the small file, and claims for every earlier epoch what
+//! is gone: its crash tail after an unclean stop, records that do not match their checksum, and records
+//! that the small file says were on disk but are neither there nor set free. The same comparison runs
+//! when a store that failed opens again. Nothing here can fail: a store that cannot be read is set
+//! aside, a disk that cannot be used leaves the core in memory mode.
+
+use super::{Core, Disk, HOUSEKEEPING, Now};
+use crate::book::{Entry, EpochBook};
+use crate::claims;
+use crate::config::SpoolConfig;
+use crate::dictionaries::Dictionaries;
+use crate::failpoint;
+use crate::pace::Pace;
+use crate::record::Age;
+use crate::report::{EpochFound, OpenReport};
+use crate::state::SpoolCounters;
+use crate::store::{Opened, SpoolStore, StoreError, Tree};
+use crate::tally::Tally;
+use crate::value;
+use bytes::Bytes;
+use protocols_model::seq::SEQ_MAX;
+use protocols_model::{
+    BootId, Claim, DictionaryHash, Epoch, Lane, LossReason, Seq, SeqRange, SeqSet,
+};
+use protocols_wire::{Dictionary, RecordSummary};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Copies of damaged values kept from one scan.
+const COPIES_MOST: usize = 100;
+/// First upper bound of an epoch's crash tail, in readings; raised as needed.
+const AT_MOST_FIRST: u64 = 4096;
+/// Ordinal of an epoch whose predecessors cannot be read now, plus the clock in milliseconds: they
+/// must sort before it.
+const ORDINAL_UNREAD: u64 = 1 << 40;
+
+struct Found {
+    bytes: u64,
+    claim: bool,
+    names: Vec<DictionaryHash>,
+    summary: RecordSummary,
+}
+
+/// Everything a store holds.
+#[derive(Default)]
+struct Scan {
+    found: BTreeMap<Age, BTreeMap<(Lane, Seq), Found>>,
+    damaged: Vec<(Age, Lane, Seq)>,
+    copies: Vec<(String, Vec<u8>)>,
+    dictionaries: Vec<Dictionary>,
+    /// Epochs that the claim records speak of.
+    claims: BTreeMap<(Age, Seq), BTreeSet<Epoch>>,
+    /// Epochs whose crash tail is claimed in the store.
+    tails: BTreeSet<Epoch>,
+}
+
+impl Scan {
+    fn read(store: &mut dyn SpoolStore) -> Result<Self, StoreError> {
+        let mut scan = Self::default();
+        for lane in Lane::ALL {
+            store.scan(Tree::Lane(lane), &mut |key, bytes| {
+                scan.add(lane, key, bytes)
+            })?;
+        }
+        store.scan(Tree::Dictionaries, &mut |key, bytes| {
+            let read = Dictionary::decode(Bytes::copy_from_slice(bytes)).ok();
+            let named = read.filter(|dictionary| dictionary.hash().0 == key);
+            scan.dictionaries.extend(named);
+        })?;
+        Ok(scan)
+    }
+
+    fn add(&mut self, lane: Lane, key: &[u8], bytes: &[u8]) {
+        let Some((age, seq)) = value::parse_key(key) else {
+            tracing::warn!(%lane, "a key in the spool names no record, ignored");
+            return;
+        };
+        let Some(head) = value::head(lane, key, bytes) else {
+            self.damaged.push((age, lane, seq));
+            if self.copies.len() < COPIES_MOST {
+                let name = format!("{}-{lane}-{seq}.damaged", age.epoch);
+                self.copies.push((name, bytes.to_vec()));
+            }
+            return;
+        };
+        if head.claim {
+            let body = value::decode(lane, key, bytes).map(|value| value.body);
+            let claims = body
+                .and_then(|body| claims::open(&body))
+                .unwrap_or_default();
+            let tails = claims.iter().filter(|c| c.reason == LossReason::CrashTail);
+            self.tails.extend(tails.map(|claim| claim.epoch));
+            let epochs = claims.iter().map(|claim| claim.epoch).collect();
+            self.claims.insert((age, seq), epochs);
+        }
+        let found = Found {
+            bytes: (key.len() + bytes.len()) as u64,
+            claim: head.claim,
+            names: head.dictionaries,
+            summary: head.summary,
+        };
+        self.found
+            .entry(age)
+            .or_default()
+            .insert((lane, seq), found);
+    }
+}
+
+/// Opens and reads the store; one that opens but cannot be read is set aside as well.
+fn open_and_read(store: &mut dyn SpoolStore) -> Result<(Opened, Scan), StoreError> {
+    let mut opened = store.open()?;
+    match Scan::read(store) {
+        Ok(scan) => Ok((opened, scan)),
+        Err(error) => {
+            let again = store.condemn()?;
+            opened.notes.push(format!("{error}; set aside"));
+            opened.notes.extend(again.notes);
+            opened.quarantined = again.quarantined.or(opened.quarantined);
+            Scan::read(store).map(|scan| (opened, scan))
+        }
+    }
+}
+
+impl Core {
+    /// Opens the spool under a new `epoch`. The epoch is durable when this returns, if the disk can be
+    /// used at all.
+    pub(crate) fn start(
+        config: SpoolConfig,
+        boot: BootId,
+        mut store: Box<dyn SpoolStore>,
+        epoch: Epoch,
+        now: Now,
+    ) -> (Self, OpenReport) {
+        let read = open_and_read(&mut *store);
+        let tally = store
+            .read_tally()
+            .iter()
+            .find_map(|bytes| Tally::decode(bytes));
+        let listed = tally.iter().flat_map(|t| &t.epochs).map(|e| e.age.ordinal);
+        let found = read
+            .iter()
+            .flat_map(|(_, scan)| scan.found.keys())
+            .map(|age| age.ordinal);
+        let newest = listed.chain(found).max();
+        let unread = match &read {
+            Ok(_) => 1,
+            Err(_) => ORDINAL_UNREAD + u64::try_from(now.wall.as_millis()).unwrap_or(0),
+        };
+        let current = Age {
+            ordinal: newest.map_or(unread, |newest| newest.saturating_add(1)),
+            epoch,
+        };
+        let mut book = EpochBook::new(current, now.wall);
+        let before = tally.as_ref().and_then(|t| t.epochs.last()?.at_most);
+        book.at_most = Some(before.unwrap_or(0).max(AT_MOST_FIRST));
+        let mut core = Self {
+            pace: Pace::new(
+                config.commit_interval,
+                config.max_commit_interval,
+                config.max_write_per_day,
+            ),
+            config,
+            boot,
+            store,
+            disk: Disk::Works,
+            books: BTreeMap::from([(current, book)]),
+            current,
+            closed: Vec::new(),
+            dictionaries: Dictionaries::default(),
+            claims: BTreeMap::new(),
+            deletes: Vec::new(),
+            deletes_since: None,
+            deleting: 0,
+            disk_used: 0,
+            memory_used: 0,
+            memory_readings: 0,
+            claim_bytes: 0,
+            last_commit: None,
+            tally_due: false,
+            growth_cap: None,
+            disk_size: None,
+            housekeeping_at: now.mono.plus(HOUSEKEEPING),
+            at_bound: false,
+            claims_full: false,
+            counters: SpoolCounters::default(),
+        };
+        let mut report = OpenReport::default();
+        match read {
+            Ok((opened, scan)) => {
+                #[cfg(test)]
+                core.reuse_seqs(tally.as_ref());
+                core.take_over(opened, scan, tally, &mut report, now);
+            }
+            Err(error) => core.fail(&error, now),
+        }
+        core.measure(now);
+        report.disk_unusable = core.disk_trouble();
+        (core, report)
+    }
+
+    /// Opens a store again that failed.
+    pub(super) fn reopen(&mut self, now: Now) {
+        self.store.close();
+        match open_and_read(&mut *self.store) {
+            Ok((opened, scan)) => {
+                self.disk = Disk::Works;
+                let tally = self.store.read_tally();
+                let tally = tally.iter().find_map(|bytes| Tally::decode(bytes));
+                self.dictionaries.forget_disk();
+                let mut report = OpenReport::default();
+                self.take_over(opened, scan, tally, &mut report, now);
+                tracing::warn!(?report, "the spool's disk was opened again");
+            }
+            Err(error) => self.fail(&error, now),
+        }
+    }
+
+    /// Compares what the disk holds with what it should hold, makes the running epoch durable and
+    /// claims what is gone.
+    fn take_over(
+        &mut self,
+        opened: Opened,
+        mut scan: Scan,
+        tally: Option<Tally>,
+        report: &mut OpenReport,
+        now: Now,
+    ) {
+        let quarantined = opened.quarantined.is_some();
+        self.counters.quarantined_stores += u64::from(quarantined);
+        report.notes = opened.notes;
+        report.quarantined = opened.quarantined;
+        for (name, bytes) in &scan.copies {
+            self.store.set_aside(name, bytes);
+        }
+        for dictionary in std::mem::take(&mut scan.dictionaries) {
+            self.dictionaries.keep(dictionary, true);
+        }
+        let new = self.list_epochs(tally, &scan.found, &scan.damaged, now);
+        let reason = if quarantined {
+            LossReason::Quarantined
+        } else {
+            LossReason::Damaged
+        };
+        let mut gone = Vec::new();
+        for age in self.books.keys().copied().collect::<Vec<_>>() {
+            let expected = self.expected_on_disk(age, new.contains(&age));
+            for (lane, set) in expected {
+                gone.extend(self.missing(age, lane, set, &scan, reason, now));
+            }
+        }
+        let damaged: BTreeSet<_> = scan.damaged.iter().copied().collect();
+        for (age, records) in scan.found {
+            for ((lane, seq), found) in records {
+                report.records += 1;
+                report.bytes += found.bytes;
+                self.adopt(age, lane, seq, found, new.contains(&age), now);
+            }
+        }
+        self.claims
+            .extend(scan.claims.into_iter().filter(|((age, seq), _)| {
+                let book = self.books.get(age);
+                book.is_some_and(|book| book.lane(Lane::Event).entries.contains_key(seq))
+            }));
+        for age in &new {
+            if !scan.tails.contains(&age.epoch) {
+                gone.extend(self.crash_tail(*age, now));
+            }
+        }
+        failpoint::hit("spool.open");
+        if let Err(error) = self.write_tally() {
+            self.fail(&error, now);
+        }
+        self.report_epochs(report, &new, &gone);
+        self.claim(gone, now);
+        self.claim_damaged(damaged.into_iter().collect(), now);
+        self.recount();
+        self.retire();
+    }
+
+    /// Lists the epochs of earlier processes; returns those not listed before.
+    fn list_epochs(
+        &mut self,
+        tally: Option<Tally>,
+        found: &BTreeMap<Age, BTreeMap<(Lane, Seq), Found>>,
+        damaged: &[(Age, Lane, Seq)],
+        now: Now,
+    ) -> BTreeSet<Age> {
+        let mut new = BTreeSet::new();
+        let tally = tally.unwrap_or_default();
+        for epoch in tally.closed {
+            if !self.closed.contains(&epoch) {
+                self.closed.push(epoch);
+            }
+        }
+        for epoch in tally.epochs {
+            let known = self.books.keys().any(|age| age.epoch == epoch.age.epoch);
+            if !known && !self.closed.contains(&epoch.age.epoch) {
+                let mut book = EpochBook::from_tally(&epoch);
+                book.ended = book.ended.or((!book.clean).then_some(now.wall));
+                new.insert(book.age);
+                self.books.insert(book.age, book);
+            }
+        }
+        let on_disk = found.keys().chain(damaged.iter().map(|(age, ..)| age));
+        for &age in on_disk {
+            if self.books.contains_key(&age) || self.closed.contains(&age.epoch) {
+                continue;
+            }
+            // The small file does not know it: what the records say is all there is.
+            let records = found.get(&age);
+            let spans = || records.iter().flat_map(|r| r.values()).map(|f| f.summary);
+            let first = spans().map(|s| s.first).min().unwrap_or(now.wall);
+            let mut book = EpochBook::new(age, first);
+            book.durable_at = spans().map(|s| s.last).max().unwrap_or(first);
+            book.ended = Some(now.wall);
+            new.insert(age);
+            self.books.insert(age, book);
+        }
+        new
+    }
+
+    /// What should be on disk of an epoch: as the small file says for one of an earlier process, as
+    /// the index says for one that this process knows.
+    fn expected_on_disk(&self, age: Age, new: bool) -> Vec<(Lane, SeqSet)> {
+        let Some(book) = self.books.get(&age) else {
+            return Vec::new();
+        };
+        let set = |lane| {
+            let lane_book = book.lane(lane);
+            if new {
+                return lane_book.tally.set();
+            }
+            let on_disk = lane_book
+                .entries
+                .iter()
+                .filter(|(_, e)| e.pending.is_none());
+            on_disk.filter_map(|(&seq, _)| SeqRange::one(seq)).collect()
+        };
+        Lane::ALL
+            .into_iter()
+            .map(|lane| (lane, set(lane)))
+            .collect()
+    }
+
+    /// Claims for what should be on disk and is not; forgets it.
+    fn missing(
+        &mut self,
+        age: Age,
+        lane: Lane,
+        mut expected: SeqSet,
+        scan: &Scan,
+        reason: LossReason,
+        now: Now,
+    ) -> Vec<Claim> {
+        let found = scan.found.get(&age).into_iter().flat_map(BTreeMap::keys);
+        let here = found.filter(|(l, _)| *l == lane).map(|&(_, seq)| seq);
+        let damaged = scan
+            .damaged
+            .iter()
+            .filter(|(a, l, _)| (*a, *l) == (age, lane));
+        for seq in here.chain(damaged.map(|&(.., seq)| seq)) {
+            if let Some(range) = SeqRange::one(seq) {
+                expected.remove(range);
+            }
+        }
+        let span = self
+            .books
+            .get(&age)
+            .map(|book| (book.started, book.durable_at));
+        let (from, to) = span.unwrap_or((now.wall, now.wall));
+        let mut claims = Vec::new();
+        for &range in expected.ranges() {
+            tracing::error!(epoch = %age.epoch, %lane, ?range, reason = reason.as_str(),
+                "records are gone from the spool, claimed");
+            self.counters.damaged_records =
+                self.counters.damaged_records.saturating_add(range.count());
+            for seq in self.held_in(age, lane, range) {
+                self.remove(age, lane, seq);
+            }
+            claims.push(Claim {
+                epoch: age.epoch,
+                lane,
+                range,
+                reason,
+                from: from.minus(self.config.batch_age),
+                to: to.max(from),
+                readings: None,
+                at_most: None,
+                points: Vec::new(),
+            });
+        }
+        claims
+    }
+
+    /// Takes a record on disk into the index, or lets it go when it was settled before.
+    fn adopt(&mut self, age: Age, lane: Lane, seq: Seq, found: Found, new: bool, now: Now) {
+        let held = |book: &EpochBook| book.lane(lane).entries.contains_key(&seq);
+        if self.books.get(&age).is_some_and(held) {
+            return;
+        }
+        let queued = value::key(age, seq);
+        let known = self.books.contains_key(&age) && new;
+        if !known {
+            let waits =
+                |delete: &super::Delete| delete.tree == Tree::Lane(lane) && delete.key == queued;
+            if !self.deletes.iter().any(waits) {
+                self.delete_later((age, lane, seq), found.bytes, None, now);
+            }
+            return;
+        }
+        let names = self.dictionaries.use_list(found.names);
+        if let Some(book) = self.books.get_mut(&age) {
+            let book = book.lane_mut(lane);
+            book.last = book.last.max(seq);
+            book.durable = book.durable.max(seq);
+            book.entries.insert(
+                seq,
+                Entry {
+                    bytes: found.bytes,
+                    claim: found.claim,
+                    names,
+                    pending: None,
+                },
+            );
+        }
+    }
+
+    /// The claims for what an unclean stop took along, lane by lane.
+    fn crash_tail(&self, age: Age, now: Now) -> Vec<Claim> {
+        let Some(book) = self.books.get(&age).filter(|book| !book.clean) else {
+            return Vec::new();
+        };
+        let window = self.config.batch_age + self.config.max_commit_interval;
+        let from = book.durable_at.minus(window);
+        let to = book.ended.unwrap_or(now.wall).max(from);
+        let tail = |lane| {
+            Some(Claim {
+                epoch: age.epoch,
+                lane,
+                range: SeqRange::new(book.lane(lane).durable.checked_add(1)?, SEQ_MAX)?,
+                reason: LossReason::CrashTail,
+                from,
+                to,
+                readings: None,
+                at_most: book.at_most,
+                points: Vec::new(),
+            })
+        };
+        Lane::ALL.into_iter().filter_map(tail).collect()
+    }
+
+    fn report_epochs(&self, report: &mut OpenReport, new: &BTreeSet<Age>, gone: &[Claim]) {
+        for age in new {
+            let Some(book) = self.books.get(age) else {
+                continue;
+            };
+            let claimed = gone.iter().filter(|claim| claim.epoch == age.epoch);
+            let claimed: BTreeSet<_> = claimed.map(|claim| claim.lane).collect();
+            report.epochs.push(EpochFound {
+                epoch: age.epoch,
+                clean: book.clean,
+                records: book.records(),
+                claimed: claimed.into_iter().collect(),
+            });
+        }
+    }
+
+    /// Counts the bytes anew from the index.
+    fn recount(&mut self) {
+        let mut disk = self.deleting;
+        let mut claims = 0;
+        for book in self.books.values() {
+            for lane in Lane::ALL {
+                for entry in book.lane(lane).entries.values() {
+                    if entry.pending.is_none() {
+                        disk += entry.bytes;
+                    }
+                    if entry.claim {
+                        claims += entry.bytes;
+                    }
+                }
+            }
+        }
+        self.disk_used = disk;
+        self.claim_bytes = claims;
+    }
+
+    /// The planted fault: go on counting in the last epoch instead of drawing a new one.
+    #[cfg(test)]
+    fn reuse_seqs(&mut self, tally: Option<&Tally>) {
+        let last = tally.and_then(|tally| tally.epochs.last());
+        if self.config.mutant != crate::tests::Mutant::SeqReused {
+            return;
+        }
+        if let Some(last) = last {
+            self.books.clear();
+            self.current = last.age;
+            self.books.insert(last.age, EpochBook::from_tally(last));
+        }
+    }
+}
