@@ -6,10 +6,31 @@
 //!                  ├─ sessions opened, closed, listed ─▶ presence ─▶ store
 //!                  └─ cut ◀── revocation: registry first, then every session of the gateway
 //! ```
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`broker_config`] | the broker's configuration and its users' secrets |
+//! | [`nkeys`], [`jwt`] | NATS' keys and signed claims, as far as a callout needs them |
+//! | [`decide`] | the rule, pure |
+//! | [`callout`] | the responder |
+//! | [`sessions`], [`presence`] | who is connected: the table, pure, and what feeds it |
+//! | [`monitor`] | listing and cutting sessions |
 
 #![forbid(unsafe_code)]
 
 pub mod broker_config;
+pub mod callout;
+pub mod decide;
 pub mod jwt;
+pub mod monitor;
 pub mod nkeys;
+pub mod presence;
 pub mod sessions;
+pub mod stats;
+
+pub use broker_config::{BrokerConfigError, BrokerSecrets, BrokerSettings};
+pub use callout::Callout;
+pub use decide::Refusal;
+pub use monitor::{Monitor, MonitorError};
+pub use presence::Presence;
+pub use stats::AuthStats;

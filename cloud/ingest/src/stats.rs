@@ -1,0 +1,120 @@
+//! What ingest did, in numbers: for `/metrics`, the status page and readiness.
+
+use crate::source::StreamState;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Upper bounds of the commit latency histogram, milliseconds; the last bucket has none.
+pub const COMMIT_BUCKETS_MS: [u64; 8] = [2, 5, 10, 20, 50, 100, 250, 1000];
+
+/// Counters since the process started, and the present state.
+#[derive(Debug, Default)]
+pub struct IngestStats {
+    /// Messages taken from the broker, redelivered ones included.
+    pub received: Counter,
+    /// Messages committed.
+    pub committed: Counter,
+    /// Readings newly stored.
+    pub readings: Counter,
+    /// Records that were covered already.
+    pub duplicates: Counter,
+    /// Ranges of records refused.
+    pub refused: Counter,
+    /// Hints to offer a record again later.
+    pub retried: Counter,
+    /// Inputs set aside.
+    pub quarantined: Counter,
+    /// Commits that failed: the database was away.
+    pub failed_commits: Counter,
+    /// Hellos answered.
+    pub hellos: Counter,
+    /// Hellos that could not be answered.
+    pub bad_hellos: Counter,
+    /// Acknowledgements sent.
+    pub acknowledgements: Counter,
+    source_ready: AtomicBool,
+    store_ready: AtomicBool,
+    stream: Mutex<StreamState>,
+    latency: Mutex<Latency>,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+/// Commit latencies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Latency {
+    /// Commits per bucket of [`COMMIT_BUCKETS_MS`], not summed up; the last one is everything above.
+    pub buckets: [u64; COMMIT_BUCKETS_MS.len() + 1],
+    /// All of them.
+    pub count: u64,
+    /// Time in all of them.
+    pub sum: Duration,
+}
+
+impl Counter {
+    /// The number.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_len(&self, more: usize) {
+        self.add(u64::try_from(more).unwrap_or(u64::MAX));
+    }
+}
+
+impl IngestStats {
+    /// Whether stream and consumers exist, as of the last look.
+    #[must_use]
+    pub fn source_ready(&self) -> bool {
+        self.source_ready.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last commit succeeded.
+    #[must_use]
+    pub fn store_ready(&self) -> bool {
+        self.store_ready.load(Ordering::Relaxed)
+    }
+
+    /// The broker's stream at the last look.
+    #[must_use]
+    pub fn stream(&self) -> StreamState {
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Commit latencies so far.
+    #[must_use]
+    pub fn latency(&self) -> Latency {
+        *self.latency.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_source_ready(&self, ready: bool) {
+        self.source_ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_store_ready(&self, ready: bool) {
+        self.store_ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_stream(&self, state: StreamState) {
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    pub(crate) fn committed_in(&self, took: Duration) {
+        let mut latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let place = COMMIT_BUCKETS_MS.partition_point(|bound| *bound < ms);
+        if let Some(bucket) = latency.buckets.get_mut(place) {
+            *bucket = bucket.saturating_add(1);
+        }
+        latency.count = latency.count.saturating_add(1);
+        latency.sum = latency.sum.saturating_add(took);
+    }
+}
