@@ -77,6 +77,8 @@ pub(crate) struct EpochBook {
     pub(crate) ended: Option<Timestamp>,
     pub(crate) clean: bool,
     pub(crate) at_most: Option<u64>,
+    /// Of an earlier process, and what the disk holds of it has not been read yet.
+    pub(crate) unread: bool,
     lanes: [LaneBook; 4],
 }
 
@@ -89,6 +91,7 @@ impl EpochBook {
             ended: None,
             clean: false,
             at_most: None,
+            unread: false,
             lanes: Default::default(),
         }
     }
@@ -108,6 +111,7 @@ impl EpochBook {
             ended: tally.ended,
             clean: tally.clean,
             at_most: tally.at_most,
+            unread: true,
             lanes,
         }
     }
@@ -150,7 +154,7 @@ impl EpochBook {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.entries.is_empty())
+        !self.unread && self.lanes.iter().all(|lane| lane.entries.is_empty())
     }
 
     pub(crate) fn records(&self) -> u64 {
@@ -162,11 +166,15 @@ impl EpochBook {
 
     /// What hello says of this epoch: every lane that has been used, or one empty line.
     pub(crate) fn held(&self) -> Vec<Held> {
-        let line = |lane: Lane, book: &LaneBook| Held {
-            epoch: self.age.epoch,
-            lane,
-            first: book.entries.first_key_value().map_or(0, |(&seq, _)| seq),
-            last: book.last,
+        let line = |lane: Lane, book: &LaneBook| {
+            let noted = book.tally.held.first().filter(|_| self.unread);
+            let first = book.entries.first_key_value().map(|(&seq, _)| seq);
+            Held {
+                epoch: self.age.epoch,
+                lane,
+                first: first.or(noted.map(|range| range.0)).unwrap_or(0),
+                last: book.last,
+            }
         };
         let used: Vec<_> = Lane::ALL
             .into_iter()

@@ -6,7 +6,7 @@
 //! A damaged file reads as none: then the keys in the store tell which epochs there are.
 
 use crate::record::Age;
-use protocols_model::{Epoch, Lane, Seq, SeqRange, SeqSet, Timestamp};
+use protocols_model::{Epoch, Seq, SeqRange, SeqSet, Timestamp};
 use serde::{Deserialize, Serialize};
 
 const FORMAT: u32 = 1;

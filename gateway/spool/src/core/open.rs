@@ -192,7 +192,11 @@ impl Core {
                 core.reuse_seqs(tally.as_ref());
                 core.take_over(opened, scan, tally, &mut report, now);
             }
-            Err(error) => core.fail(&error, now),
+            Err(error) => {
+                // What the small file lists stays listed: the cloud must not close it meanwhile.
+                core.list_epochs(tally, &BTreeMap::new(), &[], now);
+                core.fail(&error, now);
+            }
         }
         core.measure(now);
         report.disk_unusable = core.disk_trouble();
@@ -249,6 +253,9 @@ impl Core {
                 gone.extend(self.missing(age, lane, set, &scan, reason, now));
             }
         }
+        for book in self.books.values_mut() {
+            book.unread = false;
+        }
         let damaged: BTreeSet<_> = scan.damaged.iter().copied().collect();
         for (age, records) in scan.found {
             for ((lane, seq), found) in records {
@@ -278,7 +285,7 @@ impl Core {
         self.retire();
     }
 
-    /// Lists the epochs of earlier processes; returns those not listed before.
+    /// Lists the epochs of earlier processes; returns those whose records are not in the index yet.
     fn list_epochs(
         &mut self,
         tally: Option<Tally>,
@@ -286,7 +293,6 @@ impl Core {
         damaged: &[(Age, Lane, Seq)],
         now: Now,
     ) -> BTreeSet<Age> {
-        let mut new = BTreeSet::new();
         let tally = tally.unwrap_or_default();
         for epoch in tally.closed {
             if !self.closed.contains(&epoch) {
@@ -298,7 +304,6 @@ impl Core {
             if !known && !self.closed.contains(&epoch.age.epoch) {
                 let mut book = EpochBook::from_tally(&epoch);
                 book.ended = book.ended.or((!book.clean).then_some(now.wall));
-                new.insert(book.age);
                 self.books.insert(book.age, book);
             }
         }
@@ -314,10 +319,11 @@ impl Core {
             let mut book = EpochBook::new(age, first);
             book.durable_at = spans().map(|s| s.last).max().unwrap_or(first);
             book.ended = Some(now.wall);
-            new.insert(age);
+            book.unread = true;
             self.books.insert(age, book);
         }
-        new
+        let unread = self.books.values().filter(|book| book.unread);
+        unread.map(|book| book.age).collect()
     }
 
     /// What should be on disk of an epoch: as the small file says for one of an earlier process, as

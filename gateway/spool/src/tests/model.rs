@@ -71,6 +71,9 @@ struct World {
     mutant: Mutant,
     core: Core,
     epochs: BTreeSet<Epoch>,
+    /// Epochs that the disk has heard of: of one that lived and died while the disk was unusable,
+    /// nothing can be left.
+    on_record: BTreeSet<Epoch>,
     known: BTreeMap<RecordKey, Known>,
     /// Every claim ever seen.
     claims: Vec<Claim>,
@@ -90,6 +93,7 @@ impl World {
             medium,
             mutant,
             epochs: BTreeSet::from([core.epoch()]),
+            on_record: BTreeSet::new(),
             core,
             known: BTreeMap::new(),
             claims: Vec::new(),
@@ -98,7 +102,7 @@ impl World {
             next_epoch: 2,
             damage_allowed: false,
         };
-        world.settle_identity();
+        world.judge();
         world
     }
 
@@ -113,10 +117,6 @@ impl World {
         Core::start(config, BootId(1), store, epoch, at(now)).0
     }
 
-    fn settle_identity(&mut self) {
-        self.learn();
-    }
-
     fn keep(&mut self, dice: &mut Dice) {
         let mut medium = self.medium.lock().unwrap();
         let unsynced = medium.unsynced() as u64;
@@ -129,7 +129,7 @@ impl World {
         self.core = core;
         let fresh = self.epochs.insert(self.core.epoch());
         assert!(fresh, "the epoch was used before");
-        self.learn();
+        self.judge();
     }
 
     /// Marks what is on disk: a crash may not take it.
@@ -344,7 +344,13 @@ impl World {
         for lane in Lane::ALL {
             held.extend(self.fetch_all(lane).into_iter().map(|record| record.key));
         }
-        let full = self.medium.lock().unwrap().full;
+        // Looking may have found damage, and claimed it.
+        self.learn();
+        let on_disk = self.core.on_disk();
+        let unreadable = self.core.disk_trouble().is_some();
+        if !unreadable {
+            self.on_record.insert(self.core.epoch());
+        }
         for (key, known) in &self.known {
             if known.settled || held.contains(key) {
                 continue;
@@ -358,8 +364,11 @@ impl World {
                 })
                 .map(|claim| claim.reason)
                 .peekable();
-            if full && known.durable && self.core.on_disk().contains(key) {
-                // On a disk that cannot be read now.
+            if unreadable && (on_disk.contains(key) || key.epoch != self.core.epoch()) {
+                // Held, on a disk that cannot be read now.
+                continue;
+            }
+            if key.epoch != self.core.epoch() && !self.on_record.contains(&key.epoch) {
                 continue;
             }
             assert!(
