@@ -163,6 +163,9 @@ pub(crate) fn seal(stamp: RecordStamp, claims: Vec<Claim>) -> Vec<(SealedRecord,
                         .points
                         .sort_by_key(|point| std::cmp::Reverse(point.readings));
                     claim.points.truncate(claim.points.len() / 2);
+                    claim
+                        .points
+                        .sort_by_key(|point| (point.dictionary, point.index));
                     work.push(part);
                 }
                 _ => tracing::error!(%error, "a claim without points cannot be encoded"),
@@ -177,21 +180,5 @@ pub(crate) fn open(body: &[u8]) -> Option<Vec<Claim>> {
     match Record::decode(body).ok()?.body {
         Body::Claims(claims) => Some(claims),
         Body::Telemetry(_) | Body::Event(_) | Body::TimeMap(_) => None,
-    }
-}
-
-/// The dictionaries that a record's columns refer to.
-pub(crate) fn dictionaries(body: &[u8]) -> Vec<DictionaryHash> {
-    match Record::decode(body).map(|record| record.body) {
-        Ok(Body::Telemetry(telemetry)) => telemetry.dictionaries,
-        // A claim names points by dictionary too.
-        Ok(Body::Claims(claims)) => {
-            let points = claims.iter().flat_map(|claim| &claim.points);
-            let mut names: Vec<_> = points.map(|point| point.dictionary).collect();
-            names.sort_unstable();
-            names.dedup();
-            names
-        }
-        _ => Vec::new(),
     }
 }

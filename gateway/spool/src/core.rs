@@ -156,7 +156,7 @@ impl Core {
                 });
                 continue;
             }
-            let names = claims::dictionaries(&record.body);
+            let names = Record::dictionaries(&record.body).unwrap_or_default();
             self.push(lane, record, names, false, now);
         }
         self.claim_losses(refused, now);

@@ -3,6 +3,7 @@
 use super::{claims, event, proto, telemetry};
 use crate::error::{DecodeError, EncodeError};
 use crate::limits::{MAX_RECORD_BYTES, MAX_RECORD_CLAIMS, MAX_RECORD_COLUMNS, MAX_RECORD_READINGS};
+use crate::pack::read_hashes;
 use crate::record::{Body, Column, Record, RecordStamp, RecordSummary, SealedRecord, Telemetry};
 use prost::Message;
 use protocols_model::{BootId, Claim, DictionaryHash, Instant, PointLoss, Timestamp, Value};
@@ -96,6 +97,24 @@ impl Record {
         let mut sealed = Vec::new();
         cut_claims(stamp, claims, &mut sealed)?;
         Ok(sealed)
+    }
+
+    /// The dictionaries that a record refers to, without unpacking its columns; each once.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the bytes are damaged.
+    pub fn dictionaries(body: &[u8]) -> Result<Vec<DictionaryHash>, DecodeError> {
+        let mut hashes = match open(body)?.1 {
+            proto::Body::Telemetry(packed) => read_hashes(&packed.dictionaries)?,
+            proto::Body::Claims(packed) => {
+                let each = packed.claims.iter().map(|c| read_hashes(&c.dictionaries));
+                each.collect::<Result<Vec<_>, _>>()?.concat()
+            }
+            proto::Body::Event(_) | proto::Body::TimeMap(_) => Vec::new(),
+        };
+        hashes.sort_unstable();
+        hashes.dedup();
+        Ok(hashes)
     }
 
     /// The numbers of an encoded record, and how many readings of which point it holds: what a
