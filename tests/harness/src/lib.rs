@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod gateway;
 pub mod process;
 pub mod proxy;
 pub mod site;

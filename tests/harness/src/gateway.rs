@@ -1,0 +1,216 @@
+//! One gateway under test: its folder, its process, its lives, and what it says of itself.
+//!
+//! What it says is used to know when to look (quiescence) and to show to people; never to judge.
+
+use crate::process::{Process, Recipe};
+use anyhow::Context as _;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tests_fieldsim::answer_log::wall_ns;
+use tests_oracle::{Ending, Run};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// How long a gateway may take to stop in order.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// How long its local endpoint may take to answer.
+const STATUS_LIMIT: Duration = Duration::from_secs(5);
+
+/// A gateway's folder and process.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Its id.
+    pub id: String,
+    dir: PathBuf,
+    process: Process,
+    runs: Vec<Run>,
+}
+
+/// The part of `/status` that the harness looks at.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Status {
+    /// The process that answered.
+    pub pid: u32,
+    /// What the pipeline counted.
+    pub pipeline: Pipeline,
+    /// What the spool holds.
+    pub spool: Spool,
+    /// The connection to the broker.
+    pub uplink: Option<Uplink>,
+}
+
+/// What the pipeline counted since the process started.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Pipeline {
+    /// Readings from drivers.
+    pub taken: u64,
+    /// Readings dropped by rule.
+    pub filtered: u64,
+}
+
+/// What the spool holds.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Spool {
+    /// Records not yet settled.
+    pub records: u64,
+    /// Their bytes.
+    pub live_bytes: u64,
+}
+
+/// The connection to the broker.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Uplink {
+    /// Whether there is one.
+    pub connected: bool,
+    /// The broker takes messages, the cloud settles none.
+    pub store_away: bool,
+    /// Half of the records are settled within this.
+    pub settling_p50_ms: Option<f64>,
+    /// 99 of 100 records are.
+    pub settling_p99_ms: Option<f64>,
+}
+
+impl Gateway {
+    /// Starts a gateway whose folder holds `gateway.toml` and `identity.toml`.
+    ///
+    /// # Errors
+    /// Where the process cannot be started.
+    pub fn start(id: &str, dir: &Path, binary: &Path, logs: &Path) -> anyhow::Result<Self> {
+        let config = dir.join("gateway.toml");
+        let mut recipe = Recipe::new(id, binary, &["run", "--config"], logs);
+        recipe.arguments.push(config.to_string_lossy().into_owned());
+        let process = Process::start(recipe)?;
+        let mut gateway = Self {
+            id: id.to_owned(),
+            dir: dir.to_owned(),
+            process,
+            runs: Vec::new(),
+        };
+        gateway.begin();
+        Ok(gateway)
+    }
+
+    fn begin(&mut self) {
+        self.runs.push(Run {
+            gateway: self.id.clone(),
+            started_ns: self.process.started_ns(),
+            ended_ns: i64::MAX,
+            ending: Ending::Clean,
+        });
+    }
+
+    fn end(&mut self, at: i64, ending: Ending) {
+        if let Some(run) = self.runs.last_mut().filter(|run| run.ended_ns == i64::MAX) {
+            run.ended_ns = at;
+            run.ending = ending;
+        }
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its process.
+    pub const fn process_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// The process id while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// Its lives so far.
+    #[must_use]
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Whether it has ended by itself (a fail point, a bug); its life then ended as if killed.
+    ///
+    /// # Errors
+    /// Where the system will not say.
+    pub fn notice_end(&mut self) -> anyhow::Result<bool> {
+        let ended = self.process.ended()?.is_some();
+        if ended {
+            self.end(wall_ns(), Ending::Killed);
+        }
+        Ok(ended)
+    }
+
+    /// Kills it.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        let gone = self.process.kill().await?;
+        self.end(gone, Ending::Killed);
+        Ok(())
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// Where it still runs or cannot be started.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        // The address of the old life must not be asked in the new one.
+        let _gone = std::fs::remove_file(self.address_file());
+        self.process.restart()?;
+        self.begin();
+        Ok(())
+    }
+
+    /// Stops it in order.
+    ///
+    /// # Errors
+    /// Where it had to be killed.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        let stopped = self.process.stop(STOP_LIMIT).await;
+        let ending = if stopped.is_ok() {
+            Ending::Clean
+        } else {
+            Ending::Killed
+        };
+        self.end(wall_ns(), ending);
+        stopped
+    }
+
+    fn address_file(&self) -> PathBuf {
+        self.dir.join("state/http.addr")
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// Where it does not answer; the last lines of its log are added.
+    pub async fn status(&self) -> anyhow::Result<Status> {
+        let asked = tokio::time::timeout(STATUS_LIMIT, self.ask("/status")).await;
+        let body = match asked {
+            Ok(Ok(body)) => body,
+            Ok(Err(error)) => {
+                let words = self.process.last_words();
+                return Err(error.context(format!("asking {}; its log ends:\n{words}", self.id)));
+            }
+            Err(_elapsed) => anyhow::bail!("{} did not answer within {STATUS_LIMIT:?}", self.id),
+        };
+        serde_json::from_str(&body).with_context(|| format!("status of {}: {body}", self.id))
+    }
+
+    async fn ask(&self, path: &str) -> anyhow::Result<String> {
+        let file = self.address_file();
+        let address = std::fs::read_to_string(&file)
+            .with_context(|| format!("reading {}", file.display()))?;
+        let mut stream = TcpStream::connect(address.trim()).await?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let (_head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+        Ok(body.to_owned())
+    }
+}
