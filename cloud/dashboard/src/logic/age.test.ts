@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest'
+import { ageOf, ago, isStale, span } from './age'
+
+describe('age', () => {
+  it('is never negative when clocks disagree', () => {
+    expect(ageOf(1000, 5000)).toBe(0)
+  })
+  it('is told in one unit', () => {
+    expect(span(0)).toBe('0 s')
+    expect(span(59_999)).toBe('59 s')
+    expect(span(12 * 60_000)).toBe('12 min')
+    expect(span(3 * 3_600_000)).toBe('3 h')
+    expect(span(50 * 3_600_000)).toBe('2 d')
+  })
+  it('says never where nothing ever came', () => {
+    expect(ago(1000, null)).toBe('never')
+    expect(ago(1000, 900)).toBe('now')
+    expect(ago(13_000, 1000)).toBe('12 s ago')
+  })
+  it('a value is stale only beyond its own limit', () => {
+    const value = { received_ms: 0, stale_after_ms: 5000 }
+    expect(isStale(value, 5000)).toBe(false)
+    expect(isStale(value, 5001)).toBe(true)
+  })
+})

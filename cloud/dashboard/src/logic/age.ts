@@ -1,0 +1,30 @@
+// Ages and staleness: how old a value is, in words, and when that is too old.
+
+export interface Aged {
+  received_ms: number
+  stale_after_ms: number
+}
+
+/** Age in milliseconds; clocks that disagree never make it negative. */
+export const ageOf = (nowMs: number, thenMs: number) => Math.max(0, nowMs - thenMs)
+
+export const isStale = (value: Aged, nowMs: number) =>
+  ageOf(nowMs, value.received_ms) > value.stale_after_ms
+
+/** A span in words, one unit: 0 s, 59 s, 12 min, 3 h, 2 d. */
+export function span(ms: number): string {
+  const seconds = Math.floor(ms / 1000)
+  if (seconds < 60) return `${seconds} s`
+  const minutes = Math.floor(seconds / 60)
+  if (minutes < 60) return `${minutes} min`
+  const hours = Math.floor(minutes / 60)
+  if (hours < 48) return `${hours} h`
+  return `${Math.floor(hours / 24)} d`
+}
+
+/** "now", "12 s ago", "never". */
+export function ago(nowMs: number, thenMs: number | null | undefined): string {
+  if (thenMs === null || thenMs === undefined) return 'never'
+  const age = ageOf(nowMs, thenMs)
+  return age < 1500 ? 'now' : `${span(age)} ago`
+}

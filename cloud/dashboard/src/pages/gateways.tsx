@@ -1,0 +1,197 @@
+// All gateways and their devices, live: the first page.
+import { useQueries, useQuery } from '@tanstack/react-query'
+import { useEffect, useMemo } from 'react'
+import { api, type Device, type Gateway, type Series } from '../api/client'
+import { live, useLatest, useNow } from '../api/live'
+import { ago, isStale } from '../logic/age'
+import { quality } from '../logic/quality'
+import { linkLevel } from '../logic/truths'
+import { gatewayPath, Link, seriesPath } from '../router'
+import { Mark } from '../ui/mark'
+import page from '../ui/page.module.css'
+import { Failure, Loading, Nothing } from '../ui/states'
+import { Truths } from '../ui/truths'
+import { ageText, ValueText } from '../ui/value'
+import css from './gateways.module.css'
+
+/** Values shown per device here; the gateway's page shows all. */
+const SHOWN = 6
+
+function Cell({ series }: { series: Series }) {
+  const latest = useLatest(series.id)
+  const now = useNow()
+  const stale = latest !== undefined && isStale(latest, now)
+  const state = latest ? quality(latest.quality) : undefined
+  const note = !latest
+    ? ''
+    : state && state.level !== 'good'
+      ? `${state.words} · ${ageText(latest, now)}`
+      : ageText(latest, now)
+  return (
+    <Link
+      href={seriesPath(series.id)}
+      className={`${css.cell} ${stale ? css.stale : ''}`}
+      data-stale={stale || undefined}
+      data-testid="value"
+    >
+      <span className={css.point}>{series.point}</span>
+      <ValueText series={series} latest={latest} />
+      <span className={`${css.note} ${state?.level === 'bad' ? css.bad : ''}`}>{note}</span>
+    </Link>
+  )
+}
+
+function DeviceRow({ device, series, path }: { device: Device; series: Series[]; path: string }) {
+  const now = useNow()
+  const more = series.length - SHOWN
+  return (
+    <li className={css.device}>
+      <div className={css.name}>
+        <Link href={`${path}#${device.id}`}>{device.id}</Link>
+        <span className={css.link} title={device.link_text ?? undefined}>
+          <Mark level={linkLevel(device)} />
+          link {device.link}
+          {device.link_since_ms ? ` · ${ago(now, device.link_since_ms)}` : ''}
+        </span>
+        {device.bad > 0 ? (
+          <span className={`${page.tag} ${page.tagBad}`}>
+            {device.bad} of {device.series} bad
+          </span>
+        ) : null}
+      </div>
+      <div className={css.cells}>
+        {series.slice(0, SHOWN).map((each) => (
+          <Cell key={each.id} series={each} />
+        ))}
+        {more > 0 ? (
+          <Link href={path} className={css.more}>
+            + {more} more
+          </Link>
+        ) : null}
+      </div>
+    </li>
+  )
+}
+
+export function useGateway(id: string) {
+  const series = useQuery({
+    queryKey: ['series-of', id],
+    queryFn: () => api.seriesOf(id),
+    refetchInterval: 30_000,
+  })
+  const devices = useQuery({
+    queryKey: ['devices', id],
+    queryFn: () => api.devices(id),
+    refetchInterval: 10_000,
+  })
+  const latest = useQuery({
+    queryKey: ['latest', id],
+    queryFn: () => api.latest(id),
+    refetchInterval: 30_000,
+  })
+  useEffect(() => {
+    for (const value of latest.data ?? []) live.put(value)
+  }, [latest.data])
+  // A type or unit that changed made a new series: the newest of a point is the one to look at.
+  const current = useMemo(() => {
+    const newest = new Map<string, Series>()
+    for (const each of series.data ?? []) {
+      const key = `${each.device}/${each.point}`
+      const known = newest.get(key)
+      if (!known || known.id < each.id) newest.set(key, each)
+    }
+    return [...newest.values()]
+  }, [series.data])
+  return { series, devices, latest, current }
+}
+
+function GatewayCard({ gateway }: { gateway: Gateway }) {
+  const { devices, current } = useGateway(gateway.id)
+  const path = gatewayPath(gateway.id)
+  return (
+    <section className={page.card} aria-labelledby={`g-${gateway.id}`} data-testid="gateway">
+      <div className={page.cardHead}>
+        <h2 id={`g-${gateway.id}`}>
+          <Link href={path}>{gateway.id}</Link>
+        </h2>
+        {gateway.note ? <span className={page.muted}>{gateway.note}</span> : null}
+        {gateway.revoked_ms ? <span className={`${page.tag} ${page.tagBad}`}>revoked</span> : null}
+        {gateway.cloned ? (
+          <span className={`${page.tag} ${page.tagBad}`}>identity used twice</span>
+        ) : null}
+        {gateway.quarantined > 0 ? (
+          <Link href="/events" className={`${page.tag} ${page.tagWarn}`}>
+            {gateway.quarantined} in quarantine
+          </Link>
+        ) : null}
+        <span className={`${page.muted} ${page.end}`}>
+          {gateway.series} series{gateway.hello ? ` · ${gateway.hello.software}` : ''}
+        </span>
+      </div>
+      <Truths gateway={gateway} />
+      {devices.error && !devices.data ? (
+        <Failure error={devices.error} retry={() => void devices.refetch()} />
+      ) : (
+        <ul>
+          {(devices.data ?? []).map((device) => (
+            <DeviceRow
+              key={device.id}
+              device={device}
+              path={path}
+              series={current.filter((series) => series.device === device.id)}
+            />
+          ))}
+          {devices.data?.length === 0 ? (
+            <li className={css.empty}>No device has delivered a reading yet.</li>
+          ) : null}
+        </ul>
+      )}
+    </section>
+  )
+}
+
+function Sums() {
+  const [stats] = useQueries({
+    queries: [{ queryKey: ['stats'], queryFn: api.stats, refetchInterval: 5000 }],
+  })
+  const data = stats.data
+  if (!data) return null
+  const count = (value: number) => value.toLocaleString('en').replaceAll(',', '\u2009')
+  return (
+    <p>
+      {data.connected} of {data.gateways} connected · {count(data.stored)} readings stored ·{' '}
+      {count(data.filtered)} filtered at the edge · <Link href="/ledger">{count(data.lost)} lost</Link>
+    </p>
+  )
+}
+
+export function GatewaysPage() {
+  const gateways = useQuery({
+    queryKey: ['gateways'],
+    queryFn: api.gateways,
+    refetchInterval: 5000,
+  })
+  useEffect(() => {
+    document.title = 'Gateways · Fogline'
+  }, [])
+  return (
+    <>
+      <div className={page.head}>
+        <h1>Gateways</h1>
+        <Sums />
+      </div>
+      {gateways.error && !gateways.data ? (
+        <Failure error={gateways.error} retry={() => void gateways.refetch()} />
+      ) : !gateways.data ? (
+        <Loading what="gateways" />
+      ) : gateways.data.length === 0 ? (
+        <Nothing
+          title="No gateway is registered"
+          text="Add one on the server: fogline-cloud gateway add <id>"
+        />
+      ) : (
+        gateways.data.map((gateway) => <GatewayCard key={gateway.id} gateway={gateway} />)
+      )}
+    </>
+  )
+}
