@@ -28,8 +28,8 @@ impl Delays {
     pub fn quantiles(&self) -> Option<(Duration, Duration)> {
         let mut sorted = self.last.clone();
         sorted.sort_unstable();
-        let at = |percent: usize| sorted.get((sorted.len() * percent / 100).min(sorted.len() - 1));
-        (!sorted.is_empty()).then_some((*at(50)?, *at(99)?))
+        let at = |percent: usize| sorted.get(sorted.len() * percent / 100).copied();
+        Some((at(50)?, at(99)?))
     }
 }
 

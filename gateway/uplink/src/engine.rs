@@ -26,7 +26,7 @@ use std::time::Duration;
 
 mod down;
 
-/// What makes PUBACKed records leave the spool.
+/// What makes records that have their PUBACK leave the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Confirm {
     /// The cloud's store acknowledgement.
@@ -81,7 +81,7 @@ pub struct Fetched {
     pub dictionaries: Vec<DictionaryHash>,
 }
 
-/// A publish at QoS 1.
+/// A publish that the broker has to confirm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish {
     /// The topic.
@@ -206,7 +206,10 @@ impl Engine {
     }
 
     /// The connection is gone.
-    pub fn disconnected(&mut self) {
+    pub fn disconnected(&mut self, now: Instant) {
+        if let Some(since) = self.window.waiting_since() {
+            self.rate.lost(now.since(since));
+        }
         self.connected = false;
         self.connection += 1;
         self.window.disconnected();
@@ -534,7 +537,6 @@ impl Engine {
 
 /// The longest prefix of `run` that fits the asked size, packed; and the dictionaries it carries.
 /// `Err` in the middle when not even one record can be packed.
-#[expect(clippy::type_complexity, reason = "one caller, three parts")]
 fn fit(
     ask: &Ask,
     run: &[Fetched],

@@ -74,13 +74,13 @@ pub trait MqttLink: Send {
     /// link is dead.
     fn next(&mut self) -> impl Future<Output = Result<LinkEvent, LinkError>> + Send;
 
-    /// Hands a publish over, QoS 1 or 0; never waits.
+    /// Hands a publish over, to be confirmed by a PUBACK or not; never waits.
     ///
     /// # Errors
     /// [`LinkFull`]; cannot happen while the window is smaller than the client's queue.
     fn publish(&mut self, topic: &str, confirmed: bool, payload: Bytes) -> Result<(), LinkFull>;
 
-    /// Subscribes at QoS 0; never waits.
+    /// Subscribes without confirmation of messages; never waits.
     ///
     /// # Errors
     /// [`LinkFull`].

@@ -2,7 +2,8 @@
 //!
 //! A sample is what the broker took between the sending of an envelope and its PUBACK. Such a sample
 //! is a lower bound whenever little was under way, so samples always raise the estimate and lower it
-//! only when enough was under way to fill the link. The estimate lives across connections. It bounds
+//! only when enough was under way to fill the link, or when the PUBACK took longer than anything may
+//! stand in line. The estimate lives across connections. It bounds
 //! the length of an envelope and what may be under way at once, so that on a slow line live data
 //! never stands behind more than about two seconds of what was handed over before it.
 
@@ -17,7 +18,9 @@ const FLOOR: f64 = 512.0;
 /// The estimate never rises above this, bytes a second.
 const CEILING: f64 = 64.0 * 1024.0 * 1024.0;
 /// How far one low sample on a filled link pulls the estimate down.
-const FALL: f64 = 0.125;
+const FALL: f64 = 0.25;
+/// What remains of it when a connection ends with PUBACKs overdue.
+const STALLED: f64 = 0.25;
 /// Least that may always be under way: one record and its neighbours.
 const MIN_FLIGHT_BYTES: usize = 16 * 1024;
 /// What may be under way, in seconds of the link.
@@ -68,10 +71,17 @@ impl LinkRate {
         let sample = self.taken.saturating_sub(sent.taken_then) as f64 / span.as_secs_f64();
         if sample > self.bytes_per_second {
             self.bytes_per_second += (sample - self.bytes_per_second) / 2.0;
-        } else if sent.filled {
+        } else if sent.filled || span >= FLIGHT {
             self.bytes_per_second += (sample - self.bytes_per_second) * FALL;
         }
         self.bytes_per_second = self.bytes_per_second.clamp(FLOOR, CEILING);
+    }
+
+    /// A connection ended while its oldest envelope had waited `waiting` for its PUBACK.
+    pub fn lost(&mut self, waiting: Duration) {
+        if waiting >= FLIGHT {
+            self.bytes_per_second = (self.bytes_per_second * STALLED).max(FLOOR);
+        }
     }
 
     /// Bytes a second.
@@ -109,35 +119,49 @@ mod tests {
         Instant(Duration::from_millis(ms))
     }
 
-    /// Sends `size`-byte envelopes over a line of `rate` bytes/s, as many at once as allowed.
-    fn run(link: &mut LinkRate, rate: f64, size: usize, rounds: usize) {
-        let mut clock = 0.0;
-        let mut line_free = 0.0f64;
+    fn seconds(clock: f64) -> Instant {
+        Instant(Duration::from_secs_f64(clock))
+    }
+
+    /// Sends `size`-byte envelopes over a line of `rate` bytes/s, as many at once as estimate and
+    /// window allow; returns the clock.
+    fn run(link: &mut LinkRate, mut clock: f64, rate: f64, size: usize, rounds: usize) -> f64 {
+        let mut line_free = clock;
         let mut flight: std::collections::VecDeque<(f64, Sent)> = std::collections::VecDeque::new();
         for _ in 0..rounds {
-            while flight.is_empty() || (flight.len() + 1) * size <= link.max_under_way() {
-                let sent = link.sent((flight.len() + 1) * size, at((clock * 1000.0) as u64));
+            let limit = link.max_under_way().min(256 * 1024);
+            while flight.is_empty() || (flight.len() + 1) * size <= limit {
+                let sent = link.sent((flight.len() + 1) * size, seconds(clock));
                 line_free = line_free.max(clock) + size as f64 / rate;
                 flight.push_back((line_free + 0.05, sent));
             }
             let (done, sent) = flight.pop_front().unwrap();
             clock = done;
-            link.taken(sent, size, at((clock * 1000.0) as u64));
+            link.taken(sent, size, seconds(clock));
         }
+        clock
     }
 
     #[test]
     fn a_fast_link_is_learnt_within_a_few_envelopes_and_a_slow_one_pulls_the_estimate_down() {
         let mut link = LinkRate::default();
-        run(&mut link, 2e6, 8192, 40);
-        assert!(
-            link.bytes_per_second() > 500_000.0,
-            "{}",
-            link.bytes_per_second()
-        );
-        run(&mut link, 4_000.0, 4096, 400);
+        let clock = run(&mut link, 0.0, 2e6, 8192, 40);
+        let learnt = link.bytes_per_second();
+        assert!(learnt > 500_000.0, "{learnt}");
+        run(&mut link, clock, 4_000.0, 4096, 200);
         let learnt = link.bytes_per_second();
         assert!((2_000.0..9_000.0).contains(&learnt), "{learnt}");
+    }
+
+    #[test]
+    fn overdue_pubacks_at_the_end_of_a_connection_lower_the_estimate_at_once() {
+        let mut link = LinkRate::default();
+        link.lost(Duration::from_millis(300));
+        assert!(link.bytes_per_second() >= START);
+        for _ in 0..20 {
+            link.lost(Duration::from_secs(20));
+        }
+        assert!((FLOOR..START / 10.0).contains(&link.bytes_per_second()));
     }
 
     #[test]

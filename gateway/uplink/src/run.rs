@@ -152,7 +152,7 @@ impl Uplink {
     async fn run(mut self) -> Result<(), UplinkEnded> {
         loop {
             let outcome = self.connect().await;
-            self.engine.disconnected();
+            self.engine.disconnected(self.now());
             if crate::session::settle_all(&mut self).await.is_err() {
                 return Err(UplinkEnded::SpoolStopped);
             }
