@@ -102,7 +102,8 @@ struct Opening {
 struct BusTask {
     bus: Bus,
     status: Arc<BusStatus>,
-    ctx: DriverContext,
+    /// Shared with itself, so that room taken from it does not hold on to the task.
+    ctx: Arc<DriverContext>,
     units: Vec<Unit>,
     groups: Vec<Group>,
     schedule: Schedule,
@@ -140,7 +141,7 @@ impl BusTask {
             schedule: Schedule::new(&periods, now),
             bus,
             status,
-            ctx,
+            ctx: Arc::new(ctx),
             groups,
             health,
             suspects: Suspects::default(),
@@ -394,7 +395,8 @@ impl BusTask {
         else {
             return Ok(Outcome::Answered);
         };
-        let room = self.ctx.room().await?;
+        let ctx = Arc::clone(&self.ctx);
+        let room = ctx.room().await?;
         let began = self.ctx.clock.monotonic();
         let answer = tokio::select! {
             biased;
@@ -424,12 +426,7 @@ impl BusTask {
                 (bad(reason), Outcome::Failed(reason))
             }
         };
-        if readings.is_empty() {
-            drop(room);
-        } else {
-            self.status.counters.readings.add(readings.len() as u64);
-            room.send(unit.sweep(&self.bus.name, now, readings));
-        }
+        let sweep = unit.sweep(&self.bus.name, now, readings);
         // Whatever answered, if only with an exception, left nothing behind on the line.
         let late = matches!(
             answer,
@@ -437,7 +434,15 @@ impl BusTask {
         );
         self.suspects
             .note(device.unit, late.then(|| request.shape()));
+        // First the state, then the readings: who sees the readings sees the state they mean.
         self.settle(index, outcome, now.since(began));
+        if !sweep.readings.is_empty() {
+            self.status
+                .counters
+                .readings
+                .add(sweep.readings.len() as u64);
+            room.send(sweep);
+        }
         Ok(outcome)
     }
 

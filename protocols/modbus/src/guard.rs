@@ -105,6 +105,10 @@ impl Wire {
             match expected.find(&self.inbox) {
                 Found::Partial => {}
                 Found::Answer { start, len } => {
+                    let before = self.inbox.get(..start).unwrap_or_default();
+                    if frame::any_answer(before).is_some() {
+                        counters.late_answers.inc();
+                    }
                     counters.stray_bytes.add((self.inbox.len() - len) as u64);
                     self.hand_out = start..start + len;
                 }

@@ -1,0 +1,17 @@
+//! The driver against devices that misbehave on the wire: real TCP loopback, real ptys, raw bytes.
+//!
+//! Each register of the simulator holds a number made of its unit and address, so that a value in
+//! the wrong place is seen at once; [`rig::Rig`] checks that for every good reading it receives.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may end by a panic anywhere, also in its helpers"
+)]
+
+mod faults;
+mod links;
+mod rig;
+mod sharing;
+mod sim;
