@@ -21,13 +21,22 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+mod block;
+mod cursor;
+mod derived;
+mod digest;
+mod downsample;
 pub mod error;
+pub mod failpoint;
 pub mod ingest;
+mod ledger;
 pub mod maintain;
 pub mod query;
 pub mod registry;
 pub mod sqlite;
+mod stamp;
 pub mod store;
+mod summary;
 
 pub use accounts::{LoginFailures, Session, TokenHash, User};
 pub use error::StoreError;
@@ -39,5 +48,5 @@ pub use query::{
     RawSample, Series, SeriesId, StoredEvent, TimeRange,
 };
 pub use registry::{Gateway, GatewayState, NewGateway};
-pub use sqlite::{Limits, SqliteOptions};
+pub use sqlite::{Limits, SqliteOptions, SqliteStore};
 pub use store::{Accounts, ExportStream, Ingest, Maintain, Queries, Registry, Store};

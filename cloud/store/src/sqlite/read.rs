@@ -1,0 +1,568 @@
+//! [`Queries`] on SQLite: lists. Charts: `query`; the export: `export`.
+
+use super::SqliteStore;
+use super::event::{kind_from_sql, kind_to_sql};
+use super::known::Known;
+use super::row::{damaged, failed};
+use super::{QUARANTINE_PAYLOAD_BYTES, export, query};
+use crate::cursor::set_from_bytes;
+use crate::error::StoreError;
+use crate::ingest::QuarantineInput;
+use crate::query::{
+    DeviceState, ExportFilter, Latest, LedgerEntry, LedgerFilter, LedgerPoint, PointCounts,
+    QuarantineEntry, QueryRange, QueryResult, Series, SeriesId, StoredEvent,
+};
+use crate::store::{ExportStream, Queries};
+use async_trait::async_trait;
+use protocols_model::{
+    DeviceId, DictionaryHash, Epoch, GatewayId, Lane, LossReason, PointId, RecordKey, SeqRange,
+    Timestamp, ValueType,
+};
+use protocols_wire::EventKind;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Gateway of quarantined input that names none.
+pub(super) const NOBODY: i64 = 0;
+
+/// Most rows of any list; more are asked for page by page.
+const MAX_ROWS: usize = 1_000;
+
+/// Longest reason kept with quarantined input, in characters.
+const MAX_REASON: usize = 500;
+
+/// Row of a gateway and whether it was revoked.
+pub(super) fn gateway_row(
+    conn: &Connection,
+    id: &GatewayId,
+) -> Result<Option<(i64, bool)>, StoreError> {
+    conn.prepare_cached("SELECT id, revoked IS NOT NULL FROM gateway WHERE name = ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
+        .map_err(failed("reading a gateway"))
+}
+
+/// Sets input aside; the oldest of the same gateway gives way.
+pub(super) fn set_aside(
+    conn: &Connection,
+    gateway: i64,
+    input: &QuarantineInput,
+    most: u64,
+) -> Result<(), StoreError> {
+    let fail = failed("setting input aside");
+    let hash = ring::digest::digest(&ring::digest::SHA256, &input.payload);
+    let kept = input
+        .payload
+        .get(..QUARANTINE_PAYLOAD_BYTES)
+        .unwrap_or(&input.payload);
+    let reason: String = input.reason.chars().take(MAX_REASON).collect();
+    conn.prepare_cached(
+        "INSERT INTO quarantine (gateway, hash, topic, reason, received, times, payload)
+         VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6) ON CONFLICT DO UPDATE SET times = times + 1",
+    )
+    .and_then(|mut insert| {
+        insert.execute(params![
+            gateway,
+            hash.as_ref(),
+            input.topic,
+            reason,
+            input.received.0,
+            kept
+        ])
+    })
+    .map_err(&fail)?;
+    conn.prepare_cached(
+        "DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE gateway = ?1
+           ORDER BY id DESC LIMIT -1 OFFSET ?2)",
+    )
+    .and_then(|mut delete| delete.execute(params![gateway, most.cast_signed()]))
+    .map(drop)
+    .map_err(&fail)
+}
+
+const SERIES: &str = "SELECT s.id, g.name, s.device, s.point, s.value_type, s.unit, s.scale
+     FROM series s JOIN gateway g ON g.id = s.gateway";
+
+/// A text column that is an id of ours.
+fn id<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    text.parse()
+        .map_err(|why| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(why)))
+}
+
+fn series(row: &Row<'_>) -> rusqlite::Result<Series> {
+    let kind: u8 = row.get(4)?;
+    Ok(Series {
+        id: SeriesId(row.get(0)?),
+        gateway: id(row, 1)?,
+        device: id(row, 2)?,
+        point: id(row, 3)?,
+        value_type: ValueType::from_index(kind)
+            .ok_or(rusqlite::Error::IntegralValueOutOfRange(4, kind.into()))?,
+        unit: row.get(5)?,
+        scale: row.get(6)?,
+    })
+}
+
+/// One series.
+pub(super) fn series_by_id(conn: &Connection, id: SeriesId) -> Result<Option<Series>, StoreError> {
+    conn.prepare_cached(&format!("{SERIES} WHERE s.id = ?1"))
+        .and_then(|mut statement| statement.query_row([id.0], series).optional())
+        .map_err(failed("reading a series"))
+}
+
+fn series_of_gateway(
+    conn: &Connection,
+    gateway: Option<&GatewayId>,
+) -> Result<Vec<Series>, StoreError> {
+    let sql = format!(
+        "{SERIES} WHERE ?1 IS NULL OR g.name = ?1 ORDER BY g.name, s.device, s.point, s.id"
+    );
+    conn.prepare_cached(&sql)
+        .and_then(|mut statement| {
+            statement
+                .query_map([gateway.map(GatewayId::as_str)], series)?
+                .collect()
+        })
+        .map_err(failed("reading series"))
+}
+
+fn latest(
+    conn: &Connection,
+    shared: &super::Shared,
+    gateway: &GatewayId,
+    device: Option<&DeviceId>,
+) -> Result<Vec<Latest>, StoreError> {
+    let Some((row, _)) = gateway_row(conn, gateway)? else {
+        return Ok(Vec::new());
+    };
+    let derived = shared.derived();
+    let Some(state) = derived.get(&row) else {
+        return Ok(Vec::new());
+    };
+    let of = |id: &i64| {
+        state
+            .series
+            .get(id)
+            .and_then(|series| series.latest.clone())
+    };
+    let Some(device) = device else {
+        let mut all: Vec<Latest> = state.series.keys().filter_map(of).collect();
+        all.sort_by_key(|latest| latest.series);
+        return Ok(all);
+    };
+    let ids: Vec<i64> = conn
+        .prepare_cached("SELECT id FROM series WHERE gateway = ?1 AND device = ?2 ORDER BY id")
+        .and_then(|mut statement| {
+            statement
+                .query_map(params![row, device.as_str()], |row| row.get(0))?
+                .collect()
+        })
+        .map_err(failed("reading series"))?;
+    Ok(ids.iter().filter_map(of).collect())
+}
+
+fn devices(
+    conn: &Connection,
+    shared: &super::Shared,
+    gateway: &GatewayId,
+) -> Result<Vec<DeviceState>, StoreError> {
+    let Some((row, _)) = gateway_row(conn, gateway)? else {
+        return Ok(Vec::new());
+    };
+    let fail = failed("reading devices");
+    let links: HashMap<String, (Timestamp, String)> = conn
+        .prepare_cached(
+            "SELECT e.subject, e.time, e.text FROM event e JOIN (
+               SELECT subject, max(id) AS id FROM event WHERE gateway = ?1 AND kind = ?2
+               GROUP BY subject) newest ON newest.id = e.id",
+        )
+        .and_then(|mut statement| {
+            let link = |row: &Row<'_>| {
+                Ok((
+                    row.get(0)?,
+                    (Timestamp(row.get(1)?), row.get::<_, String>(2)?),
+                ))
+            };
+            let kind = kind_to_sql(EventKind::DeviceLink);
+            statement.query_map(params![row, kind], link)?.collect()
+        })
+        .map_err(&fail)?;
+    let mut all: BTreeMap<DeviceId, DeviceState> = BTreeMap::new();
+    let derived = shared.derived();
+    let state = derived.get(&row);
+    for series in series_of_gateway(conn, Some(gateway))? {
+        let device = all
+            .entry(series.device.clone())
+            .or_insert_with(|| DeviceState {
+                link: links.get(series.device.as_str()).cloned(),
+                device: series.device,
+                series: 0,
+                newest: None,
+                newest_received: None,
+                newest_good: None,
+                bad: 0,
+            });
+        device.series += 1;
+        let latest = state
+            .and_then(|state| state.series.get(&series.id.0))
+            .and_then(|series| series.latest.as_ref());
+        if let Some(latest) = latest {
+            device.newest = device.newest.max(Some(latest.time));
+            device.newest_received = device.newest_received.max(Some(latest.received));
+            device.newest_good = device.newest_good.max(latest.last_good);
+            device.bad += u64::from(latest.quality.is_bad());
+        }
+    }
+    // A device that never answered has no series with a value, but the gateway speaks of it.
+    for (subject, link) in &links {
+        if let Ok(device) = DeviceId::try_new(subject) {
+            all.entry(device.clone()).or_insert_with(|| DeviceState {
+                device,
+                series: 0,
+                link: Some(link.clone()),
+                newest: None,
+                newest_received: None,
+                newest_good: None,
+                bad: 0,
+            });
+        }
+    }
+    Ok(all.into_values().collect())
+}
+
+fn counts(
+    conn: &Connection,
+    shared: &super::Shared,
+    gateway: &GatewayId,
+) -> Result<Vec<PointCounts>, StoreError> {
+    let Some((row, _)) = gateway_row(conn, gateway)? else {
+        return Ok(Vec::new());
+    };
+    let mut all: BTreeMap<i64, PointCounts> = BTreeMap::new();
+    let empty = |id: i64| PointCounts {
+        series: SeriesId(id),
+        stored: 0,
+        filtered: 0,
+        lost: 0,
+        lost_filtered: 0,
+    };
+    if let Some(state) = shared.derived().get(&row) {
+        for (&id, series) in &state.series {
+            let counts = all.entry(id).or_insert_with(|| empty(id));
+            counts.stored = series.stored;
+            counts.filtered = series.filtered;
+        }
+    }
+    let fail = failed("reading lost readings");
+    let mut statement = conn
+        .prepare_cached(
+            "SELECT p.dictionary, p.place, sum(p.readings), sum(p.filtered) FROM claim_point p
+             JOIN claim c ON c.id = p.claim WHERE c.gateway = ?1 AND c.is_lost = 1
+             GROUP BY p.dictionary, p.place",
+        )
+        .map_err(&fail)?;
+    let mut rows = statement.query([row]).map_err(&fail)?;
+    let mut known = Known::default();
+    while let Some(point) = rows.next().map_err(&fail)? {
+        let hash = DictionaryHash(point.get(0).map_err(&fail)?);
+        let place: u32 = point.get(1).map_err(&fail)?;
+        let Some(id) = series_at(conn, &mut known, row, hash, place)? else {
+            continue;
+        };
+        let counts = all.entry(id).or_insert_with(|| empty(id));
+        counts.lost += point.get::<_, i64>(2).map_err(&fail)?.unsigned_abs();
+        counts.lost_filtered += point.get::<_, i64>(3).map_err(&fail)?.unsigned_abs();
+    }
+    Ok(all.into_values().collect())
+}
+
+/// The series at a place of a dictionary, where both are known.
+fn series_at(
+    conn: &Connection,
+    known: &mut Known,
+    gateway: i64,
+    hash: DictionaryHash,
+    place: u32,
+) -> Result<Option<i64>, StoreError> {
+    let series = known.resolve(conn, gateway, hash, 0)?;
+    let place = usize::try_from(place).unwrap_or(usize::MAX);
+    Ok(series.and_then(|series| series.get(place).and_then(|series| series.id)))
+}
+
+fn ledger(conn: &Connection, filter: &LedgerFilter) -> Result<Vec<LedgerEntry>, StoreError> {
+    let fail = failed("reading the ledger");
+    let limit = match filter.limit {
+        0 => MAX_ROWS,
+        limit => limit.min(MAX_ROWS),
+    };
+    let mut statement = conn
+        .prepare_cached(
+            "SELECT c.id, g.name, c.epoch, c.lane, c.first, c.last, c.lost, c.reason, c.time_from,
+               c.time_to, c.readings, c.at_most, c.upper_bound, c.by_cloud, c.received, c.gateway
+             FROM claim c JOIN gateway g ON g.id = c.gateway
+             WHERE c.id > ?1 AND (?2 IS NULL OR g.name = ?2) AND (?3 OR c.is_lost = 1)
+               AND (?4 IS NULL OR c.time_to IS NULL OR c.time_to >= ?4)
+               AND (?5 IS NULL OR c.time_from IS NULL OR c.time_from <= ?5)
+             ORDER BY c.id",
+        )
+        .map_err(&fail)?;
+    let mut rows = statement
+        .query(params![
+            filter.after,
+            filter.gateway.as_ref().map(GatewayId::as_str),
+            filter.struck,
+            filter.range.map(|range| range.from.0),
+            filter.range.map(|range| range.to.0),
+        ])
+        .map_err(&fail)?;
+    let mut known = Known::default();
+    let mut all = Vec::new();
+    while let Some(row) = rows.next().map_err(&fail)? {
+        let (gateway, mut entry) = entry(row)?;
+        entry.points = points(conn, &mut known, gateway, entry.id)?;
+        let names = |series| {
+            entry
+                .points
+                .iter()
+                .any(|point| point.series == Some(series))
+        };
+        if filter
+            .series
+            .is_some_and(|series| !entry.points.is_empty() && !names(series))
+        {
+            continue;
+        }
+        all.push(entry);
+        if all.len() == limit {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+fn entry(row: &Row<'_>) -> Result<(i64, LedgerEntry), StoreError> {
+    let fail = failed("reading the ledger");
+    let number = |column: usize| row.get::<_, i64>(column).map_err(&fail);
+    let some = |column: usize| row.get::<_, Option<i64>>(column).map_err(&fail);
+    let id_of = number(0)?;
+    let wrong = || damaged(format!("ledger entry {id_of}"));
+    let index = |value: i64| u8::try_from(value).map_err(|_| wrong());
+    let lost: Vec<u8> = row.get(6).map_err(&fail)?;
+    let entry = LedgerEntry {
+        id: id_of,
+        gateway: id(row, 1).map_err(&fail)?,
+        epoch: Epoch(number(2)?.cast_unsigned()),
+        lane: Lane::from_index(index(number(3)?)?).ok_or_else(wrong)?,
+        range: SeqRange::new(number(4)?.cast_unsigned(), number(5)?.cast_unsigned())
+            .ok_or_else(wrong)?,
+        lost: set_from_bytes(&lost).ok_or_else(wrong)?,
+        reason: LossReason::from_index(index(number(7)?)?).ok_or_else(wrong)?,
+        from: some(8)?.map(Timestamp),
+        to: some(9)?.map(Timestamp),
+        readings: some(10)?.map(i64::cast_unsigned),
+        at_most: some(11)?.map(i64::cast_unsigned),
+        upper_bound: row.get(12).map_err(&fail)?,
+        by_cloud: row.get(13).map_err(&fail)?,
+        received: Timestamp(number(14)?),
+        points: Vec::new(),
+    };
+    Ok((number(15)?, entry))
+}
+
+fn points(
+    conn: &Connection,
+    known: &mut Known,
+    gateway: i64,
+    claim: i64,
+) -> Result<Vec<LedgerPoint>, StoreError> {
+    let fail = failed("reading the ledger");
+    let mut statement = conn
+        .prepare_cached(
+            "SELECT dictionary, place, readings, filtered FROM claim_point WHERE claim = ?1",
+        )
+        .map_err(&fail)?;
+    let mut rows = statement.query([claim]).map_err(&fail)?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next().map_err(&fail)? {
+        let dictionary = DictionaryHash(row.get(0).map_err(&fail)?);
+        let index = row.get(1).map_err(&fail)?;
+        all.push(LedgerPoint {
+            series: series_at(conn, known, gateway, dictionary, index)?.map(SeriesId),
+            dictionary,
+            index,
+            readings: row.get::<_, i64>(2).map_err(&fail)?.unsigned_abs(),
+            filtered: row.get::<_, i64>(3).map_err(&fail)?.unsigned_abs(),
+        });
+    }
+    Ok(all)
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    let epoch: Option<i64> = row.get(2)?;
+    let lane: Option<u8> = row.get(3)?;
+    let seq: Option<i64> = row.get(4)?;
+    let lane = lane.and_then(Lane::from_index);
+    Ok(StoredEvent {
+        id: row.get(0)?,
+        gateway: id(row, 1)?,
+        record: epoch
+            .zip(lane)
+            .zip(seq)
+            .map(|((epoch, lane), seq)| RecordKey {
+                epoch: Epoch(epoch.cast_unsigned()),
+                lane,
+                seq: seq.cast_unsigned(),
+            }),
+        time: Timestamp(row.get(5)?),
+        received: Timestamp(row.get(6)?),
+        kind: kind_from_sql(row.get(7)?),
+        subject: row.get(8)?,
+        text: row.get(9)?,
+    })
+}
+
+fn quarantined(row: &Row<'_>) -> rusqlite::Result<QuarantineEntry> {
+    let gateway: Option<String> = row.get(1)?;
+    Ok(QuarantineEntry {
+        id: row.get(0)?,
+        gateway: gateway.and_then(|name| GatewayId::try_new(&name).ok()),
+        topic: row.get(2)?,
+        reason: row.get(3)?,
+        received: Timestamp(row.get(4)?),
+        times: row.get::<_, i64>(5)?.unsigned_abs(),
+        payload: row.get(6)?,
+    })
+}
+
+#[async_trait]
+impl Queries for SqliteStore {
+    async fn series(&self, gateway: Option<&GatewayId>) -> Result<Vec<Series>, StoreError> {
+        let gateway = gateway.cloned();
+        self.readers
+            .call(move |conn| series_of_gateway(conn, gateway.as_ref()))
+            .await
+    }
+
+    async fn series_by_id(&self, id: SeriesId) -> Result<Option<Series>, StoreError> {
+        self.readers.call(move |conn| series_by_id(conn, id)).await
+    }
+
+    async fn series_of_point(
+        &self,
+        gateway: &GatewayId,
+        device: &DeviceId,
+        point: &PointId,
+    ) -> Result<Vec<Series>, StoreError> {
+        let (gateway, device, point) = (gateway.clone(), device.clone(), point.clone());
+        let read = move |conn: &Connection| {
+            let name = params![gateway.as_str(), device.as_str(), point.as_str()];
+            conn.prepare_cached(&format!(
+                "{SERIES} WHERE g.name = ?1 AND s.device = ?2 AND s.point = ?3 ORDER BY s.id"
+            ))
+            .and_then(|mut statement| statement.query_map(name, series)?.collect())
+            .map_err(failed("reading series"))
+        };
+        self.readers.call(read).await
+    }
+
+    async fn devices(&self, gateway: &GatewayId) -> Result<Vec<DeviceState>, StoreError> {
+        let (gateway, shared) = (gateway.clone(), Arc::clone(&self.shared));
+        self.readers
+            .call(move |conn| devices(conn, &shared, &gateway))
+            .await
+    }
+
+    async fn latest(
+        &self,
+        gateway: &GatewayId,
+        device: Option<&DeviceId>,
+    ) -> Result<Vec<Latest>, StoreError> {
+        let (gateway, device) = (gateway.clone(), device.cloned());
+        let shared = Arc::clone(&self.shared);
+        self.readers
+            .call(move |conn| latest(conn, &shared, &gateway, device.as_ref()))
+            .await
+    }
+
+    async fn query(&self, series: SeriesId, range: QueryRange) -> Result<QueryResult, StoreError> {
+        let retention = self.shared.limits.retention;
+        self.readers
+            .call(move |conn| query::query(conn, series, range, retention))
+            .await
+    }
+
+    async fn ledger(&self, filter: LedgerFilter) -> Result<Vec<LedgerEntry>, StoreError> {
+        self.readers.call(move |conn| ledger(conn, &filter)).await
+    }
+
+    async fn events(
+        &self,
+        gateway: Option<&GatewayId>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let gateway = gateway.cloned();
+        let read = move |conn: &Connection| {
+            conn.prepare_cached(
+                "SELECT e.id, g.name, e.epoch, e.lane, e.seq, e.time, e.received, e.kind,
+                   e.subject, e.text
+                 FROM event e JOIN gateway g ON g.id = e.gateway
+                 WHERE e.id < ?1 AND (?2 IS NULL OR g.name = ?2) ORDER BY e.id DESC LIMIT ?3",
+            )
+            .and_then(|mut statement| {
+                let before = before.unwrap_or(i64::MAX);
+                let limit = i64::try_from(limit.min(MAX_ROWS)).unwrap_or(0);
+                let name = gateway.as_ref().map(GatewayId::as_str);
+                statement
+                    .query_map(params![before, name, limit], event)?
+                    .collect()
+            })
+            .map_err(failed("reading events"))
+        };
+        self.readers.call(read).await
+    }
+
+    async fn counts(&self, gateway: &GatewayId) -> Result<Vec<PointCounts>, StoreError> {
+        let (gateway, shared) = (gateway.clone(), Arc::clone(&self.shared));
+        self.readers
+            .call(move |conn| counts(conn, &shared, &gateway))
+            .await
+    }
+
+    async fn quarantined(
+        &self,
+        gateway: Option<&GatewayId>,
+        limit: usize,
+    ) -> Result<Vec<QuarantineEntry>, StoreError> {
+        let gateway = gateway.cloned();
+        let read = move |conn: &Connection| {
+            conn.prepare_cached(
+                "SELECT q.id, g.name, q.topic, q.reason, q.received, q.times, q.payload
+                 FROM quarantine q LEFT JOIN gateway g ON g.id = q.gateway
+                 WHERE ?1 IS NULL OR g.name = ?1 ORDER BY q.id DESC LIMIT ?2",
+            )
+            .and_then(|mut statement| {
+                let limit = i64::try_from(limit.min(MAX_ROWS)).unwrap_or(0);
+                let name = gateway.as_ref().map(GatewayId::as_str);
+                statement
+                    .query_map(params![name, limit], quarantined)?
+                    .collect()
+            })
+            .map_err(failed("reading the quarantine"))
+        };
+        self.readers.call(read).await
+    }
+
+    async fn export(&self, filter: ExportFilter) -> Result<ExportStream, StoreError> {
+        export::start(&self.shared, filter)
+    }
+}
