@@ -1,0 +1,80 @@
+//! `check`: every problem of a configuration, for people or machines; also of the files it names.
+
+use crate::cli::{CheckArgs, DEFAULT_CONFIG, Format};
+use crate::console::{colour_out, say};
+use crate::exit::Exit;
+use crate::{machine, uplink};
+use gateway_config::{GatewayConfig, Loaded, Options, Severity, load, render};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
+    let path = args.file.as_ref().or(args.config.as_ref());
+    let path = path
+        .cloned()
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
+    let options = Options {
+        unknown_keys: Severity::Error,
+        memory: machine::memory_limit(),
+    };
+    let loaded = load(&path, options);
+    // The identity is a file of its own: what is wrong with it does not stop a gateway from reading
+    // and keeping, but it will not report.
+    let identity = loaded.config.as_deref().and_then(uplink::identity_problem);
+    match args.format {
+        Format::Json => say(format_args!(
+            "{}\n",
+            machine_form(&loaded, identity.as_deref())?
+        )),
+        Format::Human => say(human_form(&path, &loaded, identity.as_deref())),
+    }
+    let fine = loaded.config.is_some() && identity.is_none();
+    Ok(if fine {
+        Exit::Done
+    } else {
+        Exit::ConfigRefused
+    })
+}
+
+fn machine_form(loaded: &Loaded, identity: Option<&str>) -> anyhow::Result<String> {
+    let problems: Vec<_> = loaded.problems.iter().map(|p| p.report()).collect();
+    Ok(serde_json::to_string(&serde_json::json!({
+        "ok": loaded.config.is_some() && identity.is_none(),
+        "problems": problems,
+        "identity": identity,
+    }))?)
+}
+
+fn human_form(path: &Path, loaded: &Loaded, identity: Option<&str>) -> String {
+    let mut text = render(&loaded.problems, colour_out());
+    if let Some(problem) = identity {
+        let _ = writeln!(text, "error: {problem}");
+    }
+    if let Some(config) = loaded.config.as_deref().filter(|_| identity.is_none()) {
+        let _ = writeln!(text, "{}: {}", path.display(), summary(config));
+    }
+    text
+}
+
+/// What a configuration amounts to, in one line.
+pub(crate) fn summary(config: &GatewayConfig) -> String {
+    let devices: usize = config.buses.iter().map(|bus| bus.devices.len()).sum();
+    let rate: f64 = config
+        .buses
+        .iter()
+        .flat_map(|bus| &bus.devices)
+        .flat_map(|device| &device.points)
+        .map(|point| 1.0 / point.period.as_secs_f64())
+        .sum();
+    let to = config.uplink.as_ref().map_or_else(
+        || "no uplink".to_owned(),
+        |uplink| format!("uplink {}", uplink.name),
+    );
+    format!(
+        "gateway {}, buses {}, devices {devices}, points {}, {rate:.1} readings/s, spool {}MiB, {to}",
+        config.gateway.id,
+        config.buses.len(),
+        config.points.len(),
+        config.spool.disk_quota_bytes >> 20,
+    )
+}

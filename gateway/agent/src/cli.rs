@@ -1,0 +1,118 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Where the configuration is when nobody says.
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/fogline/gateway.toml";
+
+const EXAMPLES: &str = "\
+Examples:
+  fogline-gateway check gateway.toml
+      every problem of a configuration, with line, column and what is allowed
+  fogline-gateway run --config gateway.toml
+      read the devices, keep the readings, report to the cloud; Ctrl-C or SIGTERM stops cleanly,
+      SIGHUP reads the configuration anew
+  fogline-gateway status --config gateway.toml
+      what the gateway is doing; needs neither network nor a valid configuration
+  fogline-gateway spool stat --config gateway.toml
+      what a stopped gateway still holds
+
+Exit codes:
+  0  done
+  1  failed; the message says what and what to do
+  2  wrong command line
+  3  the configuration has errors
+  4  status: no gateway is running, or it is not healthy";
+
+/// A Fogline gateway: reads devices, buffers offline, reports to the cloud.
+#[derive(Debug, Parser)]
+#[command(name = "fogline-gateway", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gateway until SIGTERM or Ctrl-C
+    Run(RunArgs),
+    /// Check a configuration and tell everything that is wrong with it
+    Check(CheckArgs),
+    /// Show what the gateway is doing
+    Status(StatusArgs),
+    /// Look into the spool of a stopped gateway
+    #[command(subcommand)]
+    Spool(SpoolCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The configuration
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub(crate) file: Option<PathBuf>,
+    /// The same, as for the other commands
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// For people or for machines
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The configuration; only its state directory is used, and only if it can be read
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(crate) config: PathBuf,
+    /// The state directory, instead of what the configuration says
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// For people or for machines
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SpoolCommand {
+    /// What it holds, lane by lane
+    Stat(SpoolArgs),
+    /// Read every record and tell which are damaged; changes nothing
+    Verify(SpoolArgs),
+    /// Write every readable record as a line of JSON
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpoolArgs {
+    /// The configuration; only the spool's directory is used
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(crate) config: PathBuf,
+    /// The spool's directory, instead of what the configuration says
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) spool: SpoolArgs,
+    /// Where to; standard output when left out
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Human,
+    /// For machines
+    Json,
+}

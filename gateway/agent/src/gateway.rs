@@ -1,0 +1,467 @@
+//! The gateway's life: start in order, react, stop in order.
+//!
+//! ```text
+//! start:  state directory → spool → pipeline → drivers → local endpoint → uplink
+//! stop:   drivers → pipeline flush → uplink drain → spool close; each stage has a deadline
+//! ```
+//!
+//! Polling never depends on the uplink, the network or a right clock. A driver's panic is its
+//! supervisor's business; when spool, pipeline or uplink end by themselves the process ends with an
+//! error and is started again from outside. The watchdog hears of progress only after a round trip
+//! through the spool, on the thread that everything else runs on.
+
+use crate::clock_watch::{ClockWatch, Seen};
+use crate::events::Events;
+use crate::exit::Exit;
+use crate::generation::{Generation, Shared, prepare};
+use crate::links::SkipReporter;
+use crate::reload::{self, Chosen};
+use crate::snapshot::{ConfigReport, Running, Source};
+use crate::uplink::{Ground, Uplink};
+use crate::{boot, check, http, last_good, machine, systemd};
+use anyhow::Context;
+use gateway_config::GatewayConfig;
+use gateway_spool::{OpenReport, SpoolHandle, SpoolState};
+use protocols_model::{Clock, SystemClock};
+use protocols_wire::EventKind;
+use std::future::pending;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::task::AbortOnDropHandle;
+
+/// How often clocks, skipped polls and a missing identity are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// What the uplink may use to send what the stop brought to light.
+const UPLINK_GRACE: Duration = Duration::from_secs(5);
+/// Writing the spool's memory to a slow disk.
+const SPOOL_DEADLINE: Duration = Duration::from_secs(10);
+/// A spool that does not answer a question within this makes no progress.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Where the local endpoint listens, for `status`.
+pub(crate) const ADDRESS_FILE: &str = "http.addr";
+/// The last report of a gateway that stopped, for `status`.
+pub(crate) const LAST_REPORT_FILE: &str = "last-report.json";
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    path: PathBuf,
+    config: Arc<GatewayConfig>,
+    spool: SpoolHandle,
+    spool_state: watch::Receiver<Arc<SpoolState>>,
+    shared: Shared,
+    generation: Generation,
+    ground: Ground,
+    uplink: Option<Uplink>,
+    source: Arc<Source>,
+    clock_watch: ClockWatch,
+    skips: SkipReporter,
+    _endpoint: AbortOnDropHandle<()>,
+    _watchdog: AbortOnDropHandle<()>,
+}
+
+enum Wake {
+    Stop(&'static str),
+    Reload,
+    Look,
+    Failed(String),
+}
+
+/// What wakes the gateway. Made before anything is started: a signal that comes early is kept.
+pub(crate) struct Wakers {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    look: Interval,
+}
+
+impl Wakers {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            look,
+        })
+    }
+}
+
+impl Gateway {
+    /// Starts everything; when it returns, devices are being read.
+    pub(crate) async fn start(path: PathBuf, chosen: Chosen) -> anyhow::Result<Self> {
+        let config = Arc::clone(&chosen.config);
+        let state_dir = config.gateway.state_dir.clone();
+        std::fs::create_dir_all(&state_dir)
+            .with_context(|| format!("cannot make the state directory {}", state_dir.display()))?;
+        let boot = boot::draw()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let started = clock.wall();
+        let (spool, found) = {
+            let (spool, clock) = (config.spool.clone(), Arc::clone(&clock));
+            let open = move || gateway_spool::start(spool, clock, boot);
+            tokio::task::spawn_blocking(open)
+                .await
+                .context("the spool could not be opened")?
+        };
+        let events = Events {
+            spool: spool.clone(),
+            clock: Arc::clone(&clock),
+            boot,
+        };
+        let (live, live_seen) = watch::channel(false);
+        let shared = Shared {
+            events,
+            stats: Arc::default(),
+            live: live_seen,
+        };
+        let generation = prepare(&config, &shared.stats)?.start(&shared);
+        let about = about(&path, &chosen);
+        let ground = Ground {
+            spool: spool.clone(),
+            clock: Arc::clone(&clock),
+            boot,
+            state_dir: state_dir.clone(),
+            clock_synced: Arc::new(AtomicBool::new(false)),
+            live,
+        };
+        let uplink = Uplink::start(&config, &chosen.revision, &ground);
+        let source = Arc::new(Source {
+            boot,
+            clock,
+            started,
+            stats: Arc::clone(&shared.stats),
+            spool: spool.state(),
+            running: Mutex::new(Running {
+                config: Arc::clone(&config),
+                about,
+                slots: generation.slots(),
+                uplink: uplink.as_ref().map(Uplink::view),
+            }),
+        });
+        let gateway = Self {
+            path,
+            spool_state: spool.state(),
+            generation,
+            uplink,
+            clock_watch: ClockWatch::default(),
+            skips: SkipReporter::new(),
+            _endpoint: endpoint(&config, Arc::clone(&source)).await,
+            _watchdog: AbortOnDropHandle::new(tokio::spawn(feed_watchdog(spool.clone()))),
+            config,
+            spool,
+            shared,
+            ground,
+            source,
+        };
+        gateway.tell_start(&chosen, &found).await;
+        if !chosen.last_good {
+            gateway.keep(&chosen);
+        }
+        systemd::ready();
+        Ok(gateway)
+    }
+
+    /// Runs until it is told to stop, or until something ended that must not.
+    pub(crate) async fn run(mut self, mut wakers: Wakers) -> anyhow::Result<Exit> {
+        loop {
+            match self.wait(&mut wakers).await {
+                Wake::Stop(why) => return Ok(self.stop(why).await),
+                Wake::Reload => self = self.reload().await?,
+                Wake::Look => self.look().await,
+                Wake::Failed(what) => {
+                    tracing::error!("{what}");
+                    // Whatever still works gets the chance to bring its part home.
+                    self.stop("failure").await;
+                    anyhow::bail!("{what}; it must be started again");
+                }
+            }
+        }
+    }
+
+    async fn wait(&mut self, wakers: &mut Wakers) -> Wake {
+        let uplink = async {
+            match &mut self.uplink {
+                Some(uplink) => uplink.ended().await,
+                None => pending().await,
+            }
+        };
+        let spool = async { while self.spool_state.changed().await.is_ok() {} };
+        tokio::select! {
+            biased;
+            _ = wakers.terminate.recv() => Wake::Stop("SIGTERM"),
+            _ = wakers.interrupt.recv() => Wake::Stop("SIGINT"),
+            _ = wakers.hangup.recv() => Wake::Reload,
+            () = spool => Wake::Failed("the spool has ended".to_owned()),
+            why = self.generation.pipeline_ended() => Wake::Failed(format!("the pipeline has ended: {why}")),
+            ended = uplink => Wake::Failed(match ended {
+                Ok(()) => "the uplink has ended by itself".to_owned(),
+                Err(error) => error.to_string(),
+            }),
+            _ = wakers.look.tick() => Wake::Look,
+        }
+    }
+
+    async fn tell_start(&self, chosen: &Chosen, found: &OpenReport) {
+        let events = &self.shared.events;
+        let version = env!("CARGO_PKG_VERSION");
+        let mut told = vec![(
+            EventKind::Started,
+            self.config.gateway.id.to_string(),
+            format!(
+                "fogline-gateway {version}, configuration {}, {} records from before",
+                chosen.revision, found.records
+            ),
+        )];
+        if chosen.last_good {
+            let text = "the configuration has errors; the last good one runs".to_owned();
+            told.push((
+                EventKind::Configuration,
+                self.path.display().to_string(),
+                text,
+            ));
+        }
+        let quarantined = found.quarantined.as_ref();
+        let quarantined =
+            quarantined.map(|path| format!("a damaged store was set aside: {}", path.display()));
+        let unusable = found
+            .disk_unusable
+            .as_ref()
+            .map(|why| format!("the disk cannot be used: {why}"));
+        let notes = found
+            .notes
+            .iter()
+            .cloned()
+            .chain(quarantined)
+            .chain(unusable);
+        told.extend(notes.map(|text| (EventKind::Spool, String::new(), text)));
+        events.tell_all(told).await;
+        tracing::info!("{}", check::summary(&self.config));
+    }
+
+    /// Keeps the files of a configuration that came up. Failing to is no reason to stop.
+    fn keep(&self, chosen: &Chosen) {
+        if let Err(error) = last_good::save(&self.config.gateway.state_dir, &chosen.files) {
+            tracing::warn!("{error:#}");
+        }
+    }
+
+    async fn look(&mut self) {
+        let clock = &self.shared.events.clock;
+        let synced = machine::clock_is_synced();
+        self.ground.clock_synced.store(synced, Ordering::Relaxed);
+        let (mono, wall) = (clock.monotonic(), clock.wall());
+        for seen in self.clock_watch.look(mono, wall, synced) {
+            match seen {
+                Seen::Step(ns) => {
+                    let text = format!("the wall clock stepped by {} ms", ns / 1_000_000);
+                    self.shared
+                        .events
+                        .tell(EventKind::ClockStep, "", text)
+                        .await;
+                }
+                Seen::Map(origin, uncertainty) => self.shared.events.map(origin, uncertainty).await,
+            }
+        }
+        let skipped = self.skips.look(mono, &self.generation.slots());
+        if !skipped.is_empty() {
+            self.shared.events.tell_all(skipped).await;
+        }
+        if self
+            .uplink
+            .as_mut()
+            .is_some_and(|uplink| uplink.look(&self.ground))
+        {
+            self.show_uplink();
+        }
+        let totals = self.shared.stats.totals();
+        let held = self.spool_state.borrow().records;
+        systemd::line(&format!(
+            "{} readings, {held} records in the spool",
+            totals.taken
+        ));
+    }
+
+    fn show_uplink(&self) {
+        let view = self.uplink.as_ref().map(Uplink::view);
+        self.source.update(|running| running.uplink = view);
+    }
+
+    /// Reads the configuration anew: a good one is swapped in, a bad one changes nothing.
+    async fn reload(mut self) -> anyhow::Result<Self> {
+        let subject = self.path.display().to_string();
+        let refuse = |this: &Self, why: String| {
+            this.source
+                .update(|running| running.about.refused = Some(why.clone()));
+            let text = format!("refused, the old one goes on: {why}");
+            (EventKind::Configuration, subject.clone(), text)
+        };
+        let prepared = match reload::from_file(&self.path) {
+            Err((problems, _)) => {
+                let first = problems.first().map_or_else(String::new, |problem| {
+                    let line = problem.position().map_or(0, |at| at.line);
+                    format!(
+                        "{} problems, the first in line {line}: {}",
+                        problems.len(),
+                        problem.message
+                    )
+                });
+                Err(refuse(&self, first))
+            }
+            Ok(chosen) => match self.needs_restart(&chosen.config) {
+                Some(what) => Err(refuse(&self, format!("{what} changes only with a restart"))),
+                None => prepare(&chosen.config, &self.shared.stats)
+                    .map(|prepared| (chosen, prepared))
+                    .map_err(|error| refuse(&self, format!("{error:#}"))),
+            },
+        };
+        let (chosen, prepared) = match prepared {
+            Ok(ready) => ready,
+            Err((kind, subject, text)) => {
+                self.shared.events.tell(kind, &subject, text).await;
+                return Ok(self);
+            }
+        };
+        if !self.generation.stop().await {
+            anyhow::bail!("the old configuration could not hand over its readings; start again");
+        }
+        self.generation = prepared.start(&self.shared);
+        self.config = Arc::clone(&chosen.config);
+        self.skips = SkipReporter::new();
+        if !self
+            .uplink
+            .as_ref()
+            .is_some_and(|uplink| uplink.serves(&self.config))
+        {
+            if let Some(old) = self.uplink.take() {
+                old.stop(Duration::ZERO).await;
+            }
+            self.uplink = Uplink::start(&self.config, &chosen.revision, &self.ground);
+        }
+        let about = about(&self.path, &chosen);
+        self.source.update(|running| {
+            running.config = Arc::clone(&self.config);
+            running.about = about;
+            running.slots = self.generation.slots();
+        });
+        self.show_uplink();
+        self.keep(&chosen);
+        let text = format!(
+            "revision {} runs: {}",
+            chosen.revision,
+            check::summary(&self.config)
+        );
+        self.shared
+            .events
+            .tell(EventKind::Configuration, &subject, text)
+            .await;
+        Ok(self)
+    }
+
+    /// What of a new configuration cannot be swapped under a running process.
+    fn needs_restart(&self, new: &GatewayConfig) -> Option<&'static str> {
+        let old = &self.config;
+        let spool = |config: &GatewayConfig| format!("{:?}", config.spool);
+        [
+            ("gateway.id", old.gateway.id != new.gateway.id),
+            (
+                "gateway.state_dir",
+                old.gateway.state_dir != new.gateway.state_dir,
+            ),
+            ("[spool]", spool(old) != spool(new)),
+            ("[http]", old.http != new.http),
+            ("[log]", old.log != new.log),
+        ]
+        .into_iter()
+        .find_map(|(what, changed)| changed.then_some(what))
+    }
+
+    async fn stop(mut self, why: &'static str) -> Exit {
+        tracing::info!("stopping: {why}");
+        systemd::stopping();
+        let state_dir = self.config.gateway.state_dir.clone();
+        let handed_over = self.generation.stop().await;
+        let gateway = self.config.gateway.id.to_string();
+        self.shared
+            .events
+            .tell(EventKind::Stopping, &gateway, why.to_owned())
+            .await;
+        let sent = match self.uplink.take() {
+            Some(uplink) => uplink.stop(UPLINK_GRACE).await,
+            None => false,
+        };
+        let report = self.source.report();
+        let closed = self.spool.stop(SPOOL_DEADLINE).await;
+        if let Err(error) = &closed {
+            tracing::error!("the spool was not closed cleanly: {error}");
+        }
+        if let Ok(json) = serde_json::to_vec(&report) {
+            let kept = last_good::replace(&state_dir.join(LAST_REPORT_FILE), &json);
+            if let Err(error) = kept {
+                tracing::warn!(%error, "the last report is not kept");
+            }
+        }
+        if let Err(error) = std::fs::remove_file(state_dir.join(ADDRESS_FILE)) {
+            tracing::debug!(%error, "the endpoint's address file is not there");
+        }
+        tracing::info!(everything_sent = sent, "stopped");
+        if handed_over && closed.is_ok() {
+            Exit::Done
+        } else {
+            Exit::Failed
+        }
+    }
+}
+
+fn about(path: &std::path::Path, chosen: &Chosen) -> ConfigReport {
+    ConfigReport {
+        path: path.to_owned(),
+        revision: chosen.revision.clone(),
+        last_good: chosen.last_good,
+        refused: None,
+        points: chosen.config.points.len(),
+    }
+}
+
+/// Starts the local endpoint. A taken port is no reason to stop reading devices.
+async fn endpoint(config: &GatewayConfig, source: Arc<Source>) -> AbortOnDropHandle<()> {
+    let file = config.gateway.state_dir.join(ADDRESS_FILE);
+    let listener = TcpListener::bind(("127.0.0.1", config.http.port)).await;
+    let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let task = match bound {
+        Ok((address, listener)) => {
+            tracing::info!(%address, "local endpoint");
+            if let Err(error) = std::fs::write(&file, format!("{address}\n")) {
+                tracing::warn!(%error, "cannot write {}", file.display());
+            }
+            tokio::spawn(http::serve(listener, source))
+        }
+        Err(error) => {
+            tracing::error!(%error, port = config.http.port, "no local endpoint: the port cannot be had");
+            tokio::spawn(async {})
+        }
+    };
+    AbortOnDropHandle::new(task)
+}
+
+/// Tells systemd of progress for as long as there is some.
+async fn feed_watchdog(spool: SpoolHandle) {
+    let Some(interval) = systemd::watchdog() else {
+        return;
+    };
+    loop {
+        match tokio::time::timeout(ANSWER, spool.dictionaries(Vec::new())).await {
+            Ok(Ok(_)) => systemd::progress(),
+            Ok(Err(_)) => return,
+            Err(_) => tracing::error!("the spool does not answer"),
+        }
+        tokio::time::sleep(interval / 3).await;
+    }
+}

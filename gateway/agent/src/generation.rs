@@ -1,0 +1,158 @@
+//! Everything that one configuration runs: its drivers and its pipeline, started and stopped
+//! together. A reload swaps generations; spool and uplink live on.
+
+use crate::events::Events;
+use crate::supervisor::{BusSlot, supervise};
+use gateway_config::GatewayConfig;
+use gateway_pipeline::{BatchAge, Inputs, Pipeline, SWEEP_CAPACITY, Stats};
+use gateway_spool::SpoolStopped;
+use protocols_driver::{Driver, DriverContext, STOP_BOUND};
+use protocols_modbus::ModbusDriver;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Drivers promise to return within their bound; then they are let go.
+const DRIVERS_DEADLINE: Duration = STOP_BOUND.saturating_add(Duration::from_secs(1));
+/// The pipeline seals one batch and waits for the spool to take it.
+const PIPELINE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What generations share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) events: Events,
+    pub(crate) stats: Arc<Stats>,
+    /// Whether the uplink is live.
+    pub(crate) live: watch::Receiver<bool>,
+}
+
+/// Everything checked and built, nothing started: what can fail has not failed.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    config: Arc<GatewayConfig>,
+    pipeline: Pipeline,
+    drivers: Vec<ModbusDriver>,
+}
+
+/// A running configuration.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    stop: CancellationToken,
+    supervisors: JoinSet<()>,
+    pipeline: JoinSet<Result<(), SpoolStopped>>,
+    slots: Arc<[Arc<BusSlot>]>,
+}
+
+/// Builds what `config` asks for.
+///
+/// # Errors
+/// What the configuration's own check could not see.
+pub(crate) fn prepare(config: &Arc<GatewayConfig>, stats: &Arc<Stats>) -> anyhow::Result<Prepared> {
+    let age = config
+        .uplink
+        .as_ref()
+        .map_or_else(BatchAge::default, |uplink| BatchAge {
+            live: uplink.batch_live,
+            offline: uplink.batch_offline,
+        });
+    let pipeline = Pipeline::try_new(&config.points, age, Arc::clone(stats))?;
+    let drivers = config.buses.iter().map(|bus| {
+        let refused = |errors: Vec<_>| anyhow::anyhow!("bus {}: {errors:?}", bus.name);
+        ModbusDriver::new(bus.clone()).map_err(refused)
+    });
+    Ok(Prepared {
+        config: Arc::clone(config),
+        drivers: drivers.collect::<Result<_, _>>()?,
+        pipeline,
+    })
+}
+
+impl Prepared {
+    /// Starts the pipeline, then the drivers.
+    pub(crate) fn start(self, shared: &Shared) -> Generation {
+        let events = &shared.events;
+        let stop = CancellationToken::new();
+        let (sweeps, receiver) = mpsc::channel(SWEEP_CAPACITY);
+        let inputs = Inputs {
+            sweeps: receiver,
+            spool: events.spool.clone(),
+            live: shared.live.clone(),
+            boot: events.boot,
+        };
+        let mut pipeline = JoinSet::new();
+        pipeline.spawn(gateway_pipeline::run(
+            self.pipeline,
+            inputs,
+            Arc::clone(&events.clock),
+        ));
+        let context = DriverContext {
+            sweeps,
+            stop: stop.clone(),
+            clock: Arc::clone(&events.clock),
+        };
+        let mut supervisors = JoinSet::new();
+        let mut slots = Vec::new();
+        for (driver, bus) in self.drivers.into_iter().zip(self.config.buses.clone()) {
+            let slot = Arc::new(BusSlot::new(driver.status()));
+            slots.push(Arc::clone(&slot));
+            let make = move || -> Box<dyn Driver> {
+                let driver = ModbusDriver::new(bus.clone());
+                Box::new(driver.expect("invariant: the same bus was accepted before"))
+            };
+            supervisors.spawn(supervise(make, slot, context.clone(), events.clone()));
+        }
+        Generation {
+            stop,
+            supervisors,
+            pipeline,
+            slots: slots.into(),
+        }
+    }
+}
+
+impl Generation {
+    /// The buses of this generation.
+    pub(crate) fn slots(&self) -> Arc<[Arc<BusSlot>]> {
+        Arc::clone(&self.slots)
+    }
+
+    /// Waits until the pipeline ends although nobody stopped it. Cancel-safe.
+    pub(crate) async fn pipeline_ended(&mut self) -> String {
+        let ended = self.pipeline.join_next().await;
+        ended.map_or_else(|| "it had ended before".to_owned(), why)
+    }
+
+    /// Stops the drivers, then lets the pipeline hand over what it has. Returns whether all of it
+    /// reached the spool.
+    pub(crate) async fn stop(mut self) -> bool {
+        self.stop.cancel();
+        let all = async { while self.supervisors.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRIVERS_DEADLINE, all).await.is_err() {
+            let left = self.supervisors.len();
+            tracing::warn!(left, "drivers did not stop in time and are let go");
+            self.supervisors.shutdown().await;
+        }
+        match tokio::time::timeout(PIPELINE_DEADLINE, self.pipeline.join_next()).await {
+            Ok(Some(Ok(Ok(())))) => true,
+            Ok(Some(ended)) => {
+                tracing::error!("the pipeline failed while it stopped: {}", why(ended));
+                false
+            }
+            Ok(None) => false,
+            Err(_) => {
+                tracing::error!("the pipeline did not hand over its last batch in time");
+                false
+            }
+        }
+    }
+}
+
+fn why(ended: Result<Result<(), SpoolStopped>, JoinError>) -> String {
+    match ended {
+        Ok(Ok(())) => "it ended by itself".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    }
+}

@@ -1,0 +1,135 @@
+//! check, status and spool, as people use them.
+
+use crate::config;
+use crate::meter::Meter;
+use crate::rig::Rig;
+use std::process::Output;
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+const IDENTITY: &str = "gateway = \"gw-1\"\nservers = [\"mqtts://127.0.0.1:1\"]\nca = \"\"\"\n-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n\"\"\"\ncertificate = \"\"\"\n-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n\"\"\"\nkey = \"\"\"\n-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n\"\"\"\n";
+
+#[test]
+fn check_tells_every_problem_with_its_place_and_exits_three() {
+    let rig = Rig::new("schema = 1\n[gateway]\nid = \"GW\"\nstate_dirr = \"x\"\n");
+    let output = rig.output(&["check", "gateway.toml"]);
+    assert_eq!(output.status.code(), Some(3));
+    let found = text(&output);
+    for part in [
+        "gateway.toml:3:6",
+        "gateway.toml:4:1",
+        "did you mean `state_dir`?",
+        "2 errors",
+    ] {
+        assert!(found.contains(part), "{part} is not in\n{found}");
+    }
+    let json = rig.output(&["check", "--config", "gateway.toml", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["problems"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn check_looks_into_the_identity_file_and_never_shows_it() {
+    let meter = Meter::start();
+    let rig = Rig::new(&config(&meter));
+    let missing = rig.output(&["check", "gateway.toml"]);
+    assert_eq!(missing.status.code(), Some(3));
+    assert!(text(&missing).contains("identity.toml"));
+    rig.write("identity.toml", IDENTITY);
+    let fine = rig.output(&["check", "gateway.toml"]);
+    assert_eq!(fine.status.code(), Some(0), "{}", text(&fine));
+    assert!(text(&fine).contains("gateway gw-1, buses 1, devices 1, points 2, 20.0 readings/s"));
+    rig.write("identity.toml", &IDENTITY.replace("gw-1", "gw-2"));
+    let other = rig.output(&["check", "gateway.toml"]);
+    assert_eq!(other.status.code(), Some(3));
+    assert!(text(&other).contains("identity of gw-2") && !text(&other).contains("AA=="));
+}
+
+#[test]
+fn status_works_with_no_gateway_and_no_valid_configuration() {
+    let rig = Rig::new("this is not TOML");
+    let output = rig.output(&["status", "--config", "gateway.toml"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(
+        text(&output).contains("no gateway is running"),
+        "{}",
+        text(&output)
+    );
+    assert!(text(&output).contains("fogline-gateway check gateway.toml"));
+    let nothing = rig.output(&[
+        "status",
+        "--config",
+        "missing.toml",
+        "--state-dir",
+        "nowhere",
+    ]);
+    assert_eq!(nothing.status.code(), Some(4));
+}
+
+#[test]
+fn run_without_any_usable_configuration_says_why_and_exits_three() {
+    let rig = Rig::new("schema = 1\n");
+    let output = rig.output(&["run", "--config", "gateway.toml"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output).contains("`gateway` is missing"));
+}
+
+#[test]
+fn a_wrong_command_line_exits_two_and_help_shows_examples() {
+    let rig = Rig::new("");
+    assert_eq!(rig.output(&["stat"]).status.code(), Some(2));
+    let help = text(&rig.output(&["--help"]));
+    assert!(help.contains("Examples:") && help.contains("Exit codes:"));
+}
+
+#[test]
+fn an_identity_that_is_put_right_starts_the_uplink_without_a_restart() {
+    let meter = Meter::start();
+    let rig = Rig::new(&config(&meter));
+    let _gateway = rig.start();
+    let no_identity = || {
+        let status = rig.status().unwrap();
+        status
+            .pointer("/uplink/no_identity")
+            .unwrap()
+            .as_bool()
+            .unwrap()
+    };
+    assert!(no_identity());
+    rig.write("identity.toml", IDENTITY);
+    rig.wait("the uplink starts", || !no_identity());
+}
+
+#[test]
+fn health_and_metrics_are_served_on_loopback_and_nothing_else_is() {
+    use std::io::{Read, Write};
+    let meter = Meter::start();
+    let rig = Rig::new(&config(&meter));
+    let _gateway = rig.start();
+    let address = std::fs::read_to_string(rig.path("state/http.addr")).unwrap();
+    let get = |request: &str| {
+        let mut stream = std::net::TcpStream::connect(address.trim()).unwrap();
+        write!(stream, "{request} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let metrics = get("GET /metrics");
+    for name in [
+        "fogline_pipeline_readings_taken_total",
+        "fogline_bus_requests_total{bus=\"plc\"}",
+        "fogline_device_up{bus=\"plc\",device=\"m1\"}",
+        "fogline_spool_live_bytes",
+        "fogline_uplink_connected 0",
+        "fogline_process_resident_memory_bytes",
+        "# EOF",
+    ] {
+        assert!(metrics.contains(name), "{name} is not in\n{metrics}");
+    }
+    // Without an identity it cannot report: that is not healthy.
+    assert!(get("GET /health").starts_with("HTTP/1.1 503"));
+    assert!(get("GET /other").starts_with("HTTP/1.1 404"));
+    assert!(get("POST /health").starts_with("HTTP/1.1 405"));
+}
