@@ -10,9 +10,9 @@ use crate::jwt::{Question, Rights};
 use crate::nkeys::{AccountKey, KeyError};
 use crate::stats::AuthStats;
 use async_nats::{Client, Message};
-use cloud_store::{Ingest, QuarantineInput, Registry};
+use cloud_store::Registry;
 use futures::StreamExt as _;
-use protocols_model::{Clock, GatewayId};
+use protocols_model::Clock;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -24,8 +24,6 @@ const SUBJECT: &str = "$SYS.REQ.USER.AUTH";
 const QUEUE: &str = "fogline-auth";
 /// Questions answered at once: a reconnect storm must not queue up in the database.
 const CONCURRENT: usize = 64;
-/// Topic under which refused connections stand in the quarantine list.
-pub const CONNECT_TOPIC: &str = "connect";
 /// Before another try to subscribe.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -35,7 +33,6 @@ pub struct Callout(Arc<Inner>);
 
 struct Inner {
     registry: Arc<dyn Registry>,
-    aside: Arc<dyn Ingest>,
     key: AccountKey,
     ready: watch::Receiver<bool>,
     clock: Arc<dyn Clock>,
@@ -49,13 +46,13 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Callout {
-    /// A responder that asks `registry`, keeps refusals in `aside`'s quarantine, signs with the
-    /// issuer's key and lets nobody in until `ready`.
+    /// A responder that asks `registry`, signs with the issuer's key and lets nobody in until
+    /// `ready`. Refusals are kept in `stats`, for the API.
     ///
     /// # Errors
     /// [`KeyError`] when the issuer's seed is not one.
     pub fn new(
-        (registry, aside): (Arc<dyn Registry>, Arc<dyn Ingest>),
+        registry: Arc<dyn Registry>,
         secrets: &BrokerSecrets,
         ready: watch::Receiver<bool>,
         clock: Arc<dyn Clock>,
@@ -63,7 +60,6 @@ impl Callout {
     ) -> Result<Self, KeyError> {
         Ok(Self(Arc::new(Inner {
             registry,
-            aside,
             key: AccountKey::from_seed(&secrets.issuer_seed)?,
             ready,
             clock,
@@ -129,7 +125,7 @@ impl Inner {
                 question.grant(&self.key, &rights, now)
             }
             Err(refusal) => {
-                self.note(&question, &refusal).await;
+                self.note(&question, &refusal);
                 question.refuse(&self.key, &refusal.to_string(), now)
             }
         };
@@ -154,34 +150,13 @@ impl Inner {
         decide::decide(entry.as_ref(), &facts)
     }
 
-    /// Counts, logs, and keeps a refusal where the API shows it. The store keys it by content, so a
-    /// gateway that tries for ever fills nothing.
-    async fn note(&self, question: &Question, refusal: &Refusal) {
-        self.stats.count_refused(refusal);
+    fn note(&self, question: &Question, refusal: &Refusal) {
+        self.stats.refused_now(question, refusal, self.clock.wall());
         tracing::warn!(
             client_id = question.client_id,
             from = question.host,
             reason = %refusal,
             "kept out"
         );
-        if !refusal.is_about_the_client() {
-            return;
-        }
-        let client_id = GatewayId::try_new(&question.client_id).ok();
-        let known = match &client_id {
-            Some(id) => matches!(self.registry.gateway(id).await, Ok(Some(_))),
-            None => false,
-        };
-        let input = QuarantineInput {
-            gateway: client_id.filter(|_| known),
-            topic: CONNECT_TOPIC.to_owned(),
-            payload: format!("client id {:?} from {}", question.client_id, question.host)
-                .into_bytes(),
-            reason: refusal.to_string(),
-            received: self.clock.wall(),
-        };
-        if let Err(error) = self.aside.quarantine(input).await {
-            tracing::warn!(%error, "a refused connection could not be noted");
-        }
     }
 }

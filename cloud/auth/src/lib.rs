@@ -33,4 +33,4 @@ pub use callout::Callout;
 pub use decide::Refusal;
 pub use monitor::{Monitor, MonitorError};
 pub use presence::Presence;
-pub use stats::AuthStats;
+pub use stats::{AuthStats, Refused};

@@ -34,7 +34,7 @@ pub struct IngestStats {
     /// Acknowledgements sent.
     pub acknowledgements: Counter,
     source_ready: AtomicBool,
-    store_ready: AtomicBool,
+    store_away: AtomicBool,
     stream: Mutex<StreamState>,
     latency: Mutex<Latency>,
 }
@@ -77,10 +77,10 @@ impl IngestStats {
         self.source_ready.load(Ordering::Relaxed)
     }
 
-    /// Whether the last commit succeeded.
+    /// Whether no commit failed since one succeeded.
     #[must_use]
     pub fn store_ready(&self) -> bool {
-        self.store_ready.load(Ordering::Relaxed)
+        !self.store_away.load(Ordering::Relaxed)
     }
 
     /// The broker's stream at the last look.
@@ -100,7 +100,7 @@ impl IngestStats {
     }
 
     pub(crate) fn set_store_ready(&self, ready: bool) {
-        self.store_ready.store(ready, Ordering::Relaxed);
+        self.store_away.store(!ready, Ordering::Relaxed);
     }
 
     pub(crate) fn set_stream(&self, state: StreamState) {

@@ -25,7 +25,7 @@ pub(crate) fn envelope(epoch: u64, seqs: &[u64]) -> Bytes {
 fn ack(payload: &[u8]) -> Ack {
     match Down::decode(payload).unwrap() {
         Down::Ack(ack) => ack,
-        other => panic!("{other:?}"),
+        other @ Down::HelloAnswer(_) => panic!("{other:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The broker killed, its stream or consumers gone, the database away: nothing PUBACKed is lost
+//! The broker killed, its stream or consumers gone, the database away: nothing acknowledged is lost
 //! that was not settled, nothing is settled too early, and all of it comes back by itself.
 
 use crate::delivery::envelope;

@@ -115,7 +115,7 @@ impl Mqtt {
         }
     }
 
-    /// Publishes at QoS 1 and waits for the PUBACK.
+    /// Publishes at `QoS 1` and waits for the PUBACK.
     pub(crate) async fn publish(&mut self, topic: &str, payload: impl Into<Vec<u8>>) {
         let sent = self
             .client

@@ -10,7 +10,7 @@ use cloud_pki::{Authority, Identity, inspect_pem};
 use cloud_store::{Ingest, NewGateway, Registry};
 use protocols_model::{Clock as _, GatewayId, SystemClock};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,26 +80,10 @@ impl Stand {
         drop(rustls::crypto::ring::default_provider().install_default());
         let clock = SystemClock::start();
         let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        let authority = Authority::init(dir.path(), "test", clock.wall()).unwrap();
-        let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-        let certificate = authority.issue_server(&names, clock.wall()).unwrap();
-        certificate.write(dir.path(), "broker").unwrap();
-        let secrets = BrokerSecrets::generate().unwrap();
-        let (mqtt, client_listen) = free_ports();
-        let settings = BrokerSettings {
-            server_name: "test-1".into(),
-            mqtt_listen: mqtt,
-            client_listen,
-            store_dir: path("jetstream"),
-            max_file_bytes: 256 << 20,
-            certificate: path("broker.pem"),
-            key: path("broker.key"),
-            ca: path("ca.pem"),
-        };
+        let (authority, secrets, settings) = prepare(dir.path());
+        let (mqtt, client_listen) = (settings.mqtt_listen, settings.client_listen);
         let text = broker_config::render(&settings, &secrets).unwrap();
-        std::fs::write(path("nats-server.conf"), text).unwrap();
-
+        std::fs::write(dir.path().join("nats-server.conf"), text).unwrap();
         let broker = spawn(&dir);
         let connect = |user: &str, password: &str| {
             ConnectOptions::with_user_and_password(user.into(), password.into())
@@ -139,12 +123,8 @@ impl Stand {
             stop.clone(),
         ));
         tasks.spawn(cloud_ingest::run(parts, stop.clone()));
-        let rooms = (
-            Arc::clone(&memory) as Arc<dyn Registry>,
-            Arc::clone(&memory) as Arc<dyn Ingest>,
-        );
         let callout = Callout::new(
-            rooms,
+            Arc::clone(&memory) as Arc<dyn Registry>,
             &secrets,
             ready.clone(),
             Arc::new(clock),
@@ -235,6 +215,27 @@ impl Stand {
             self.kill_broker().await;
         }
     }
+}
+
+/// Certificates, secrets and settings, as `fogline-cloud init` makes them.
+fn prepare(dir: &Path) -> (Authority, BrokerSecrets, BrokerSettings) {
+    let now = SystemClock::start().wall();
+    let authority = Authority::init(dir, "test", now).unwrap();
+    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+    let certificate = authority.issue_server(&names, now).unwrap();
+    certificate.write(dir, "broker").unwrap();
+    let (mqtt_listen, client_listen) = free_ports();
+    let settings = BrokerSettings {
+        server_name: "test-1".into(),
+        mqtt_listen,
+        client_listen,
+        store_dir: dir.join("jetstream"),
+        max_file_bytes: 256 << 20,
+        certificate: dir.join("broker.pem"),
+        key: dir.join("broker.key"),
+        ca: dir.join("ca.pem"),
+    };
+    (authority, BrokerSecrets::generate().unwrap(), settings)
 }
 
 fn spawn(dir: &TempDir) -> Child {
