@@ -5,6 +5,7 @@
 //! rotation. `kill`: a real process, killed.
 
 mod model;
+mod powercut;
 
 use crate::config::SpoolConfig;
 use crate::core::Now;
