@@ -5,7 +5,6 @@ use crate::console::{colour_out, say};
 use crate::exit::Exit;
 use crate::{machine, uplink};
 use gateway_config::{GatewayConfig, Loaded, Options, Severity, load, render};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
@@ -48,10 +47,9 @@ fn machine_form(loaded: &Loaded, identity: Option<&str>) -> anyhow::Result<Strin
 fn human_form(path: &Path, loaded: &Loaded, identity: Option<&str>) -> String {
     let mut text = render(&loaded.problems, colour_out());
     if let Some(problem) = identity {
-        let _ = writeln!(text, "error: {problem}");
-    }
-    if let Some(config) = loaded.config.as_deref().filter(|_| identity.is_none()) {
-        let _ = writeln!(text, "{}: {}", path.display(), summary(config));
+        text += &format!("error: {problem}\n");
+    } else if let Some(config) = &loaded.config {
+        text += &format!("{}: {}\n", path.display(), summary(config));
     }
     text
 }

@@ -24,6 +24,9 @@ pub(crate) fn encode(report: Report) -> Result<String, Error> {
 #[derive(Debug)]
 struct Metrics(Report);
 
+/// A family of one counter a bus: help, and values by bus.
+type ByBus<'a> = (&'a str, Vec<(&'a str, u64)>);
+
 /// One sample of a family: label values, value.
 type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
@@ -102,7 +105,7 @@ impl Collector for Metrics {
 impl Metrics {
     fn encode_buses(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         let buses = &self.0.buses;
-        let mut families: BTreeMap<&str, (&str, Vec<(&str, u64)>)> = BTreeMap::new();
+        let mut families: BTreeMap<&str, ByBus<'_>> = BTreeMap::new();
         for bus in buses {
             for c in &bus.counters {
                 let family = families.entry(&c.name).or_insert((&c.help, Vec::new()));

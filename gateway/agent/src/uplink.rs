@@ -57,7 +57,7 @@ pub(crate) fn identity_problem(config: &GatewayConfig) -> Option<String> {
 impl Uplink {
     /// Starts the uplink that `config` asks for, if any.
     pub(crate) fn start(config: &GatewayConfig, revision: &str, ground: &Ground) -> Option<Self> {
-        ground.live.send_if_modified(|live| std::mem::take(live));
+        ground.live.send_if_modified(std::mem::take);
         let mut uplink = Self {
             config: config.uplink.clone()?,
             gateway: config.gateway.id.clone(),
@@ -140,7 +140,7 @@ async fn tell_live(mut state: watch::Receiver<Arc<UplinkState>>, live: watch::Se
         };
         live.send_if_modified(|live| std::mem::replace(live, now) != now);
         if state.changed().await.is_err() {
-            live.send_if_modified(|live| std::mem::take(live));
+            live.send_if_modified(std::mem::take);
             return;
         }
     }

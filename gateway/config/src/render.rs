@@ -34,12 +34,12 @@ const COLOUR: Paint = Paint {
 
 /// All problems as text, with a last line that counts them; empty when there are none.
 #[must_use]
+#[expect(clippy::missing_panics_doc, reason = "writing to a String cannot fail")]
 pub fn render(problems: &[Problem], colour: bool) -> String {
     let paint = if colour { COLOUR } else { PLAIN };
     let mut out = String::new();
     for problem in problems {
-        // Writing to a String cannot fail.
-        let _ = one(&mut out, problem, &paint);
+        one(&mut out, problem, &paint).expect("invariant: writing to a String cannot fail");
     }
     let count = |severity| problems.iter().filter(|p| p.severity == severity).count();
     let parts: Vec<String> = [

@@ -109,3 +109,6 @@ async fn append(
     }
     inputs.spool.append(Lane::Telemetry, records).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! The real binary against a real (if tiny) Modbus device, without any broker.
 
-// A test may block; the program may not.
-#![allow(
+#![expect(
+    clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "tests wait for conditions by looking again"
+    reason = "helpers of tests may fail loudly and look again after a pause"
 )]
 
 mod commands;

@@ -1,5 +1,11 @@
 //! The configuration as people meet it: files in, values or problems out.
 
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail loudly"
+)]
+
 mod accepted;
 mod refused;
 

@@ -1,0 +1,261 @@
+//! What `status` shows to people: one line a part, a mark in front, details only where something
+//! is wrong.
+
+use super::{Found, StatusArgs};
+use crate::console::colour_out;
+use crate::snapshot::{BusReport, Report, SpoolReport, UplinkReport};
+use gateway_config::units::show_duration;
+use gateway_config::{Loaded, Severity};
+use std::fmt::{self, Formatter};
+use std::path::Path;
+use std::time::Duration;
+
+/// Marks of a state, coloured where a terminal reads.
+#[derive(Clone, Copy)]
+pub(super) struct Paint(bool);
+
+impl Paint {
+    pub(super) fn new() -> Self {
+        Self(colour_out())
+    }
+
+    fn mark(self, good: bool) -> &'static str {
+        match (self.0, good) {
+            (true, true) => "\x1b[32m●\x1b[0m ",
+            (true, false) => "\x1b[31m●\x1b[0m ",
+            (false, true) => "ok",
+            (false, false) => "!!",
+        }
+    }
+}
+
+/// A gateway that answered.
+pub(super) struct Running<'a>(pub(super) &'a Report, pub(super) Paint);
+
+impl fmt::Display for Running<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(report, paint) = self;
+        let health = report.health();
+        let up = show_span(i64::try_from(report.uptime_s).unwrap_or(0) * 1000);
+        let mark = paint.mark(health.ok);
+        let (name, pid, version) = (&report.gateway, report.pid, &report.version);
+        writeln!(f, "{mark} gateway {name}  up {up}, pid {pid}, {version}")?;
+        for problem in &health.problems {
+            writeln!(f, "     {problem}")?;
+        }
+        let config = &report.config;
+        let about = if config.last_good { " (last good)" } else { "" };
+        let (path, revision) = (config.path.display(), &config.revision);
+        writeln!(
+            f,
+            "   config   {path} revision {revision}{about}, {} points",
+            config.points
+        )?;
+        for bus in &report.buses {
+            self.bus(f, bus)?;
+        }
+        let p = &report.pipeline;
+        let (taken, kept, filtered, not_good) = (p.taken, p.kept, p.filtered, p.not_good);
+        writeln!(
+            f,
+            "   readings {taken} taken, {kept} kept, {filtered} filtered, {not_good} not good"
+        )?;
+        self.spool(f, &report.spool)?;
+        match &report.uplink {
+            None => writeln!(f, "   uplink   none configured")?,
+            Some(uplink) => self.uplink(f, uplink)?,
+        }
+        let process = &report.process;
+        let memory = process
+            .resident_bytes
+            .map_or_else(|| "?".to_owned(), show_bytes);
+        let cpu = process.cpu_seconds.unwrap_or(0.0);
+        writeln!(f, "   process  {memory} memory, {cpu:.1} s CPU")
+    }
+}
+
+impl Running<'_> {
+    /// How long ago `then` was, as the gateway's clock says.
+    fn ago(&self, then: i64) -> String {
+        show_span(self.0.now - then)
+    }
+
+    fn bus(&self, f: &mut Formatter<'_>, bus: &BusReport) -> fmt::Result {
+        let up = bus
+            .devices
+            .iter()
+            .filter(|device| device.state == "up")
+            .count();
+        let all = bus.devices.len();
+        let mark = self.1.mark(up == all);
+        let count = |name| {
+            bus.counters
+                .iter()
+                .find(|c| c.name == name)
+                .map_or(0, |c| c.value)
+        };
+        let (requests, late) = (count("requests"), count("timeouts"));
+        write!(
+            f,
+            "{mark} bus {}  {up}/{all} devices up, {requests} requests, ",
+            bus.name
+        )?;
+        let (missed, restarts) = (count("missed_polls"), bus.restarts);
+        writeln!(
+            f,
+            "{late} time-outs, {missed} skipped polls, {restarts} driver restarts"
+        )?;
+        for device in bus.devices.iter().filter(|device| device.state != "up") {
+            let reason = device.reason.as_deref().unwrap_or("not asked yet");
+            write!(f, "     {} {}: {reason}", device.id, device.state)?;
+            match device.since {
+                Some(since) => writeln!(f, " for {}", self.ago(since))?,
+                None => writeln!(f)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn spool(&self, f: &mut Formatter<'_>, spool: &SpoolReport) -> fmt::Result {
+        let mark = self.1.mark(spool.alarms.is_empty());
+        let percent = spool
+            .live_bytes
+            .saturating_mul(100)
+            .checked_div(spool.quota_bytes);
+        let percent = percent.unwrap_or(0);
+        let (live, quota) = (show_bytes(spool.live_bytes), show_bytes(spool.quota_bytes));
+        let window = show_duration(Duration::from_millis(spool.loss_window_ms));
+        let records = spool.records;
+        writeln!(
+            f,
+            "{mark} spool    {records} records, {live} of {quota} ({percent} %), loss window {window}"
+        )
+    }
+
+    fn uplink(&self, f: &mut Formatter<'_>, uplink: &UplinkReport) -> fmt::Result {
+        let mark = self.1.mark(uplink.connected && !uplink.store_away);
+        let server = uplink.server.as_deref().unwrap_or("a server");
+        let state = if uplink.connected {
+            "connected to"
+        } else {
+            "not connected to"
+        };
+        write!(f, "{mark} uplink {}  {state} {server}", uplink.name)?;
+        match uplink.since {
+            Some(since) => writeln!(f, " for {}", self.ago(since))?,
+            None => writeln!(f)?,
+        }
+        if let Some(error) = uplink.error.as_ref().filter(|_| !uplink.connected) {
+            writeln!(f, "     {error}")?;
+        }
+        let settled = uplink
+            .last_settled
+            .map(|at| format!("{} ago", self.ago(at)));
+        let settled = settled.as_deref().unwrap_or("never");
+        let (sent, waiting) = (uplink.unsettled_records, uplink.backlog_records);
+        write!(
+            f,
+            "     last settled {settled}, {sent} sent and not settled, {waiting} not sent"
+        )?;
+        if let (Some(p50), Some(p99)) = (uplink.settling_p50_ms, uplink.settling_p99_ms) {
+            write!(f, ", settling {p50:.0} ms (99 %: {p99:.0} ms)")?;
+        }
+        writeln!(f)
+    }
+}
+
+/// What was found where no gateway answered.
+pub(super) struct NotRunning<'a> {
+    pub(super) args: &'a StatusArgs,
+    pub(super) loaded: &'a Loaded,
+    pub(super) state_dir: &'a Path,
+    pub(super) why: &'a anyhow::Error,
+    pub(super) found: Found,
+    pub(super) paint: Paint,
+}
+
+impl fmt::Display for NotRunning<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let paint = self.paint;
+        writeln!(
+            f,
+            "{} no gateway is running here: {:#}",
+            paint.mark(false),
+            self.why
+        )?;
+        let errors = self
+            .loaded
+            .problems
+            .iter()
+            .filter(|p| p.severity == Severity::Error);
+        let errors = errors.count();
+        let config = self.args.config.display();
+        if errors == 0 {
+            writeln!(f, "{} config   {config} can be used", paint.mark(true))?;
+        } else {
+            let mark = paint.mark(false);
+            writeln!(
+                f,
+                "{mark} config   {config} has {errors} errors; see: fogline-gateway check {config}"
+            )?;
+            let kept = if self.found.last_good {
+                "the last good one would run instead"
+            } else {
+                "none is kept that could run instead"
+            };
+            writeln!(f, "     {kept}")?;
+        }
+        writeln!(f, "   state    {}", self.state_dir.display())?;
+        match self.found.spool_bytes.map(show_bytes) {
+            Some(size) => writeln!(
+                f,
+                "   spool    {size} on disk; see: fogline-gateway spool stat"
+            )?,
+            None => writeln!(f, "   spool    none yet")?,
+        }
+        if let Some(report) = &self.found.last_report {
+            let up = show_span(i64::try_from(report.uptime_s).unwrap_or(0) * 1000);
+            let (taken, left) = (report.pipeline.taken, report.spool.records);
+            writeln!(
+                f,
+                "   stopped  after {up}: {taken} readings taken, {left} records left in the spool"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A span for people: its two largest units.
+fn show_span(millis: i64) -> String {
+    let seconds = millis.max(0) / 1000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+/// A size for people.
+fn show_bytes(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes >> 10),
+        _ => format!("{}.{} MiB", bytes >> 20, (bytes >> 10) % 1024 * 10 / 1024),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_sizes_read_at_a_glance() {
+        assert_eq!(show_span(-5), "0s");
+        assert_eq!(show_span(65_000), "1m 5s");
+        assert_eq!(show_span(90_000_000), "1d 1h");
+        assert_eq!(show_bytes(999), "999 B");
+        assert_eq!(show_bytes(1_572_864), "1.5 MiB");
+    }
+}
