@@ -10,13 +10,15 @@
 //! error and is started again from outside. The watchdog hears of progress only after a round trip
 //! through the spool, on the thread that everything else runs on.
 
+mod swap;
+
 use crate::clock_watch::{ClockWatch, Seen};
 use crate::events::Events;
 use crate::exit::Exit;
 use crate::generation::{Generation, Shared, prepare};
 use crate::links::SkipReporter;
-use crate::reload::{self, Chosen};
-use crate::snapshot::{ConfigReport, Running, Source};
+use crate::reload::Chosen;
+use crate::snapshot::{Running, Source};
 use crate::uplink::{Ground, Uplink};
 use crate::{boot, check, http, last_good, machine, systemd};
 use anyhow::Context;
@@ -29,7 +31,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -41,11 +42,7 @@ const LOOK: Duration = Duration::from_secs(5);
 const UPLINK_GRACE: Duration = Duration::from_secs(5);
 /// Writing the spool's memory to a slow disk.
 const SPOOL_DEADLINE: Duration = Duration::from_secs(10);
-/// A spool that does not answer a question within this makes no progress.
-const ANSWER: Duration = Duration::from_secs(10);
 
-/// Where the local endpoint listens, for `status`.
-pub(crate) const ADDRESS_FILE: &str = "http.addr";
 /// The last report of a gateway that stopped, for `status`.
 pub(crate) const LAST_REPORT_FILE: &str = "last-report.json";
 
@@ -123,7 +120,7 @@ impl Gateway {
             live: live_seen,
         };
         let generation = prepare(&config, &shared.stats)?.start(&shared);
-        let about = about(&path, &chosen);
+        let about = swap::about(&path, &chosen);
         let ground = Ground {
             spool: spool.clone(),
             clock: Arc::clone(&clock),
@@ -153,8 +150,8 @@ impl Gateway {
             uplink,
             clock_watch: ClockWatch::default(),
             skips: SkipReporter::new(),
-            _endpoint: endpoint(&config, Arc::clone(&source)).await,
-            _watchdog: AbortOnDropHandle::new(tokio::spawn(feed_watchdog(spool.clone()))),
+            _endpoint: http::start(&config, Arc::clone(&source)).await,
+            _watchdog: AbortOnDropHandle::new(tokio::spawn(systemd::feed_watchdog(spool.clone()))),
             config,
             spool,
             shared,
@@ -294,95 +291,6 @@ impl Gateway {
         self.source.update(|running| running.uplink = view);
     }
 
-    /// Reads the configuration anew: a good one is swapped in, a bad one changes nothing.
-    async fn reload(mut self) -> anyhow::Result<Self> {
-        let subject = self.path.display().to_string();
-        let refuse = |this: &Self, why: String| {
-            this.source
-                .update(|running| running.about.refused = Some(why.clone()));
-            let text = format!("refused, the old one goes on: {why}");
-            (EventKind::Configuration, subject.clone(), text)
-        };
-        let prepared = match reload::from_file(&self.path) {
-            Err((problems, _)) => {
-                let first = problems.first().map_or_else(String::new, |problem| {
-                    let line = problem.position().map_or(0, |at| at.line);
-                    format!(
-                        "{} problems, the first in line {line}: {}",
-                        problems.len(),
-                        problem.message
-                    )
-                });
-                Err(refuse(&self, first))
-            }
-            Ok(chosen) => match self.needs_restart(&chosen.config) {
-                Some(what) => Err(refuse(&self, format!("{what} changes only with a restart"))),
-                None => prepare(&chosen.config, &self.shared.stats)
-                    .map(|prepared| (chosen, prepared))
-                    .map_err(|error| refuse(&self, format!("{error:#}"))),
-            },
-        };
-        let (chosen, prepared) = match prepared {
-            Ok(ready) => ready,
-            Err((kind, subject, text)) => {
-                self.shared.events.tell(kind, &subject, text).await;
-                return Ok(self);
-            }
-        };
-        if !self.generation.stop().await {
-            anyhow::bail!("the old configuration could not hand over its readings; start again");
-        }
-        self.generation = prepared.start(&self.shared);
-        self.config = Arc::clone(&chosen.config);
-        self.skips = SkipReporter::new();
-        if !self
-            .uplink
-            .as_ref()
-            .is_some_and(|uplink| uplink.serves(&self.config))
-        {
-            if let Some(old) = self.uplink.take() {
-                old.stop(Duration::ZERO).await;
-            }
-            self.uplink = Uplink::start(&self.config, &chosen.revision, &self.ground);
-        }
-        let about = about(&self.path, &chosen);
-        self.source.update(|running| {
-            running.config = Arc::clone(&self.config);
-            running.about = about;
-            running.slots = self.generation.slots();
-        });
-        self.show_uplink();
-        self.keep(&chosen);
-        let text = format!(
-            "revision {} runs: {}",
-            chosen.revision,
-            check::summary(&self.config)
-        );
-        self.shared
-            .events
-            .tell(EventKind::Configuration, &subject, text)
-            .await;
-        Ok(self)
-    }
-
-    /// What of a new configuration cannot be swapped under a running process.
-    fn needs_restart(&self, new: &GatewayConfig) -> Option<&'static str> {
-        let old = &self.config;
-        let spool = |config: &GatewayConfig| format!("{:?}", config.spool);
-        [
-            ("gateway.id", old.gateway.id != new.gateway.id),
-            (
-                "gateway.state_dir",
-                old.gateway.state_dir != new.gateway.state_dir,
-            ),
-            ("[spool]", spool(old) != spool(new)),
-            ("[http]", old.http != new.http),
-            ("[log]", old.log != new.log),
-        ]
-        .into_iter()
-        .find_map(|(what, changed)| changed.then_some(what))
-    }
-
     async fn stop(mut self, why: &'static str) -> Exit {
         tracing::info!("stopping: {why}");
         systemd::stopping();
@@ -408,7 +316,7 @@ impl Gateway {
                 tracing::warn!(%error, "the last report is not kept");
             }
         }
-        if let Err(error) = std::fs::remove_file(state_dir.join(ADDRESS_FILE)) {
+        if let Err(error) = std::fs::remove_file(state_dir.join(http::ADDRESS_FILE)) {
             tracing::debug!(%error, "the endpoint's address file is not there");
         }
         tracing::info!(everything_sent = sent, "stopped");
@@ -417,51 +325,5 @@ impl Gateway {
         } else {
             Exit::Failed
         }
-    }
-}
-
-fn about(path: &std::path::Path, chosen: &Chosen) -> ConfigReport {
-    ConfigReport {
-        path: path.to_owned(),
-        revision: chosen.revision.clone(),
-        last_good: chosen.last_good,
-        refused: None,
-        points: chosen.config.points.len(),
-    }
-}
-
-/// Starts the local endpoint. A taken port is no reason to stop reading devices.
-async fn endpoint(config: &GatewayConfig, source: Arc<Source>) -> AbortOnDropHandle<()> {
-    let file = config.gateway.state_dir.join(ADDRESS_FILE);
-    let listener = TcpListener::bind(("127.0.0.1", config.http.port)).await;
-    let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
-    let task = match bound {
-        Ok((address, listener)) => {
-            tracing::info!(%address, "local endpoint");
-            if let Err(error) = std::fs::write(&file, format!("{address}\n")) {
-                tracing::warn!(%error, "cannot write {}", file.display());
-            }
-            tokio::spawn(http::serve(listener, source))
-        }
-        Err(error) => {
-            tracing::error!(%error, port = config.http.port, "no local endpoint: the port cannot be had");
-            tokio::spawn(async {})
-        }
-    };
-    AbortOnDropHandle::new(task)
-}
-
-/// Tells systemd of progress for as long as there is some.
-async fn feed_watchdog(spool: SpoolHandle) {
-    let Some(interval) = systemd::watchdog() else {
-        return;
-    };
-    loop {
-        match tokio::time::timeout(ANSWER, spool.dictionaries(Vec::new())).await {
-            Ok(Ok(_)) => systemd::progress(),
-            Ok(Err(_)) => return,
-            Err(_) => tracing::error!("the spool does not answer"),
-        }
-        tokio::time::sleep(interval / 3).await;
     }
 }

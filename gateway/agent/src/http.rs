@@ -5,6 +5,7 @@
 
 use crate::metrics;
 use crate::snapshot::Source;
+use gateway_config::GatewayConfig;
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
@@ -16,7 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
+/// Where the endpoint listens, in the state directory, for `status`.
+pub(crate) const ADDRESS_FILE: &str = "http.addr";
 /// Connections at a time: a scraper, a health check and a person or two.
 const CONNECTIONS: usize = 8;
 /// From connect to last byte.
@@ -24,8 +28,29 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// A request to us is a line and a few headers.
 const BUFFER: usize = 8 * 1024;
 
+/// Starts the local endpoint. A taken port is no reason to stop reading devices.
+pub(crate) async fn start(config: &GatewayConfig, source: Arc<Source>) -> AbortOnDropHandle<()> {
+    let file = config.gateway.state_dir.join(ADDRESS_FILE);
+    let listener = TcpListener::bind(("127.0.0.1", config.http.port)).await;
+    let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let task = match bound {
+        Ok((address, listener)) => {
+            tracing::info!(%address, "local endpoint");
+            if let Err(error) = std::fs::write(&file, format!("{address}\n")) {
+                tracing::warn!(%error, "cannot write {}", file.display());
+            }
+            tokio::spawn(serve(listener, source))
+        }
+        Err(error) => {
+            tracing::error!(%error, port = config.http.port, "no local endpoint: the port cannot be had");
+            tokio::spawn(async {})
+        }
+    };
+    AbortOnDropHandle::new(task)
+}
+
 /// Serves until dropped.
-pub(crate) async fn serve(listener: TcpListener, source: Arc<Source>) {
+async fn serve(listener: TcpListener, source: Arc<Source>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {

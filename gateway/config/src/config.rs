@@ -2,11 +2,12 @@
 
 use crate::field;
 use crate::layer::Layer;
+use crate::notes::{self, Notes};
 use crate::problem::{Problem, Severity};
 use crate::report::Report;
 use crate::settings::{self, Gateway, Http, Log, Uplink};
 use crate::source::{Located, Place, Source};
-use crate::walk::{self, Notes, Table};
+use crate::walk::Table;
 use gateway_spool::SpoolConfig;
 use protocols_modbus::config::Bus;
 use protocols_model::PointDescriptor;
@@ -86,7 +87,7 @@ pub fn load_with(
     let mut state_dir = PathBuf::from(settings::DEFAULT_STATE_DIR);
     let config = notes.read_file(path, None).and_then(|source| {
         let base = path.parent().unwrap_or(Path::new(""));
-        let content = walk::parse(&source, &notes);
+        let content = notes::parse(&source, &notes);
         let root = Table::root(&content, &source, &notes);
         read_root(root, base, options, &mut state_dir)
     });

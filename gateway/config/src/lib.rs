@@ -16,7 +16,7 @@
 //! | [`identity`] | the identity file of `fogline-cloud gateway add` |
 //! | [`problem`], [`mod@render`], [`source`] | what is wrong, shown to people and machines |
 //! | [`units`] | durations and sizes as text |
-//! | `walk` | typed getters over the parsed document |
+//! | `walk`, `notes` | typed getters over the parsed document; what files share while they are read |
 //!
 //! Rules: no environment, no globals; unknown keys are errors in `check` and warnings at boot;
 //! secrets are only named by path; `gateway.example.toml` documents every key and is tested.
@@ -28,6 +28,7 @@ mod csv;
 mod field;
 pub mod identity;
 mod layer;
+mod notes;
 mod point;
 pub mod problem;
 pub mod render;

@@ -2,10 +2,11 @@
 
 use crate::csv;
 use crate::layer::{DEFAULT_PERIOD, Layer, ORDER};
+use crate::notes::Notes;
 use crate::problem::Problem;
 use crate::report::{self, Report};
 use crate::source::{Located, Place, Source};
-use crate::walk::{self, Notes, Table};
+use crate::walk::{self, Table};
 use protocols_modbus::config::{Address, Order, RawType, Scale};
 use protocols_model::PointId;
 use protocols_model::dictionary::MAX_UNIT_LEN;
