@@ -5,16 +5,15 @@
 //! readings once per poll, not once per state change: the pipeline drops the repeats, and a reader of
 //! the stream can tell "still dead" from "not polled".
 
+mod ask;
 mod unit;
 
 use crate::config::{Bus, ConfigError};
 use crate::health::Health;
-use crate::link::{self, Fault, Link};
+use crate::link::{self, Link};
 use crate::plan::{self, Request, Slot};
 use crate::schedule::{Schedule, Turn};
-use protocols_driver::{
-    BusStatus, CancellationToken, Driver, DriverContext, LinkState, Stopped, Sweep,
-};
+use protocols_driver::{BusStatus, Driver, DriverContext, LinkState, Stopped, Sweep};
 use protocols_model::{Instant, Reason};
 use std::future::Future;
 use std::io;
@@ -23,17 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use unit::{Suspects, Unit};
 
-/// A transaction under way when the driver is told to stop gets so long to finish; well inside
-/// [`protocols_driver::STOP_BOUND`].
-const STOP_GRACE: Duration = Duration::from_secs(1);
 /// While a connection is being made polls wait so long before they report the link as down: a
 /// reconnect on a healthy network is no outage.
 const OPEN_GRACE: Duration = Duration::from_millis(500);
-/// Gateway exceptions 0A and 0B: the unit behind the gateway is not there, which is silence in words.
-const GATEWAY_EXCEPTIONS: [u8; 2] = [0x0a, 0x0b];
-/// Exceptions "illegal address", "illegal value" and "device failure": with these devices refuse to
-/// read addresses that they do not have.
-const REFUSALS: [u8; 3] = [0x02, 0x03, 0x04];
 
 /// Reads the devices of one Modbus bus.
 #[derive(Debug)]
@@ -77,9 +68,38 @@ impl Driver for ModbusDriver {
 /// The points of one device that share a period.
 struct Group {
     unit: usize,
+    /// As the planner made them.
+    planned: Vec<Arc<Request>>,
+    /// As the device takes them: those it refused are asked in parts.
     requests: Vec<Arc<Request>>,
     /// The next request of the pass under way.
     cursor: usize,
+    /// Whether this pass had an answer.
+    answered: bool,
+    /// Whether the last pass had none, only refusals: no smaller request will help.
+    refusing: bool,
+}
+
+impl Group {
+    fn new(unit: usize, planned: Vec<Arc<Request>>) -> Self {
+        Self {
+            unit,
+            requests: planned.clone(),
+            planned,
+            cursor: 0,
+            answered: false,
+            refusing: false,
+        }
+    }
+
+    /// All requests of the pass were asked. A device that refused all of them for a while, whatever
+    /// their size, gets its plan back.
+    fn complete(&mut self) {
+        self.refusing = !self.answered;
+        if self.refusing {
+            self.requests.clone_from(&self.planned);
+        }
+    }
 }
 
 /// How a request ended, as far as the pass is concerned.
@@ -129,11 +149,10 @@ impl BusTask {
         for (unit, device) in bus.devices.iter().enumerate() {
             for (period, requests) in unit::poll_groups(device) {
                 periods.push(period);
-                groups.push(Group {
+                groups.push(Group::new(
                     unit,
-                    requests: requests.into_iter().map(Arc::new).collect(),
-                    cursor: 0,
-                });
+                    requests.into_iter().map(Arc::new).collect(),
+                ));
             }
         }
         Self {
@@ -245,9 +264,9 @@ impl BusTask {
             return Ok(());
         };
         if turn.begins {
-            group.cursor = 0;
+            (group.cursor, group.answered) = (0, false);
         }
-        let unit = group.unit;
+        let (unit, again) = (group.unit, !group.refusing);
         let Some(request) = group.requests.get(group.cursor).map(Arc::clone) else {
             self.schedule.finish(turn.group);
             return Ok(());
@@ -259,23 +278,31 @@ impl BusTask {
         if !self.link.is_up() {
             return self.give_up(turn.group, Reason::LinkDown).await;
         }
-        let outcome = self.ask(unit, &request).await?;
+        let again = again && (request.has_gap || request.slots.len() > 1);
+        let outcome = self.ask(unit, &request, again).await?;
         let Some(group) = self.groups.get_mut(turn.group) else {
             return Ok(());
         };
         match outcome {
-            Outcome::Refused if request.has_gap => {
-                // Asked again at once, without the holes; nothing was handed over yet.
-                let parts = plan::without_gaps(&request).into_iter().map(Arc::new);
-                group.requests.splice(group.cursor..=group.cursor, parts);
-                let device = self.units.get(unit).map(|unit| &unit.device);
-                tracing::info!(
-                    ?device,
-                    "device refuses to read across gaps; asking without"
-                );
-                return Ok(());
+            Outcome::Refused if again => {
+                // Nothing was handed over yet: asked again in the next turn, in parts.
+                let parts = plan::smaller(&request);
+                if parts.is_empty() {
+                    group.cursor += 1;
+                    let slots = request.slots.iter().copied();
+                    let sweep = self.bad_sweep(unit, slots, Reason::DeviceError);
+                    self.deliver(sweep).await?;
+                } else {
+                    let parts = parts.into_iter().map(Arc::new);
+                    group.requests.splice(group.cursor..=group.cursor, parts);
+                    return Ok(());
+                }
             }
-            Outcome::Answered | Outcome::Refused => group.cursor += 1,
+            Outcome::Answered => {
+                group.answered = true;
+                group.cursor += 1;
+            }
+            Outcome::Refused => group.cursor += 1,
             // The pass goes on with this request when the link is up, or is given up with the link.
             Outcome::Postponed => return Ok(()),
             Outcome::Failed(reason) => {
@@ -288,7 +315,10 @@ impl BusTask {
                 return self.give_up(turn.group, rest).await;
             }
         }
-        if group.cursor >= group.requests.len() {
+        if let Some(group) = self.groups.get_mut(turn.group)
+            && group.cursor >= group.requests.len()
+        {
+            group.complete();
             self.schedule.finish(turn.group);
         }
         Ok(())
@@ -332,143 +362,4 @@ impl BusTask {
         }
         Ok(())
     }
-
-    /// Asks a dead unit the cheapest of its questions. The answer is as good as any other.
-    async fn probe(&mut self, unit: usize) -> Result<(), Stopped> {
-        let requests = self.groups.iter().filter(|group| group.unit == unit);
-        let requests = requests.flat_map(|group| &group.requests);
-        let Some(request) = requests.min_by_key(|r| r.shape().bytes).map(Arc::clone) else {
-            // A device without points answers nothing and is asked nothing.
-            self.health.answered(unit, self.ctx.clock.monotonic());
-            return Ok(());
-        };
-        self.status.counters.probes.inc();
-        self.ask(unit, &request).await.map(|_outcome| ())
-    }
-
-    /// Asks one planned request, in another shape if an answer to an earlier one might still come.
-    async fn ask(&mut self, index: usize, request: &Request) -> Result<Outcome, Stopped> {
-        let Some(device) = self.bus.devices.get(index) else {
-            return Ok(Outcome::Answered);
-        };
-        let changed = self.suspects.distinct(device.unit, request, &device.limits);
-        let Some(changed) = changed else {
-            return self.exchange(index, request, request.has_gap).await;
-        };
-        if changed.reaches_out {
-            let Some(longer) = changed.requests.first() else {
-                return Ok(Outcome::Answered);
-            };
-            // A refusal is an answer too: the line is in step again, and the plan's own request may
-            // go out as it is.
-            return match self.exchange(index, longer, true).await? {
-                Outcome::Refused => self.exchange(index, request, request.has_gap).await,
-                outcome => Ok(outcome),
-            };
-        }
-        for (asked, part) in changed.requests.iter().enumerate() {
-            let outcome = self.exchange(index, part, false).await?;
-            let (skip, reason) = match outcome {
-                Outcome::Answered | Outcome::Refused => continue,
-                Outcome::Postponed if asked == 0 => return Ok(outcome),
-                Outcome::Postponed => (asked, Reason::LinkDown),
-                Outcome::Failed(_) => (asked + 1, Reason::NotAsked),
-            };
-            let rest = changed.requests.iter().skip(skip);
-            let rest = rest.flat_map(|part| part.slots.iter().copied());
-            let sweep = self.bad_sweep(index, rest, reason);
-            self.deliver(sweep).await?;
-            return Ok(Outcome::Failed(reason));
-        }
-        Ok(Outcome::Answered)
-    }
-
-    /// One question and its readings. With `again`, a refusal hands over nothing: the caller asks in
-    /// another way.
-    async fn exchange(
-        &mut self,
-        index: usize,
-        request: &Request,
-        again: bool,
-    ) -> Result<Outcome, Stopped> {
-        let (Some(unit), Some(device)) = (self.units.get(index), self.bus.devices.get(index))
-        else {
-            return Ok(Outcome::Answered);
-        };
-        let ctx = Arc::clone(&self.ctx);
-        let room = ctx.room().await?;
-        let began = self.ctx.clock.monotonic();
-        let answer = tokio::select! {
-            biased;
-            () = grace_after(&self.ctx.stop) => return Err(Stopped),
-            answer = self.link.ask(device.unit, request, device.timeout) => answer,
-        };
-        let (now, wall) = (self.ctx.clock.monotonic(), self.ctx.clock.wall());
-        let bad = |reason| unit.bad(request.slots.iter().copied(), wall, reason);
-        let (readings, outcome) = match &answer {
-            Ok(data) => (unit.decode(request, data, wall), Outcome::Answered),
-            Err(Fault::NotAsked) => return Ok(Outcome::Postponed),
-            Err(Fault::Exception(code)) if REFUSALS.contains(code) && again => {
-                (Vec::new(), Outcome::Refused)
-            }
-            Err(Fault::Exception(code)) if REFUSALS.contains(code) => {
-                (bad(Reason::DeviceError), Outcome::Refused)
-            }
-            Err(Fault::Exception(code)) if !GATEWAY_EXCEPTIONS.contains(code) => {
-                (bad(Reason::DeviceError), Outcome::Answered)
-            }
-            Err(fault) => {
-                let reason = match fault {
-                    Fault::BadAnswer => Reason::BadAnswer,
-                    Fault::NotAsked | Fault::Closed => Reason::LinkDown,
-                    Fault::Timeout | Fault::Exception(_) => Reason::Timeout,
-                };
-                (bad(reason), Outcome::Failed(reason))
-            }
-        };
-        let sweep = unit.sweep(&self.bus.name, now, readings);
-        // Whatever answered, if only with an exception, left nothing behind on the line.
-        let late = matches!(
-            answer,
-            Err(Fault::Timeout | Fault::BadAnswer | Fault::Closed)
-        );
-        self.suspects
-            .note(device.unit, late.then(|| request.shape()));
-        // First the state, then the readings: who sees the readings sees the state they mean.
-        self.settle(index, outcome, now.since(began));
-        if !sweep.readings.is_empty() {
-            self.status
-                .counters
-                .readings
-                .add(sweep.readings.len() as u64);
-            room.send(sweep);
-        }
-        Ok(outcome)
-    }
-
-    /// Keeps health and published state up to date after a request that took `cost`.
-    fn settle(&mut self, index: usize, outcome: Outcome, cost: Duration) {
-        let (now, wall) = (self.ctx.clock.monotonic(), self.ctx.clock.wall());
-        let (Some(unit), bus) = (self.units.get(index), &self.bus.name) else {
-            return;
-        };
-        let device = &unit.device;
-        if let Outcome::Failed(reason) = outcome {
-            if self.health.failed(index, now, cost) {
-                self.status.set_link(index, LinkState::Down(reason), wall);
-                tracing::warn!(%bus, %device, reason = reason.as_str(), "device is dead; probing it");
-            }
-        } else {
-            if self.health.answered(index, now) {
-                tracing::info!(%bus, %device, "device answers again");
-            }
-            self.status.set_link(index, LinkState::Up, wall);
-        }
-    }
-}
-
-/// Ends [`STOP_GRACE`] after `stop` was cancelled.
-async fn grace_after(stop: &CancellationToken) {
-    stop.cancelled().await;
-    tokio::time::sleep(STOP_GRACE).await;
 }

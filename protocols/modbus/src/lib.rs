@@ -21,9 +21,10 @@
 //!    fails the length check. A request that cannot be split is made one register longer; if the
 //!    device refuses that, it is asked again in its own shape.
 //!
-//! The limit that remains: an answer more than one time-out late, to a request of the same length
-//! and function as the one before last or older, from a unit that answered something else in
-//! between. Choose the time-out above what the slowest device needs.
+//! The limits that remain: a device that answers out of order, a later request before an earlier
+//! one; and an answer so late that two more requests to the unit failed in between, the second of
+//! them of the same length as the first request. Choose the time-out above what the slowest device
+//! needs.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -210,9 +210,22 @@ pub fn distinct(request: &Request, avoid: &[Shape], limits: &Limits) -> Option<D
     })
 }
 
-/// The same points without reading across gaps: for a device that refuses to.
+/// Smaller requests for the same points, for a device that refuses this one: first without reading
+/// across gaps, then in halves, so that one address it does not have does not take the others along.
+/// Empty when the request cannot be made smaller.
 #[must_use]
-pub fn without_gaps(request: &Request) -> Vec<Request> {
+pub fn smaller(request: &Request) -> Vec<Request> {
+    if request.has_gap {
+        return without_gaps(request);
+    }
+    let middle = request.slots.len() / 2;
+    let nearest = (1..request.slots.len()).filter_map(|at| Some((at, split(request, at)?)));
+    let halves = nearest.min_by_key(|(at, _)| at.abs_diff(middle));
+    halves.map_or(Vec::new(), |(_, (left, right))| vec![left, right])
+}
+
+/// The same points without reading across gaps.
+fn without_gaps(request: &Request) -> Vec<Request> {
     let mut parts = Vec::new();
     let mut rest = request.clone();
     rest.has_gap = false;

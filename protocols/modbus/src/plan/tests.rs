@@ -114,7 +114,17 @@ proptest! {
         reversed.reverse();
         prop_assert_eq!(plan(&reversed, &limits), requests.clone(), "the order of points does not matter");
 
-        // A device that refuses gaps is asked for exactly what the points need.
+        // A device that refuses everything is in the end asked for each point alone.
+        let mut refused = requests.clone();
+        let mut alone = Vec::new();
+        while let Some(request) = refused.pop() {
+            let parts = smaller(&request);
+            prop_assert!(parts.iter().all(|p| p.count < request.count && !p.has_gap) || parts.len() == 1);
+            if parts.is_empty() { alone.push(request) } else { refused.extend(parts) }
+        }
+        check_slots(&points, &alone);
+
+        // One that refuses gaps is asked for exactly what the points need.
         let closed: Vec<Request> = requests.iter().flat_map(without_gaps).collect();
         check_slots(&points, &closed);
         for request in &closed {

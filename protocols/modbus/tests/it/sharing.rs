@@ -190,6 +190,70 @@ async fn a_device_that_refuses_to_read_across_a_hole_is_asked_without_holes() {
     rig.stop().await;
 }
 
+fn one_to(last: u16) -> Vec<String> {
+    (1..=last)
+        .map(|register| format!("hr:{register}"))
+        .collect()
+}
+
+#[tokio::test]
+async fn one_address_that_the_device_does_not_have_costs_its_neighbours_nothing() {
+    let (sim, port) = Sim::tcp(|ask| {
+        let missing = ask.start <= 7 && ask.start + ask.count > 7;
+        if missing {
+            ask.exception(2)
+        } else {
+            ask.answer()
+        }
+    })
+    .await;
+    let points = one_to(20);
+    let points: Vec<&str> = points.iter().map(String::as_str).collect();
+    let mut rig = Rig::start(tcp(port), vec![device(1, ms(40), &points)]);
+    let mut polls = [0; 20];
+    while polls.iter().any(|n| *n < 5) {
+        for reading in rig.next().await.readings {
+            let expected = if reading.point.0 == 6 {
+                Quality::Bad(Reason::DeviceError)
+            } else {
+                Quality::Good
+            };
+            assert_eq!(reading.quality, expected, "{reading:?}");
+            polls[usize::try_from(reading.point.0).unwrap()] += 1;
+        }
+    }
+    let asks = sim.asks();
+    let alone = asks.iter().filter(|a| a.start == 7 && a.count == 1).count();
+    assert!(alone >= 5, "the rest of the search is done once: {asks:?}");
+    assert_eq!(asks.iter().filter(|a| a.count == 20).count(), 1);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_that_refused_everything_for_a_while_gets_its_plan_back() {
+    let refusing = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&refusing);
+    let (sim, port) = Sim::tcp(move |ask| {
+        if switch.load(Ordering::Relaxed) {
+            ask.exception(4)
+        } else {
+            ask.answer()
+        }
+    })
+    .await;
+    let points = one_to(16);
+    let points: Vec<&str> = points.iter().map(String::as_str).collect();
+    let mut rig = Rig::start(tcp(port), vec![device(1, ms(40), &points)]);
+    rig.until(|sweep| bad(sweep, Reason::DeviceError) && sweep.readings.len() == 16)
+        .await;
+    let searched = sim.asks().len();
+    assert!(searched <= 40, "{searched}");
+    refusing.store(false, Ordering::Relaxed);
+    rig.until(|sweep| good(sweep) && sweep.readings.len() == 16)
+        .await;
+    rig.stop().await;
+}
+
 #[tokio::test]
 async fn without_room_for_the_answer_the_device_is_not_asked() {
     let (sim, port) = Sim::tcp(|ask| ask.answer()).await;
