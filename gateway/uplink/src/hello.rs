@@ -35,6 +35,9 @@ impl Default for HelloTimes {
     }
 }
 
+/// A hello asked for at once does not follow the one before sooner than this.
+const AT_ONCE_PAUSE: Duration = Duration::from_secs(1);
+
 /// So many unanswered hellos in a row make the store "away".
 const AWAY_AFTER: u32 = 2;
 
@@ -94,7 +97,8 @@ impl Hellos {
         self.at_once = false;
     }
 
-    /// Something makes a hello due now (a new store generation).
+    /// Something makes a hello due (a new store generation): as soon as none is under way, and at
+    /// most once a second.
     pub const fn ask_at_once(&mut self) {
         self.at_once = true;
     }
@@ -104,11 +108,12 @@ impl Hellos {
     #[must_use]
     pub fn due(&self, taken_since: Option<Instant>) -> Option<Instant> {
         let connected = self.connected?;
-        if self.at_once {
-            return Some(connected);
-        }
+        // The answer under way tells everything: another hello would only make it look stale.
         if let Some(asked) = self.waiting {
             return Some(asked.at.plus(self.times.answer));
+        }
+        if self.at_once {
+            return Some(self.last.map_or(connected, |last| last.plus(AT_ONCE_PAUSE)));
         }
         let repeat = self.last.unwrap_or(connected).plus(self.pause);
         match taken_since {
@@ -126,8 +131,7 @@ impl Hellos {
             self.waiting = None;
             self.unanswered = self.unanswered.saturating_add(1);
         }
-        self.due(taken_since).is_some_and(|at| now >= at)
-            && (self.waiting.is_none() || self.at_once)
+        self.waiting.is_none() && self.due(taken_since).is_some_and(|at| now >= at)
     }
 
     /// The nonce of the next hello, which goes out now.
@@ -274,6 +278,18 @@ mod tests {
         assert!(hellos.history_open(at(10)));
         hellos.answered(nonce).unwrap();
         assert!(hellos.history_open(at(1)));
+    }
+
+    #[test]
+    fn asking_at_once_again_and_again_does_not_outrun_the_answers() {
+        let mut hellos = Hellos::new(HelloTimes::default());
+        hellos.connected(at(0));
+        let first = hellos.say(at(0));
+        hellos.ask_at_once();
+        assert!(!hellos.poll(None, at(0)), "the first one is under way");
+        assert!(hellos.answered(first).is_some());
+        assert!(!hellos.poll(None, at(0)), "once a second");
+        assert!(hellos.poll(None, at(1)));
     }
 
     #[test]

@@ -186,7 +186,7 @@ fn explain_tls(error: &rustls::Error) -> LinkError {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "the broker's certificate is not valid yet: the clock here is behind".to_owned()
             }
-            CertificateError::UnknownIssuer => {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "the broker's certificate is not signed by the configured CA".to_owned()
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

@@ -53,6 +53,8 @@ pub(crate) struct Session<'a, L> {
     started: Instant,
     connected: Option<Instant>,
     subscribed: bool,
+    /// The task has been asked to stop: empty the spool, then end.
+    drain: bool,
 }
 
 /// Ends the session from within.
@@ -71,6 +73,7 @@ impl<'a, L: MqttLink> Session<'a, L> {
             started,
             connected: None,
             subscribed: false,
+            drain: false,
         }
     }
 
@@ -83,7 +86,13 @@ impl<'a, L: MqttLink> Session<'a, L> {
         if matches!(outcome, Outcome::Stop) && self.connected.is_some() {
             self.goodbye().await;
         }
-        // A settlement under way is in the spool's queue already; it needs no hearer.
+        // A settlement once taken from the core has to reach the spool: the core counts on it.
+        if let Some(settling) = self.settling.take() {
+            match settling.await {
+                Ok(settled) => self.settled(settled),
+                Err(SpoolStopped) => return Outcome::SpoolStopped,
+            }
+        }
         outcome
     }
 
@@ -93,12 +102,17 @@ impl<'a, L: MqttLink> Session<'a, L> {
         let (wake, drain) = self.deadlines();
         tokio::select! {
             biased;
-            stop = self.up.stopping.changed(), if !self.draining() => {
-                if stop.is_err() || self.connected.is_none() {
+            handle_lives = asked_to_stop(&mut self.up.stopping), if !self.drain => {
+                if !handle_lives || self.connected.is_none() {
                     return Err(Outcome::Stop);
                 }
+                self.drain = true;
+                // What was appended before is in the spool's state once it has answered this.
+                let answered = self.up.spool.dictionaries(Vec::new()).await;
+                answered.map_err(|_| Outcome::SpoolStopped)?;
+                self.spool_changed();
             }
-            () = tokio::time::sleep_until(drain), if self.draining() => return Err(Outcome::Stop),
+            () = tokio::time::sleep_until(drain), if self.drain => return Err(Outcome::Stop),
             event = self.link.next() => {
                 let event = event.map_err(|error| self.end(error))?;
                 self.event(event)?;
@@ -118,10 +132,6 @@ impl<'a, L: MqttLink> Session<'a, L> {
             () = tokio::time::sleep_until(wake) => self.check()?,
         }
         Ok(())
-    }
-
-    fn draining(&self) -> bool {
-        self.up.stopping.borrow().is_some()
     }
 
     /// When to wake although nothing happens, and when a drain has to end.
@@ -255,7 +265,7 @@ impl<'a, L: MqttLink> Session<'a, L> {
             }
         }
         self.show(now);
-        if self.draining() && self.drained() {
+        if self.drain && self.drained() {
             return Err(Outcome::Stop);
         }
         Ok(())
@@ -437,6 +447,11 @@ impl<'a, L: MqttLink> Session<'a, L> {
             tracing::debug!("the broker did not close the connection after the goodbye");
         }
     }
+}
+
+/// Waits until the handle asks for the stop; `false` when the handle is gone.
+async fn asked_to_stop(stopping: &mut watch::Receiver<Option<tokio::time::Instant>>) -> bool {
+    stopping.wait_for(Option::is_some).await.is_ok()
 }
 
 /// The future if there is one; waits for ever otherwise. Dropping this loses nothing.

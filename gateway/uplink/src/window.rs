@@ -98,6 +98,8 @@ pub struct Window {
     limits: WindowLimits,
     open: BTreeMap<u64, Open>,
     next: u64,
+    /// Handed over on this connection and not yet PUBACKed, settled or not, and since when.
+    awaiting: BTreeMap<u64, Instant>,
     handed: VecDeque<u64>,
     by_packet: HashMap<u16, u64>,
     bytes: usize,
@@ -116,6 +118,7 @@ impl Window {
             },
             open: BTreeMap::new(),
             next: 0,
+            awaiting: BTreeMap::new(),
             handed: VecDeque::new(),
             by_packet: HashMap::new(),
             bytes: 0,
@@ -127,9 +130,8 @@ impl Window {
     /// `max_under_way` is what the link can carry in its two seconds.
     #[must_use]
     pub fn room(&self, history: bool, max_under_way: usize) -> usize {
-        let ahead = self
-            .oldest(|open| open.phase == Phase::Sending)
-            .map_or(0, |(ordinal, _)| self.next.saturating_sub(ordinal));
+        let oldest = self.awaiting.first_key_value();
+        let ahead = oldest.map_or(0, |(ordinal, _)| self.next.saturating_sub(*ordinal));
         if self.open.len() >= self.limits.max_envelopes || ahead >= MAX_AHEAD {
             return 0;
         }
@@ -164,6 +166,7 @@ impl Window {
     pub fn hand(&mut self, open: Open) {
         self.bytes += open.bytes;
         self.under_way += open.bytes;
+        self.awaiting.insert(self.next, open.handed_at);
         self.handed.push_back(self.next);
         self.open.insert(self.next, open);
         self.next += 1;
@@ -187,6 +190,7 @@ impl Window {
         now: Instant,
     ) -> Option<(Stream, SeqSet, usize, rate::Sent)> {
         let ordinal = self.by_packet.remove(&packet)?;
+        self.awaiting.remove(&ordinal);
         // Settled before its PUBACK: the entry is gone, its bytes under way were given back then.
         let open = self.open.get_mut(&ordinal)?;
         open.phase = Phase::Taken(now);
@@ -196,6 +200,7 @@ impl Window {
 
     /// The connection is gone: what had no PUBACK is unsure.
     pub fn disconnected(&mut self) {
+        self.awaiting.clear();
         self.handed.clear();
         self.by_packet.clear();
         self.under_way = 0;
@@ -240,18 +245,11 @@ impl Window {
         Some(open)
     }
 
-    fn oldest(&self, mut which: impl FnMut(&Open) -> bool) -> Option<(u64, &Open)> {
-        self.open
-            .iter()
-            .find(|(_, open)| which(open))
-            .map(|(&ordinal, open)| (ordinal, open))
-    }
-
-    /// Since when the oldest envelope waits for its PUBACK.
+    /// Since when the oldest publish waits for its PUBACK. A settled one counts too: its packet id is
+    /// taken until the PUBACK comes.
     #[must_use]
     pub fn waiting_since(&self) -> Option<Instant> {
-        self.oldest(|open| open.phase == Phase::Sending)
-            .map(|(_, open)| open.handed_at)
+        self.awaiting.first_key_value().map(|(_, &since)| since)
     }
 
     /// Since when the broker has the oldest envelope that is not settled.
