@@ -287,9 +287,15 @@ fn put_floats(out: &mut Vec<u8>, floats: &[f64]) {
 
 fn on_grid(value: f64, scale: f64) -> Option<i64> {
     let step = (value * scale).round();
-    let exact = step.abs() < EXACT && (step / scale).to_bits() == value.to_bits();
+    if step.is_nan() || step.abs() >= EXACT {
+        return None;
+    }
     #[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^53")]
-    exact.then_some(step as i64)
+    let step = step as i64;
+    // Back as the decoder will do it: a negative zero, for one, is not on the grid.
+    #[expect(clippy::cast_precision_loss, reason = "a whole number below 2^53")]
+    let back = step as f64 / scale;
+    (back.to_bits() == value.to_bits()).then_some(step)
 }
 
 fn take_values(

@@ -1,0 +1,60 @@
+//! The store from outside: the suite that every implementation must pass, run on SQLite, and what
+//! only a database file can get wrong.
+
+mod kill;
+mod kit;
+mod model;
+mod queries;
+mod sqlite;
+mod suite;
+
+use kit::SqliteKit;
+
+/// Runs tests of the suite on SQLite.
+macro_rules! on_sqlite {
+    ($module:ident: $($test:ident),+ $(,)?) => {
+        mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                crate::$module::$test(crate::SqliteKit::new()).await;
+            })+
+        }
+    };
+}
+
+mod sqlite_passes {
+    on_sqlite!(suite:
+        a_record_is_stored_once_however_often_it_comes,
+        records_may_come_in_any_order,
+        a_record_that_would_make_a_65th_range_is_hinted_to_come_later,
+        a_record_with_an_unknown_dictionary_waits_for_it,
+        a_claim_strikes_what_is_stored_and_a_late_record_strikes_the_claim,
+        an_open_ended_claim_covers_what_nobody_can_name_and_late_records_still_count,
+        a_malformed_record_is_refused_quarantined_and_blocks_nothing,
+        a_refused_record_stands_in_the_ledger_until_the_gateway_claims_it,
+        values_of_another_type_than_the_dictionary_says_are_refused,
+        series_above_the_limit_are_refused_by_name,
+        an_unknown_or_revoked_gateway_is_refused,
+        a_closed_epoch_takes_nothing_and_an_epoch_in_use_is_never_closed,
+        alternating_boots_raise_identity_cloned_once,
+        hello_names_missing_dictionaries_and_settled_ranges,
+        a_stamp_that_cannot_be_right_is_kept_counted_and_shown_in_no_chart,
+        a_time_map_corrects_what_was_sent_before_and_after_it,
+        events_and_device_links_are_listed,
+        the_four_truths_are_kept_apart,
+        live_updates_bring_new_values_and_tell_a_lagging_reader,
+        quarantine_is_bounded_and_counts_repeats,
+        users_sessions_and_failed_logins_follow_the_clock,
+        a_restore_draws_a_new_generation,
+        two_gateways_with_the_same_points_have_series_of_their_own,
+    );
+    on_sqlite!(queries:
+        an_answer_does_not_depend_on_how_much_was_compacted,
+        a_peak_survives_every_resolution,
+        late_data_joins_its_hour_and_its_rollups,
+        every_type_survives_compaction_and_reopening,
+        retention_drops_old_weeks_and_keeps_long_rollups,
+        counts_and_latest_values_survive_compaction_and_reopening,
+        gaps_of_bad_quality_and_of_silence_are_told,
+    );
+}
