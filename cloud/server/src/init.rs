@@ -1,0 +1,127 @@
+//! Setting up: authority, broker, certificates, database, first user. Nothing that exists is
+//! replaced, except certificates and the broker's configuration, which can be made again.
+
+use crate::cli::InitArguments;
+use crate::config::CloudConfig;
+use crate::log::say;
+use anyhow::Context as _;
+use cloud_auth::{BrokerSecrets, broker_config as renderer};
+use cloud_pki::{Authority, files, secret};
+use cloud_store::{SqliteStore, Store};
+use protocols_model::{Clock as _, SystemClock, Timestamp};
+
+/// Everything for one machine.
+pub(crate) async fn everything(init: &InitArguments) -> anyhow::Result<()> {
+    let config = CloudConfig::for_one_machine(init);
+    let path = init.dir.join("cloud.toml");
+    files::refuse_existing(&path)?;
+    ca(&config)?;
+    broker(&config)?;
+    api_certificate(&config)?;
+    if let Some(token) = config.metrics_token_file() {
+        files::write_secret(&token, &format!("{}\n", secret::password()?))?;
+    }
+    let store = open_fresh(&config).await?;
+    first_user(&config, &store).await?;
+    cloud_store::Maintain::close(&store).await?;
+    // Last: where it stands, everything it speaks of stands too.
+    files::write_public(&path, &config.to_toml()?)?;
+    say(&format!("configuration: {}", path.display()));
+    say("next:");
+    say(&format!(
+        "  nats-server -c {}",
+        config.broker_config().display()
+    ));
+    say(&format!("  fogline-cloud run --config {}", path.display()));
+    say(&format!(
+        "  fogline-cloud gateway add ID --config {}",
+        path.display()
+    ));
+    Ok(())
+}
+
+/// The authority.
+pub(crate) fn ca(config: &CloudConfig) -> anyhow::Result<()> {
+    let dir = config.pki_dir();
+    Authority::init(&dir, "Fogline authority", now())?;
+    say(&format!("authority: {}", config.ca().display()));
+    Ok(())
+}
+
+/// The broker's secrets, certificate and configuration.
+pub(crate) fn broker(config: &CloudConfig) -> anyhow::Result<()> {
+    let path = config.broker_secrets();
+    BrokerSecrets::generate()?.write(&path)?;
+    say(&format!("broker's secrets: {}", path.display()));
+    broker_certificate(config)?;
+    broker_config(config)
+}
+
+/// The broker's certificate.
+pub(crate) fn broker_certificate(config: &CloudConfig) -> anyhow::Result<()> {
+    let authority = authority(config)?;
+    let certificate = authority.issue_server(&config.broker.names, now())?;
+    certificate.write(&config.broker_dir(), "broker")?;
+    say(&format!(
+        "broker's certificate: {}",
+        config.broker_dir().join("broker.pem").display()
+    ));
+    Ok(())
+}
+
+/// The broker's configuration.
+pub(crate) fn broker_config(config: &CloudConfig) -> anyhow::Result<()> {
+    let secrets = BrokerSecrets::read(&config.broker_secrets())
+        .context("`fogline-cloud broker init` makes the broker's secrets")?;
+    let text = renderer::render(&config.broker_settings(), &secrets)?;
+    let path = config.broker_config();
+    files::write_secret(&path, &text)?;
+    say(&format!("broker's configuration: {}", path.display()));
+    Ok(())
+}
+
+/// The API's certificate.
+pub(crate) fn api_certificate(config: &CloudConfig) -> anyhow::Result<()> {
+    let issued = authority(config)?.issue_server(&config.api.names, now())?;
+    let (certificate, key) = config.api_files();
+    files::write_secret(&key, &issued.key)?;
+    files::write_public(&certificate, &issued.certificate)?;
+    say(&format!("API's certificate: {}", certificate.display()));
+    Ok(())
+}
+
+/// The authority of this installation.
+pub(crate) fn authority(config: &CloudConfig) -> anyhow::Result<Authority> {
+    Authority::load(&config.pki_dir()).context("`fogline-cloud ca init` makes the authority")
+}
+
+/// Makes the first user where there is none, and leaves the one-time password in a file that only
+/// the owner can read.
+pub(crate) async fn first_user(config: &CloudConfig, store: &dyn Store) -> anyhow::Result<()> {
+    let Some(login) = cloud_api::first_user(store, now()).await? else {
+        return Ok(());
+    };
+    let path = config.one_time_password_file();
+    files::write_secret(&path, &format!("{} {}\n", login.name, login.password))?;
+    say(&format!(
+        "first login: user {}, one-time password {} (also in {})",
+        login.name,
+        login.password,
+        path.display()
+    ));
+    Ok(())
+}
+
+async fn open_fresh(config: &CloudConfig) -> anyhow::Result<SqliteStore> {
+    let path = config.database();
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    let options = config.store_options();
+    Ok(tokio::task::spawn_blocking(move || SqliteStore::open(&path, options)).await??)
+}
+
+pub(crate) fn now() -> Timestamp {
+    SystemClock::start().wall()
+}
