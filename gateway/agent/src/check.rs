@@ -46,6 +46,11 @@ fn machine_form(loaded: &Loaded, identity: Option<&str>) -> anyhow::Result<Strin
 
 fn human_form(path: &Path, loaded: &Loaded, identity: Option<&str>) -> String {
     let mut text = render(&loaded.problems, colour_out());
+    if let Some(secret) = loaded.config.as_deref().and_then(uplink::readable_secret) {
+        let path = secret.display();
+        text +=
+            &format!("warning: others can read the private key in {path}; run: chmod 600 {path}\n");
+    }
     if let Some(problem) = identity {
         text += &format!("error: {problem}\n");
     } else if let Some(config) = &loaded.config {

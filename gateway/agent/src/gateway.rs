@@ -20,7 +20,7 @@ use crate::links::SkipReporter;
 use crate::reload::Chosen;
 use crate::snapshot::{Running, Source};
 use crate::uplink::{Ground, Uplink};
-use crate::{boot, check, http, last_good, machine, systemd};
+use crate::{boot, check, http, last_good, machine, systemd, uplink};
 use anyhow::Context;
 use gateway_config::GatewayConfig;
 use gateway_spool::{OpenReport, SpoolHandle, SpoolState};
@@ -129,6 +129,9 @@ impl Gateway {
             clock_synced: Arc::new(AtomicBool::new(false)),
             live,
         };
+        if let Some(secret) = uplink::readable_secret(&config) {
+            tracing::warn!("others can read the private key in {}", secret.display());
+        }
         let uplink = Uplink::start(&config, &chosen.revision, &ground);
         let source = Arc::new(Source {
             boot,

@@ -4,6 +4,7 @@
 //! meanwhile, and the file is tried again at every look, so that putting it right needs no restart.
 
 use crate::snapshot::UplinkReport;
+use gateway_config::identity::is_private;
 use gateway_config::settings::{Confirm, Credentials, Uplink as UplinkConfig};
 use gateway_config::{GatewayConfig, read_identity};
 use gateway_spool::SpoolHandle;
@@ -11,7 +12,7 @@ use gateway_uplink::{
     Pem, Server, TlsIdentity, UplinkEnded, UplinkHandle, UplinkOptions, UplinkState,
 };
 use protocols_model::{BootId, Clock, GatewayId, Timestamp};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -52,6 +53,15 @@ pub(crate) struct UplinkView {
 pub(crate) fn identity_problem(config: &GatewayConfig) -> Option<String> {
     let uplink = config.uplink.as_ref()?;
     credentials(uplink, &config.gateway.id).err()
+}
+
+/// The file with the private key, where others than its owner can read it.
+pub(crate) fn readable_secret(config: &GatewayConfig) -> Option<&Path> {
+    let secret = match &config.uplink.as_ref()?.credentials {
+        Credentials::Identity(path) => path,
+        Credentials::Files { key, .. } => key,
+    };
+    (secret.exists() && !is_private(secret)).then_some(secret)
 }
 
 impl Uplink {

@@ -13,6 +13,7 @@
 
 use protocols_model::GatewayId;
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Who a gateway is and where it reports to.
@@ -87,6 +88,12 @@ pub fn read_identity(path: &Path) -> Result<Identity, IdentityError> {
         return Err(IdentityError::TooLarge);
     }
     parse_identity(&std::fs::read_to_string(path).map_err(failed)?)
+}
+
+/// Whether nobody but its owner can read an identity file; `false` also when it is not there.
+#[must_use]
+pub fn is_private(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| about.mode() & 0o077 == 0)
 }
 
 /// Reads the content of an identity file.

@@ -40,6 +40,10 @@ fn check_looks_into_the_identity_file_and_never_shows_it() {
     rig.write("identity.toml", IDENTITY);
     let fine = rig.output(&["check", "gateway.toml"]);
     assert_eq!(fine.status.code(), Some(0), "{}", text(&fine));
+    assert!(
+        text(&fine).contains("chmod 600"),
+        "its key is readable by others"
+    );
     assert!(text(&fine).contains("gateway gw-1, buses 1, devices 1, points 2, 20.0 readings/s"));
     rig.write("identity.toml", &IDENTITY.replace("gw-1", "gw-2"));
     let other = rig.output(&["check", "gateway.toml"]);

@@ -3,6 +3,7 @@
 use crate::config;
 use crate::meter::Meter;
 use crate::rig::Rig;
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 const TAKEN: &str = "/pipeline/taken";
@@ -161,4 +162,62 @@ fn an_idle_gateway_with_the_spool_open_stays_small() {
         resident > 0 && resident < 30 << 20,
         "{resident} bytes in a debug build"
     );
+}
+
+#[test]
+fn systemd_hears_that_it_is_ready_of_progress_and_that_it_stops() {
+    let meter = Meter::start();
+    let rig = Rig::new(&config(&meter));
+    let path = rig.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let environment = [
+        ("NOTIFY_SOCKET", path.to_str().unwrap()),
+        ("WATCHDOG_USEC", "300000"),
+    ];
+    let mut gateway = rig.start_with(&environment);
+    let mut heard = String::new();
+    let mut hear = |what: &str| {
+        rig.wait(what, || {
+            let mut buffer = [0; 512];
+            while let Ok(length) = socket.recv(&mut buffer) {
+                heard += &String::from_utf8_lossy(&buffer[..length]);
+                heard.push('\n');
+            }
+            heard.contains(what)
+        });
+        heard.clear();
+    };
+    hear("READY=1");
+    hear("WATCHDOG=1");
+    hear("WATCHDOG=1");
+    gateway.signal("TERM");
+    hear("STOPPING=1");
+    assert_eq!(gateway.end(&rig), Some(0));
+}
+
+#[test]
+fn a_device_that_does_not_answer_is_shown_as_down_and_its_silence_is_spooled() {
+    let meter = Meter::start();
+    let text = config(&meter)
+        + "[bus.dead]\nkind = \"modbus-tcp\"\naddr = \"127.0.0.1:1\"\n\
+        [device.m2]\nbus = \"dead\"\nunit = 1\npoints = [ { id = \"a\", at = \"hr:0\", report = { abs = 0 } } ]\n";
+    let rig = Rig::new(&text);
+    let mut gateway = rig.start();
+    rig.wait("the device is down", || {
+        rig.status()
+            .is_some_and(|s| s.pointer("/buses/1/devices/0/state").unwrap() == "down")
+    });
+    rig.wait("its silence is a reading", || {
+        rig.number("/pipeline/not_good") > 0
+    });
+    assert_eq!(
+        rig.status()
+            .unwrap()
+            .pointer("/buses/0/devices/0/state")
+            .unwrap(),
+        "up"
+    );
+    gateway.signal("TERM");
+    assert_eq!(gateway.end(&rig), Some(0), "{}", rig.log());
 }

@@ -49,6 +49,11 @@ impl Rig {
 
     /// Starts the gateway and waits until it answers.
     pub(crate) fn start(&self) -> Gateway {
+        self.start_with(&[])
+    }
+
+    /// The same, with more in the environment.
+    pub(crate) fn start_with(&self, environment: &[(&str, &str)]) -> Gateway {
         // A kill leaves the address of the dead one behind.
         let _absent = std::fs::remove_file(self.path("state/http.addr"));
         let log = std::fs::OpenOptions::new()
@@ -57,6 +62,7 @@ impl Rig {
             .open(self.path("log"));
         let child = self
             .command(&["run", "--config", "gateway.toml"])
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(log.unwrap())
             .spawn();
