@@ -80,8 +80,8 @@ pub(crate) async fn an_answer_does_not_depend_on_how_much_was_compacted(mut kit:
         records.push(minute(&dict, records.len() as u64 + 1, from));
     }
     // Received minute by minute, so that the compactor can be stopped in between.
-    for (i, record) in records.into_iter().enumerate() {
-        let received = seconds(NOW_S - 1000 + i as i64);
+    for (i, record) in (0i64..).zip(records) {
+        let received = seconds(NOW_S - 1000 + i);
         send_at(&*store, &gw, received, vec![dict.clone()], vec![record]).await;
     }
     let series = store.series(None).await.unwrap()[0].id;
@@ -111,8 +111,8 @@ pub(crate) async fn a_peak_survives_every_resolution(mut kit: impl Kit) {
     let gw = enter(&*store, "gw-1").await;
     let dict = floats(1);
     let mut records = Vec::new();
-    for i in 0..120u64 {
-        records.push(minute(&dict, i + 1, NOW_S - 60 * (i as i64 + 1)));
+    for i in 0..120i64 {
+        records.push(minute(&dict, i.cast_unsigned() + 1, NOW_S - 60 * (i + 1)));
     }
     let peak = good(Timestamp(seconds(NOW_S - 3000).0 + 500_000_000), 1e6);
     let dip = good(Timestamp(seconds(NOW_S - 4000).0 + 500_000_000), -1e6);
@@ -141,7 +141,7 @@ pub(crate) async fn late_data_joins_its_hour_and_its_rollups(mut kit: impl Kit) 
     let gw = enter(&*store, "gw-1").await;
     let dict = floats(1);
     for seq in [3, 1, 2, 5, 4] {
-        let body = minute(&dict, seq, NOW_S - 3000 + 60 * seq as i64);
+        let body = minute(&dict, seq, NOW_S - 3000 + 60 * seq.cast_signed());
         send(&*store, &gw, vec![dict.clone()], vec![body]).await;
         maintain(&*store, now()).await;
     }
@@ -184,13 +184,13 @@ pub(crate) async fn every_type_survives_compaction_and_reopening(mut kit: impl K
         descriptor("m", kind.as_str(), kind)
     });
     let dict = Dictionary::try_new(entries.collect()).unwrap();
-    let columns = values.iter().enumerate().map(|(index, of)| {
-        let sample = |(i, value): (usize, &Value)| Sample {
-            time: seconds(NOW_S - 100 + i as i64),
+    let columns = (0u32..).zip(&values).map(|(index, of)| {
+        let sample = |(i, value): (i64, &Value)| Sample {
+            time: seconds(NOW_S - 100 + i),
             value: Some(value.clone()),
             quality: Quality::Uncertain(Reason::OutOfRange),
         };
-        (index as u32, of.iter().enumerate().map(sample).collect())
+        (index, (0..).zip(of).map(sample).collect())
     });
     let body = telemetry(&dict, columns.collect());
     let sent = vec![record(key(1, Lane::Telemetry, 1), body)];
@@ -283,15 +283,26 @@ pub(crate) async fn counts_and_latest_values_survive_compaction_and_reopening(mu
             assert_eq!((counts[0].stored, counts[0].filtered), (*stored, 4 * round));
             assert_eq!(store.latest(&gw, None).await.unwrap()[0].value, *value);
         }
-        let first = minute(&dict, 2 * round + 1, NOW_S - 900 + 120 * round as i64);
-        let second = minute(&dict, 2 * round + 2, NOW_S - 840 + 120 * round as i64);
+        let first = minute(
+            &dict,
+            2 * round + 1,
+            NOW_S - 900 + 120 * round.cast_signed(),
+        );
+        let second = minute(
+            &dict,
+            2 * round + 2,
+            NOW_S - 840 + 120 * round.cast_signed(),
+        );
         send(&*store, &gw, vec![dict.clone()], vec![first]).await;
         if round % 2 == 0 {
             maintain(&*store, now()).await;
         }
         send(&*store, &gw, vec![], vec![second]).await;
         let latest = store.latest(&gw, None).await.unwrap();
-        assert_eq!(latest[0].time, seconds(NOW_S - 781 + 120 * round as i64));
+        assert_eq!(
+            latest[0].time,
+            seconds(NOW_S - 781 + 120 * round.cast_signed())
+        );
         expected = Some((120 * (round + 1), latest[0].value.clone()));
         drop(store);
     }

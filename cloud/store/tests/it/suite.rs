@@ -2,11 +2,12 @@
 
 use crate::kit::*;
 use cloud_store::{
-    LedgerFilter, Limits, Points, QuarantineInput, QueryRange, Session, TimeRange, User,
+    LedgerFilter, Limits, Points, QuarantineInput, QueryRange, Session, Store, TimeRange, User,
 };
 use protocols_model::seq::SEQ_MAX;
 use protocols_model::{
-    BootId, Instant, Lane, LossReason, PointLoss, RefuseReason, SeqRange, SeqSet, Value, ValueType,
+    BootId, Instant, Lane, LossReason, PointLoss, RefuseReason, SeqRange, SeqSet, Timestamp, Value,
+    ValueType,
 };
 use protocols_wire::{
     Body, DecodeError, Dictionary, EnvelopeRecord, Event, EventKind, RecordStamp, RetryReason,
@@ -636,68 +637,86 @@ pub(crate) async fn quarantine_is_bounded_and_counts_repeats(mut kit: impl Kit) 
     assert_eq!((all.len(), all[0].gateway.clone()), (4, None));
 }
 
-pub(crate) async fn users_sessions_and_failed_logins_follow_the_clock(mut kit: impl Kit) {
-    let store = kit.open(eager());
-    let user = User {
+fn after(s: u64) -> Timestamp {
+    now().plus(Duration::from_secs(s))
+}
+
+fn admin() -> User {
+    User {
         name: "admin".to_owned(),
         password_hash: "hash-1".to_owned(),
         created: now(),
         password_set: now(),
         one_time: true,
-    };
-    store.add_user(user.clone()).await.unwrap();
-    assert!(
-        store.add_user(user.clone()).await.is_err(),
-        "the name is taken"
-    );
-    let session = |token: u8| Session {
+    }
+}
+
+fn session(token: u8) -> Session {
+    Session {
         token: [token; 32],
         user: "admin".to_owned(),
         created: now(),
         last_seen: now(),
         idle: Duration::from_secs(600),
-        expires: now().plus(Duration::from_secs(3600)),
+        expires: after(3600),
         csrf: "c".to_owned(),
-    };
+    }
+}
+
+async fn live(store: &dyn Store, token: u8, s: u64) -> bool {
+    let found = store.session(&[token; 32], after(s)).await.unwrap();
+    found.is_some()
+}
+
+pub(crate) async fn sessions_end_idle_or_old_or_with_the_password(mut kit: impl Kit) {
+    let store = kit.open(eager());
+    let store = &*store;
+    assert!(
+        store.add_session(session(1)).await.is_err(),
+        "whose session?"
+    );
+    store.add_user(admin()).await.unwrap();
+    assert!(store.add_user(admin()).await.is_err(), "the name is taken");
     store.add_session(session(1)).await.unwrap();
     store.add_session(session(2)).await.unwrap();
-    let after = |s| now().plus(Duration::from_secs(s));
-    let live = |token: u8, s| {
-        let store = store.clone();
-        async move {
-            store
-                .session(&[token; 32], after(s))
-                .await
-                .unwrap()
-                .is_some()
-        }
-    };
-    assert!(live(1, 599).await);
-    assert!(live(1, 1100).await, "its use moved the end");
-    assert!(!live(2, 601).await, "idle too long");
+    assert!(live(store, 1, 599).await);
+    assert!(live(store, 1, 1100).await, "its use moved the end");
+    assert!(!live(store, 2, 601).await, "idle too long");
     for s in (1100..3600).step_by(500) {
-        live(1, s).await;
+        live(store, 1, s).await;
     }
-    assert!(!live(1, 3600).await, "over in any case");
+    assert!(!live(store, 1, 3600).await, "over in any case");
     store.add_session(session(3)).await.unwrap();
-    store
-        .set_password("admin", "hash-2", false, after(5), Some([1; 32]))
-        .await
-        .unwrap();
+    let changed = store.set_password("admin", "hash-2", false, after(5), Some([1; 32]));
+    changed.await.unwrap();
     assert!(
-        live(1, 10).await && !live(3, 10).await,
-        "a new password ends other sessions"
+        live(store, 1, 10).await && !live(store, 3, 10).await,
+        "other sessions ended"
     );
     store.end_session(&[1; 32]).await.unwrap();
-    assert!(!live(1, 10).await);
+    assert!(!live(store, 1, 10).await);
     let user = store.user("admin").await.unwrap().unwrap();
     assert_eq!(
         (user.password_hash.as_str(), user.one_time),
         ("hash-2", false)
     );
+    let nobody = store.set_password("nobody", "h", false, now(), None).await;
+    assert!(nobody.is_err());
+}
+
+pub(crate) async fn failed_logins_are_forgotten_after_a_quiet_hour(mut kit: impl Kit) {
+    let store = kit.open(eager());
     assert_eq!(store.login_failed("admin", now()).await.unwrap().count, 1);
     assert_eq!(
         store.login_failed("admin", after(10)).await.unwrap().count,
+        2
+    );
+    assert_eq!(
+        store
+            .login_failures("admin", after(20))
+            .await
+            .unwrap()
+            .count,
         2
     );
     assert_eq!(
