@@ -620,6 +620,7 @@ impl Core {
             records: self.books.values().map(EpochBook::records).sum(),
             memory_bytes: self.memory_used,
             loss_window: self.config.batch_age + exposed,
+            disk_trouble: self.disk_trouble(),
             alarms,
             counters: self.counters,
         }

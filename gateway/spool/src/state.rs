@@ -30,6 +30,8 @@ pub struct SpoolState {
     pub memory_bytes: u64,
     /// Longest span of readings that a crash would take along now: batch age + commit interval.
     pub loss_window: Duration,
+    /// Why the disk cannot be used, while it cannot.
+    pub disk_trouble: Option<String>,
     /// What is wrong now.
     pub alarms: BTreeSet<SpoolAlarm>,
     /// What happened since the process started.

@@ -4,6 +4,9 @@
 //! under a write-recording shim. `damage`: one test per kind of damage. `bound`: eviction, full disks,
 //! rotation. `kill`: a real process, killed.
 
+mod bound;
+mod damage;
+mod kill;
 mod model;
 mod powercut;
 
