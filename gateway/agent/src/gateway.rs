@@ -20,12 +20,13 @@ use crate::links::SkipReporter;
 use crate::reload::Chosen;
 use crate::snapshot::{Running, Source};
 use crate::uplink::{Ground, Uplink};
-use crate::{boot, check, http, last_good, machine, systemd, uplink};
+use crate::{boot, check, http, last_good, lock, machine, systemd, uplink};
 use anyhow::Context;
 use gateway_config::GatewayConfig;
 use gateway_spool::{OpenReport, SpoolHandle, SpoolState};
 use protocols_model::{Clock, SystemClock};
 use protocols_wire::EventKind;
+use std::fs::File;
 use std::future::pending;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,8 @@ use tokio_util::task::AbortOnDropHandle;
 const LOOK: Duration = Duration::from_secs(5);
 /// What the uplink may use to send what the stop brought to light.
 const UPLINK_GRACE: Duration = Duration::from_secs(5);
+/// The last event; a spool that hangs must not keep the rest from its turn.
+const EVENT_DEADLINE: Duration = Duration::from_secs(2);
 /// Writing the spool's memory to a slow disk.
 const SPOOL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -59,6 +62,7 @@ pub(crate) struct Gateway {
     source: Arc<Source>,
     clock_watch: ClockWatch,
     skips: SkipReporter,
+    _lock: Option<File>,
     _endpoint: AbortOnDropHandle<()>,
     _watchdog: AbortOnDropHandle<()>,
 }
@@ -96,8 +100,11 @@ impl Gateway {
     pub(crate) async fn start(path: PathBuf, chosen: Chosen) -> anyhow::Result<Self> {
         let config = Arc::clone(&chosen.config);
         let state_dir = config.gateway.state_dir.clone();
-        std::fs::create_dir_all(&state_dir)
-            .with_context(|| format!("cannot make the state directory {}", state_dir.display()))?;
+        if let Err(error) = std::fs::create_dir_all(&state_dir) {
+            // The spool runs in memory then, and says so.
+            tracing::error!(%error, "cannot make the state directory {}", state_dir.display());
+        }
+        let lock = lock::take(&state_dir)?;
         let boot = boot::draw()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let started = clock.wall();
@@ -153,6 +160,7 @@ impl Gateway {
             uplink,
             clock_watch: ClockWatch::default(),
             skips: SkipReporter::new(),
+            _lock: lock,
             _endpoint: http::start(&config, Arc::clone(&source)).await,
             _watchdog: AbortOnDropHandle::new(tokio::spawn(systemd::feed_watchdog(spool.clone()))),
             config,
@@ -274,10 +282,8 @@ impl Gateway {
         if !skipped.is_empty() {
             self.shared.events.tell_all(skipped).await;
         }
-        if self
-            .uplink
-            .as_mut()
-            .is_some_and(|uplink| uplink.look(&self.ground))
+        if let Some(uplink) = &mut self.uplink
+            && uplink.look(&self.ground).await
         {
             self.show_uplink();
         }
@@ -300,10 +306,11 @@ impl Gateway {
         let state_dir = self.config.gateway.state_dir.clone();
         let handed_over = self.generation.stop().await;
         let gateway = self.config.gateway.id.to_string();
-        self.shared
-            .events
-            .tell(EventKind::Stopping, &gateway, why.to_owned())
-            .await;
+        let events = &self.shared.events;
+        let last = events.tell(EventKind::Stopping, &gateway, why.to_owned());
+        if tokio::time::timeout(EVENT_DEADLINE, last).await.is_err() {
+            tracing::error!("the spool does not take the last event");
+        }
         let sent = match self.uplink.take() {
             Some(uplink) => uplink.stop(UPLINK_GRACE).await,
             None => false,

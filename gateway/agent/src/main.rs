@@ -19,6 +19,7 @@ mod http;
 mod last_good;
 mod limiter;
 mod links;
+mod lock;
 mod logs;
 mod machine;
 mod metrics;

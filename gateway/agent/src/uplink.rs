@@ -15,7 +15,7 @@ use protocols_model::{BootId, Clock, GatewayId, Timestamp};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 /// File of the last good time in the state directory (design.md C9).
@@ -39,7 +39,16 @@ pub(crate) struct Uplink {
     config: UplinkConfig,
     gateway: GatewayId,
     revision: String,
-    running: Result<UplinkHandle, String>,
+    /// When the identity file that was last read had been written.
+    written: Option<SystemTime>,
+    running: Result<(UplinkHandle, Proof), String>,
+}
+
+/// What it shows, and to whom.
+#[derive(Debug, PartialEq)]
+struct Proof {
+    servers: Vec<Server>,
+    tls: TlsIdentity,
 }
 
 /// What is shown of it.
@@ -72,29 +81,63 @@ impl Uplink {
             config: config.uplink.clone()?,
             gateway: config.gateway.id.clone(),
             revision: revision.to_owned(),
+            written: None,
             running: Err(String::new()),
         };
-        uplink.try_start(ground);
+        uplink.written = uplink.file_written();
+        match credentials(&uplink.config, &uplink.gateway) {
+            Ok(proof) => uplink.begin(proof, ground),
+            Err(problem) => uplink.cannot(problem),
+        }
         Some(uplink)
     }
 
-    /// Tries again when the identity could not be used before. Whether that changed anything.
-    pub(crate) fn look(&mut self, ground: &Ground) -> bool {
-        self.running.is_err() && self.try_start(ground)
+    /// Looks whether the identity was put right or renewed, and uses it then. Whether that changed
+    /// anything.
+    pub(crate) async fn look(&mut self, ground: &Ground) -> bool {
+        let written = self.file_written();
+        if self.running.is_ok() && written == self.written {
+            return false;
+        }
+        self.written = written;
+        match (&mut self.running, credentials(&self.config, &self.gateway)) {
+            (Err(known), Err(problem)) if *known == problem => false,
+            (Err(_), Err(problem)) => {
+                self.cannot(problem);
+                true
+            }
+            (Ok(_), Err(problem)) => {
+                // What runs was right when it started; the broker decides for how long it is.
+                tracing::error!("the new identity cannot be used, the old one stays: {problem}");
+                false
+            }
+            (Ok((_, known)), Ok(proof)) if *known == proof => false,
+            (_, Ok(proof)) => {
+                if let Ok((old, _)) = std::mem::replace(&mut self.running, Err(String::new())) {
+                    tracing::info!("the identity was renewed");
+                    old.stop(Duration::ZERO).await;
+                }
+                self.begin(proof, ground);
+                true
+            }
+        }
     }
 
-    fn try_start(&mut self, ground: &Ground) -> bool {
-        let (servers, tls) = match credentials(&self.config, &self.gateway) {
-            Ok(found) => found,
-            Err(problem) => {
-                let news = self.running.as_ref().err() != Some(&problem);
-                if news {
-                    tracing::error!("the uplink cannot start: {problem}");
-                }
-                self.running = Err(problem);
-                return news;
-            }
-        };
+    /// When the identity file was written; nothing for files that are read at each connect anyway.
+    fn file_written(&self) -> Option<SystemTime> {
+        match &self.config.credentials {
+            Credentials::Identity(path) => std::fs::metadata(path).ok()?.modified().ok(),
+            Credentials::Files { .. } => None,
+        }
+    }
+
+    fn cannot(&mut self, problem: String) {
+        tracing::error!("the uplink cannot start: {problem}");
+        self.running = Err(problem);
+    }
+
+    fn begin(&mut self, proof: Proof, ground: &Ground) {
+        let (servers, tls) = (proof.servers.clone(), proof.tls.clone());
         let mut options = UplinkOptions::new(self.gateway.clone(), servers, tls, ground.boot);
         options.last_good_time = Some(ground.state_dir.join(TIME_FILE));
         options.confirm = match self.config.confirm {
@@ -104,11 +147,10 @@ impl Uplink {
         options.software = concat!("fogline-gateway ", env!("CARGO_PKG_VERSION")).to_owned();
         options.config_revision.clone_from(&self.revision);
         options.clock_synced = Arc::clone(&ground.clock_synced);
-        let handle =
-            gateway_uplink::start(options, ground.spool.clone(), Arc::clone(&ground.clock));
+        let clock = Arc::clone(&ground.clock);
+        let handle = gateway_uplink::start(options, ground.spool.clone(), clock);
         tokio::spawn(tell_live(handle.state(), ground.live.clone()));
-        self.running = Ok(handle);
-        true
+        self.running = Ok((handle, proof));
     }
 
     /// Whether `config` asks for the same uplink.
@@ -119,7 +161,7 @@ impl Uplink {
     /// Waits until the task ends by itself. Cancel-safe.
     pub(crate) async fn ended(&mut self) -> Result<(), UplinkEnded> {
         match &mut self.running {
-            Ok(handle) => handle.ended().await,
+            Ok((handle, _)) => handle.ended().await,
             Err(_) => std::future::pending().await,
         }
     }
@@ -127,13 +169,13 @@ impl Uplink {
     /// Sends what can be sent within `grace` and ends. Whether nothing was left.
     pub(crate) async fn stop(self, grace: Duration) -> bool {
         match self.running {
-            Ok(handle) => handle.stop(grace).await,
+            Ok((handle, _)) => handle.stop(grace).await,
             Err(_) => false,
         }
     }
 
     pub(crate) fn view(&self) -> UplinkView {
-        let state = self.running.as_ref().map(UplinkHandle::state);
+        let state = self.running.as_ref().map(|(handle, _)| handle.state());
         UplinkView {
             name: self.config.name.clone(),
             state: state.map_err(Clone::clone),
@@ -157,10 +199,7 @@ async fn tell_live(mut state: watch::Receiver<Arc<UplinkState>>, live: watch::Se
 }
 
 /// Servers and TLS of an uplink, or what is wrong and what to do.
-fn credentials(
-    uplink: &UplinkConfig,
-    gateway: &GatewayId,
-) -> Result<(Vec<Server>, TlsIdentity), String> {
+fn credentials(uplink: &UplinkConfig, gateway: &GatewayId) -> Result<Proof, String> {
     let (servers, tls) = match &uplink.credentials {
         Credentials::Identity(path) => {
             let identity = read_identity(path).map_err(|error| chain(&error))?;
@@ -197,7 +236,7 @@ fn credentials(
     let servers = servers
         .collect::<Result<_, _>>()
         .map_err(|error| chain(&error))?;
-    Ok((servers, tls))
+    Ok(Proof { servers, tls })
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

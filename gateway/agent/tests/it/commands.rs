@@ -137,3 +137,21 @@ fn health_and_metrics_are_served_on_loopback_and_nothing_else_is() {
     assert!(get("GET /other").starts_with("HTTP/1.1 404"));
     assert!(get("POST /health").starts_with("HTTP/1.1 405"));
 }
+
+#[test]
+fn a_second_gateway_on_the_same_state_directory_is_refused_and_the_first_goes_on() {
+    let meter = Meter::start();
+    let rig = Rig::new(&config(&meter));
+    let mut gateway = rig.start();
+    let second = rig.output(&["run", "--config", "gateway.toml"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(
+        text(&second).contains("another gateway (pid "),
+        "{}",
+        text(&second)
+    );
+    let answers = meter.answers();
+    rig.wait("the first polls", || meter.answers() > answers + 5);
+    gateway.signal("TERM");
+    assert_eq!(gateway.end(&rig), Some(0));
+}
