@@ -176,10 +176,10 @@ impl Encoder {
         let same_unit = last.is_some_and(|l| l.unit == entry.unit);
         let same_scale = last.is_some_and(|l| l.scale.to_bits() == entry.scale.to_bits());
         self.out.push(
-            u8::from(same_device) * SAME_DEVICE
-                | u8::from(same_unit) * SAME_UNIT
-                | u8::from(same_scale) * SAME_SCALE
-                | entry.value_type.to_index() << TYPE_SHIFT,
+            (u8::from(same_device) * SAME_DEVICE)
+                | (u8::from(same_unit) * SAME_UNIT)
+                | (u8::from(same_scale) * SAME_SCALE)
+                | (entry.value_type.to_index() << TYPE_SHIFT),
         );
         if !same_device {
             let before = last.map_or("", |l| l.device.as_str());

@@ -4,6 +4,7 @@
 //! error names the column it was found in.
 
 pub(crate) mod bits;
+pub(crate) mod frames;
 pub(crate) mod ints;
 pub(crate) mod points;
 pub(crate) mod runs;

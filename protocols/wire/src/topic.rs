@@ -1,6 +1,6 @@
 //! Topics: the only place with topic strings.
 //!
-//! | topic | QoS | carries |
+//! | topic | `QoS` | carries |
 //! |---|---|---|
 //! | `gw/{gateway}/up/{lane}` | 1 | envelope, live |
 //! | `gw/{gateway}/up/{lane}/history` | 1 | envelope, backlog; ingest drains live first |

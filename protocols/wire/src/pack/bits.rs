@@ -54,7 +54,7 @@ impl<'a> BitReader<'a> {
 
     pub(crate) fn finish(mut self) -> Result<(), DecodeError> {
         let whole = self.bytes.len() == self.place.div_ceil(8);
-        while self.place % 8 != 0 {
+        while !self.place.is_multiple_of(8) {
             if self.bit()? {
                 return Err(DecodeError::Malformed("padding bits are not zero"));
             }

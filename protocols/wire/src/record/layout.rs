@@ -1,6 +1,7 @@
 //! How the values of a column are coded: one small number a column, shared by runs of columns.
 
 use crate::error::DecodeError;
+use crate::pack::{unzigzag, zigzag};
 
 /// Set when all values of the column are equal and stand there once.
 const CONSTANT: u8 = 0x40;
@@ -20,7 +21,10 @@ const FRACTIONS: [f64; 16] = [
 /// Integers beyond this are not all exact in f64.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// How values become integers, and back.
+const LONG_FLOAT: DecodeError = DecodeError::Malformed("a short float is longer than 4 bytes");
+
+/// How values become numbers, and back. A number is the integer itself, the place on a grid, or the
+/// bits of a float.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
     /// No values: every reading is bad.
@@ -60,8 +64,8 @@ impl Grid {
     pub(super) fn place(self, value: f64) -> Option<i64> {
         let power = POWERS.get(usize::from(self.exponent))?;
         let scaled = value * power;
-        // Also false for NaN; infinities are larger.
-        if !(scaled.abs() < MAX_EXACT) {
+        // NaN compares as none of these; infinities are larger.
+        if scaled.abs().partial_cmp(&MAX_EXACT) != Some(std::cmp::Ordering::Less) {
             return None;
         }
         let place = (scaled + 0.5_f64.copysign(scaled)) as i64;
@@ -75,6 +79,46 @@ impl Grid {
             place as f64 * FRACTIONS.get(exponent).copied().unwrap_or(1.0)
         } else {
             place as f64 / POWERS.get(exponent).copied().unwrap_or(1.0)
+        }
+    }
+}
+
+impl Coding {
+    /// A first value as an unsigned integer that is small, or has few bytes, where it can. Floats
+    /// are turned round: the zeros of short ones then stand where leading zeros cost nothing.
+    pub(super) fn fold(self, number: i64) -> u64 {
+        match self {
+            Self::U64 => number.cast_unsigned(),
+            Self::Xor64 => number.cast_unsigned().swap_bytes(),
+            Self::Xor32 => number.cast_unsigned().swap_bytes() >> 32,
+            _ => zigzag(number),
+        }
+    }
+
+    /// The inverse of [`Self::fold`].
+    pub(super) fn unfold(self, folded: u64) -> Result<i64, DecodeError> {
+        Ok(match self {
+            Self::U64 => folded.cast_signed(),
+            Self::Xor64 => folded.swap_bytes().cast_signed(),
+            Self::Xor32 if folded >> 32 != 0 => return Err(LONG_FLOAT),
+            Self::Xor32 => (folded << 32).swap_bytes().cast_signed(),
+            _ => unzigzag(folded),
+        })
+    }
+
+    /// How `number` follows `before`, folded.
+    pub(super) fn step(self, before: i64, number: i64) -> u64 {
+        match self {
+            Self::Xor64 | Self::Xor32 => self.fold(number ^ before),
+            _ => zigzag(number.wrapping_sub(before)),
+        }
+    }
+
+    /// The inverse of [`Self::step`].
+    pub(super) fn follow(self, before: i64, step: u64) -> Result<i64, DecodeError> {
+        match self {
+            Self::Xor64 | Self::Xor32 => Ok(before ^ self.unfold(step)?),
+            _ => Ok(before.wrapping_add(unzigzag(step))),
         }
     }
 }

@@ -16,6 +16,10 @@ pub(super) struct Record {
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, on the stack, and most are the large one"
+)]
 pub(super) enum Body {
     #[prost(message, tag = "5")]
     Telemetry(Telemetry),
@@ -80,6 +84,9 @@ pub(super) struct Telemetry {
     /// Length-prefixed text and byte values.
     #[prost(bytes = "vec", tag = "17")]
     pub(super) blobs: Vec<u8>,
+    /// Above 0: the first values are packed in frames of this stride.
+    #[prost(uint32, tag = "18")]
+    pub(super) stride: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -4,24 +4,35 @@ use super::layout::{Coding, Layout};
 use super::proto;
 use crate::error::DecodeError;
 use crate::limits::MAX_VALUE_BYTES;
+use crate::pack::frames::FrameReader;
 use crate::pack::varint::low_byte;
-use crate::pack::{BitReader, IntReader, Reader, RunReader, unzigzag};
+use crate::pack::{BitReader, IntReader, Reader, RunReader};
 use protocols_model::Value;
 use std::sync::Arc;
+
+const FIRSTS: &str = "first values";
 
 /// Reads the values of columns with samples.
 pub(super) struct ValueReader<'a> {
     layouts: std::vec::IntoIter<Layout>,
-    firsts: IntReader<'a>,
+    firsts: Firsts<'a>,
     deltas: IntReader<'a>,
     bits: BitReader<'a>,
     blobs: Reader<'a>,
 }
 
+/// First numbers, packed either way.
+enum Firsts<'a> {
+    Loose(IntReader<'a>),
+    Frames(FrameReader<'a>),
+}
+
 /// Where a column stands.
 pub(super) struct ColumnValues {
+    /// Its place in the record.
+    place: usize,
     layout: Layout,
-    before: Option<u64>,
+    before: Option<i64>,
     constant: Option<Value>,
 }
 
@@ -53,20 +64,24 @@ impl<'a> ValueReader<'a> {
         runs.finish()?;
         Ok(Self {
             layouts: layouts.into_iter(),
-            firsts: IntReader::new(&message.firsts, firsts, "first values")?,
+            firsts: match message.stride as usize {
+                0 => Firsts::Loose(IntReader::new(&message.firsts, firsts, FIRSTS)?),
+                stride => Firsts::Frames(FrameReader::new(&message.firsts, stride, FIRSTS)?),
+            },
             deltas: IntReader::new(&message.deltas, deltas, "value differences")?,
             bits: BitReader::new(&message.bits, "bool values"),
             blobs: Reader::new(&message.blobs, "text and byte values"),
         })
     }
 
-    /// Goes on to the next column.
-    pub(super) fn column(&mut self) -> Result<ColumnValues, DecodeError> {
+    /// Goes on to the next column, at `place` of the record.
+    pub(super) fn column(&mut self, place: usize) -> Result<ColumnValues, DecodeError> {
         let layout = self
             .layouts
             .next()
             .ok_or(DecodeError::Truncated("layouts"))?;
         Ok(ColumnValues {
+            place,
             layout,
             before: None,
             constant: None,
@@ -89,14 +104,14 @@ impl<'a> ValueReader<'a> {
                 Value::Text(Arc::from(text))
             }
             Coding::Bytes => Value::Bytes(Arc::from(self.blob()?)),
-            Coding::I64 => Value::I64(self.integer(column, unzigzag)?),
-            Coding::U64 => Value::U64(self.integer(column, u64::cast_signed)?.cast_unsigned()),
-            Coding::Grid(grid) => Value::F64(grid.value(self.integer(column, unzigzag)?)),
-            Coding::Xor64 => Value::F64(f64::from_bits(self.pattern(column)?.swap_bytes())),
+            Coding::I64 => Value::I64(self.number(column)?),
+            Coding::U64 => Value::U64(self.number(column)?.cast_unsigned()),
+            Coding::Grid(grid) => Value::F64(grid.value(self.number(column)?)),
+            Coding::Xor64 => Value::F64(f64::from_bits(self.number(column)?.cast_unsigned())),
             Coding::Xor32 => {
-                let pattern = u32::try_from(self.pattern(column)?)
+                let bits = u32::try_from(self.number(column)?)
                     .map_err(|_| DecodeError::Malformed("a short float is longer than 4 bytes"))?;
-                Value::F64(f64::from(f32::from_bits(pattern.swap_bytes())))
+                Value::F64(f64::from(f32::from_bits(bits)))
             }
         };
         if column.layout.constant {
@@ -110,32 +125,22 @@ impl<'a> ValueReader<'a> {
         self.blobs.take(length)
     }
 
-    fn integer(
-        &mut self,
-        column: &mut ColumnValues,
-        first: impl Fn(u64) -> i64,
-    ) -> Result<i64, DecodeError> {
-        let int = match column.before {
-            None => first(self.firsts.value()?),
-            Some(before) => before
-                .cast_signed()
-                .wrapping_add(unzigzag(self.deltas.value()?)),
+    fn number(&mut self, column: &mut ColumnValues) -> Result<i64, DecodeError> {
+        let coding = column.layout.coding;
+        let number = match (column.before, &mut self.firsts) {
+            (Some(before), _) => coding.follow(before, self.deltas.value()?)?,
+            (None, Firsts::Loose(ints)) => coding.unfold(ints.value()?)?,
+            (None, Firsts::Frames(frames)) => frames.value(column.place)?,
         };
-        column.before = Some(int.cast_unsigned());
-        Ok(int)
-    }
-
-    fn pattern(&mut self, column: &mut ColumnValues) -> Result<u64, DecodeError> {
-        let pattern = match column.before {
-            None => self.firsts.value()?,
-            Some(before) => before ^ self.deltas.value()?,
-        };
-        column.before = Some(pattern);
-        Ok(pattern)
+        column.before = Some(number);
+        Ok(number)
     }
 
     /// Nothing may be left.
     pub(super) fn finish(self) -> Result<(), DecodeError> {
+        if let Firsts::Frames(frames) = &self.firsts {
+            frames.finish()?;
+        }
         self.bits.finish()?;
         self.blobs.finish()
     }

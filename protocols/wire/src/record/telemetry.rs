@@ -7,7 +7,7 @@
 use super::proto;
 use super::read::{ValueReader, quality};
 use super::times::{ColumnTimes, TimeVectors, TimeWriter, to_wire};
-use super::write::ValueWriter;
+use super::write::pack_values;
 use crate::error::{DecodeError, EncodeError};
 use crate::limits::{MAX_RECORD_COLUMNS, MAX_RECORD_READINGS};
 use crate::pack::runs::MAX_RUN_VALUE;
@@ -40,7 +40,6 @@ pub(super) fn pack(
     let mut filtered_absent = RunWriter::default();
     let mut times = TimeWriter::default();
     let mut qualities = RunWriter::default();
-    let mut values = ValueWriter::default();
     let mut all_present = true;
     for column in columns {
         let dictionary = place(column.dictionary).ok_or(EncodeError::Invalid(
@@ -70,7 +69,6 @@ pub(super) fn pack(
             summary.add(to_wire(sample.time));
         }
         times.column(&column.samples);
-        values.column(&column.samples)?;
     }
     out.points = points.into_bytes();
     if !all_present {
@@ -80,7 +78,7 @@ pub(super) fn pack(
     out.filtered_absent = filtered_absent.into_bytes();
     out.qualities = qualities.into_bytes();
     times.finish(wall, columns, &mut out);
-    values.finish(&mut out);
+    pack_values(columns, &mut out)?;
     Ok((out, summary.finish(wall)))
 }
 
@@ -217,10 +215,10 @@ pub(super) fn unpack(
     let mut qualities = all.into_iter();
     let mut values = ValueReader::new(message, values_per_column.into_iter())?;
     let mut columns = Vec::with_capacity(shape.columns.len());
-    for column in &shape.columns {
+    for (at, column) in shape.columns.iter().enumerate() {
         let mut samples = Vec::with_capacity(column.times.count);
         if column.times.count > 0 {
-            let mut place = values.column()?;
+            let mut place = values.column(at)?;
             for (time, quality) in shape.times.of(&column.times).zip(&mut qualities) {
                 let value = if quality.is_bad() {
                     None

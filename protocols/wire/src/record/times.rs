@@ -130,13 +130,13 @@ impl TimeWriter {
 
         let mut places = RunWriter::default();
         let mut masks = BitWriter::default();
-        let mut last = 0_usize;
+        let mut last = 0_i64;
         let present = columns.iter().filter(|column| !column.samples.is_empty());
         for (&place, column) in self.places.iter().zip(present) {
             let vector = self.vectors.get(place).map_or(&[][..], Vec::as_slice);
             let part = vector.len() != column.samples.len();
-            let ahead = zigzag(place as i64 - last as i64);
-            places.push(ahead << 1 | u64::from(part));
+            let place = i64::try_from(place).unwrap_or(i64::MAX);
+            places.push(zigzag(place - last) << 1 | u64::from(part));
             last = place;
             if part {
                 let mut samples = column.samples.iter().peekable();

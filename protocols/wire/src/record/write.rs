@@ -1,29 +1,48 @@
 //! Values into columns: chooses for each column the smallest coding that gives every value back
 //! bit by bit.
+//!
+//! Two passes. The first looks at each column by itself ([`Survey`]) and then for a stride at which
+//! alike columns repeat. The second writes: floats on the decimal grid that their class (or their
+//! neighbour) uses, so that alike columns have one layout and comparable numbers.
 
 use super::layout::{Coding, Grid, Layout, MAX_EXPONENT};
 use super::proto;
 use crate::error::EncodeError;
 use crate::limits::MAX_VALUE_BYTES;
 use crate::pack::ints::byte_length;
-use crate::pack::{BitWriter, IntWriter, RunWriter, put_varint, zigzag};
-use crate::record::Sample;
+use crate::pack::{BitWriter, IntWriter, RunWriter, frames, put_varint, zigzag};
+use crate::record::{Column, Sample};
 use protocols_model::Value;
 
 /// From so many values on, saying "constant" is cheaper than a run of zero deltas even where the
 /// column's neighbours are not constant.
 const CONSTANT_FROM: usize = 9;
+/// Fewer first values than this are not worth looking for a pattern.
+const FRAMES_FROM: usize = 64;
 const MIXED: EncodeError = EncodeError::Invalid("a column mixes value types");
 
-/// Collects the values of columns with samples.
+/// First number of a numeric column.
+#[derive(Debug, Clone, Copy)]
+struct First {
+    /// The column's place in the record.
+    place: usize,
+    layout: Layout,
+    number: i64,
+}
+
+/// Writes the values of columns with samples.
 #[derive(Debug)]
-pub(super) struct ValueWriter {
+struct ValueWriter {
     layouts: RunWriter,
-    firsts: IntWriter,
+    firsts: Vec<First>,
     deltas: IntWriter,
     bits: BitWriter,
     blobs: Vec<u8>,
     last: Layout,
+    /// The coarsest grid of the column being written.
+    own: Option<Grid>,
+    /// The grid of its class.
+    shared: Option<Grid>,
     /// Scratch: the column's values as integers whose differences are small.
     ints: Vec<i64>,
     floats: Vec<f64>,
@@ -33,7 +52,7 @@ impl Default for ValueWriter {
     fn default() -> Self {
         Self {
             layouts: RunWriter::default(),
-            firsts: IntWriter::default(),
+            firsts: Vec::new(),
             deltas: IntWriter::default(),
             bits: BitWriter::default(),
             blobs: Vec::new(),
@@ -41,20 +60,34 @@ impl Default for ValueWriter {
                 coding: Coding::Nothing,
                 constant: false,
             },
+            own: None,
+            shared: None,
             ints: Vec::new(),
             floats: Vec::new(),
         }
     }
 }
 
-/// Wire bytes of a column of integers, without the length codes: first value and differences.
-fn cost(ints: &[i64]) -> u32 {
-    let first = ints.first().map_or(0, |int| byte_length(zigzag(*int)));
-    let differences = ints.windows(2).map(|pair| match pair {
-        [a, b] => byte_length(zigzag(b.wrapping_sub(*a))),
+/// Bytes of a column of numbers, without the length codes.
+fn cost_of(coding: Coding, numbers: &[i64]) -> u32 {
+    let first = numbers.first().map_or(0, |n| byte_length(coding.fold(*n)));
+    let steps = numbers.windows(2).map(|pair| match pair {
+        [a, b] => byte_length(coding.step(*a, *b)),
         _ => 0,
     });
-    first + differences.sum::<u32>()
+    first + steps.sum::<u32>()
+}
+
+/// The bits of `floats` as numbers: as f32 where every one is exactly an f32.
+fn bits_of(floats: &[f64], numbers: &mut Vec<i64>) -> Coding {
+    let shorts = floats.iter().map_while(|float| as_f32(*float));
+    numbers.extend(shorts.map(|short| i64::from(short.to_bits())));
+    if numbers.len() == floats.len() {
+        return Coding::Xor32;
+    }
+    numbers.clear();
+    numbers.extend(floats.iter().map(|float| float.to_bits().cast_signed()));
+    Coding::Xor64
 }
 
 fn place_all(grid: Grid, floats: &[f64], ints: &mut Vec<i64>) -> bool {
@@ -78,9 +111,96 @@ fn as_f32(value: f64) -> Option<f32> {
     (f64::from(short).to_bits() == value.to_bits()).then_some(short)
 }
 
+/// What the first pass knows of the columns of a record.
+#[derive(Debug, Default)]
+struct Survey {
+    /// The coarsest grid of each column of floats that sits on one.
+    grids: Vec<Option<Grid>>,
+    /// What alike columns share: type and magnitude of the first value.
+    marks: Vec<u16>,
+    numeric: usize,
+    floats: Vec<f64>,
+    ints: Vec<i64>,
+}
+
+impl Survey {
+    fn column(&mut self, samples: &[Sample]) {
+        let mut values = samples.iter().filter_map(|sample| sample.value.as_ref());
+        let first = values.clone().next();
+        let mut grid = None;
+        if let Some(Value::F64(_)) = first {
+            self.floats.clear();
+            self.floats
+                .extend(values.by_ref().filter_map(|value| match value {
+                    Value::F64(float) => Some(*float),
+                    _ => None,
+                }));
+            grid = (0..=MAX_EXPONENT)
+                .flat_map(|exponent| [false, true].map(|product| Grid { exponent, product }))
+                .find(|grid| place_all(*grid, &self.floats, &mut self.ints));
+        }
+        // Magnitudes are binary orders in pairs: alike devices seldom differ by more.
+        let mark = match first {
+            None => 0,
+            Some(Value::Bool(_)) => 0x1000,
+            Some(Value::Text(_) | Value::Bytes(_)) => 0x2000,
+            Some(Value::I64(int)) => 0x3000 | low_bits(byte_length(zigzag(*int)).into()),
+            Some(Value::U64(int)) => 0x4000 | low_bits(byte_length(*int).into()),
+            Some(Value::F64(float)) => 0x8000 | low_bits((float.to_bits() << 1) >> 54),
+        };
+        self.numeric += usize::from(mark >= 0x3000);
+        self.marks.push(mark);
+        self.grids.push(grid);
+    }
+
+    /// The stride, if one is to be tried, and the grid of each class.
+    fn classes(&self) -> Vec<Option<Grid>> {
+        let stride = if self.numeric >= FRAMES_FROM {
+            frames::find_stride(&self.marks).unwrap_or(0)
+        } else {
+            0
+        };
+        let mut classes: Vec<Option<Grid>> = vec![None; stride];
+        for (place, grid) in self.grids.iter().enumerate() {
+            let slot = place.checked_rem(stride).and_then(|c| classes.get_mut(c));
+            if let (Some(slot), Some(grid)) = (slot, grid) {
+                let finer = slot.is_none_or(|s| s.exponent < grid.exponent);
+                *slot = if finer { Some(*grid) } else { *slot };
+            }
+        }
+        classes
+    }
+}
+
+const fn low_bits(value: u64) -> u16 {
+    (value & 0xfff) as u16
+}
+
+/// Packs the values of `columns`; those without samples have none.
+pub(super) fn pack_values(
+    columns: &[Column],
+    out: &mut proto::Telemetry,
+) -> Result<(), EncodeError> {
+    let mut survey = Survey::default();
+    for column in columns {
+        survey.column(&column.samples);
+    }
+    let classes = survey.classes();
+    let mut writer = ValueWriter::default();
+    for ((place, column), own) in columns.iter().enumerate().zip(&survey.grids) {
+        if !column.samples.is_empty() {
+            let class = place.checked_rem(classes.len());
+            writer.own = *own;
+            writer.shared = class.and_then(|c| classes.get(c)).copied().flatten();
+            writer.column(place, &column.samples)?;
+        }
+    }
+    writer.finish(classes.len(), out);
+    Ok(())
+}
+
 impl ValueWriter {
-    /// Adds a column.
-    pub(super) fn column(&mut self, samples: &[Sample]) -> Result<(), EncodeError> {
+    fn column(&mut self, place: usize, samples: &[Sample]) -> Result<(), EncodeError> {
         let mut values = samples.iter().filter_map(|sample| sample.value.as_ref());
         let Some(first) = values.clone().next() else {
             self.layout(Coding::Nothing, false);
@@ -105,7 +225,7 @@ impl ValueWriter {
                     };
                     self.ints.push(*int);
                 }
-                self.integers(Coding::I64, zigzag);
+                self.numbers(place, Coding::I64);
                 Ok(())
             }
             Value::U64(_) => {
@@ -116,7 +236,7 @@ impl ValueWriter {
                     };
                     self.ints.push(int.cast_signed());
                 }
-                self.integers(Coding::U64, i64::cast_unsigned);
+                self.numbers(place, Coding::U64);
                 Ok(())
             }
             Value::F64(_) => {
@@ -127,7 +247,7 @@ impl ValueWriter {
                     };
                     self.floats.push(*float);
                 }
-                self.floats();
+                self.floats(place);
                 Ok(())
             }
             Value::Text(_) => self.blobs(Coding::Text, values, |value| match value {
@@ -146,23 +266,27 @@ impl ValueWriter {
         self.layouts.push(self.last.to_index().into());
     }
 
-    /// Writes `self.ints`; `first` codes the first of them.
-    fn integers(&mut self, coding: Coding, first: impl Fn(i64) -> u64) {
-        let Some((&head, rest)) = self.ints.split_first() else {
+    /// Writes `self.ints`.
+    fn numbers(&mut self, place: usize, coding: Coding) {
+        let Some((&number, rest)) = self.ints.split_first() else {
             return;
         };
-        self.firsts.push(first(head));
-        let constant = rest.iter().all(|int| *int == head)
+        let constant = rest.iter().all(|int| *int == number)
             && !rest.is_empty()
             && (self.ints.len() >= CONSTANT_FROM || self.neighbour_is_constant(coding));
         if !constant {
-            let mut before = head;
+            let mut before = number;
             for &int in rest {
-                self.deltas.push(zigzag(int.wrapping_sub(before)));
+                self.deltas.push(coding.step(before, int));
                 before = int;
             }
         }
         self.layout(coding, constant);
+        self.firsts.push(First {
+            place,
+            layout: self.last,
+            number,
+        });
     }
 
     fn neighbour_is_constant(&self, coding: Coding) -> bool {
@@ -174,62 +298,49 @@ impl ValueWriter {
     }
 
     /// Writes `self.floats`.
-    fn floats(&mut self) {
-        if let Some(grid) = self.choose_grid() {
-            self.integers(Coding::Grid(grid), zigzag);
-            return;
-        }
-        let short = self.floats.iter().all(|float| as_f32(*float).is_some());
-        let coding = if short { Coding::Xor32 } else { Coding::Xor64 };
-        // Bytes are turned round: what floats of one column share, and the zeros of short ones,
-        // then stand where the integers' leading zeros cost nothing.
-        let patterns = self.floats.iter().map(|float| match as_f32(*float) {
-            Some(narrow) if short => u64::from(narrow.to_bits().swap_bytes()),
-            _ => float.to_bits().swap_bytes(),
-        });
-        let mut before = None;
-        let mut constant = self.floats.len() >= CONSTANT_FROM;
-        for pattern in patterns.clone() {
-            constant &= before.is_none_or(|last| last == pattern);
-            before = Some(pattern);
-        }
-        let mut before = None;
-        for pattern in patterns {
-            match before {
-                None => self.firsts.push(pattern),
-                Some(_) if constant => {}
-                Some(last) => self.deltas.push(pattern ^ last),
-            }
-            before = Some(pattern);
-        }
-        self.layout(coding, constant);
+    fn floats(&mut self, place: usize) {
+        let coding = if let Some(grid) = self.choose_grid() {
+            Coding::Grid(grid)
+        } else {
+            self.ints.clear();
+            bits_of(&self.floats, &mut self.ints)
+        };
+        self.numbers(place, coding);
     }
 
-    /// The grid that all of `self.floats` sit on, if that is smaller than XOR; then `self.ints` are
-    /// their places.
+    /// The grid for `self.floats`, if that is smaller than XOR; then `self.ints` are their places.
     fn choose_grid(&mut self) -> Option<Grid> {
-        // The neighbour's grid makes a longer run; worth a byte.
-        let mut best = None;
-        if let Coding::Grid(grid) = self.last.coding
-            && place_all(grid, &self.floats, &mut self.ints)
+        let own = self.own?;
+        let neighbour = match self.last.coding {
+            Coding::Grid(grid) => Some(grid),
+            _ => None,
+        };
+        let fits = |grid: &Grid, ints: &mut Vec<i64>| {
+            grid.exponent >= own.exponent && place_all(*grid, &self.floats, ints)
+        };
+        // The class' grid makes frames; the neighbour's a longer run, which is worth a byte.
+        if let Some(shared) = self.shared
+            && fits(&shared, &mut self.ints)
         {
-            best = Some((grid, cost(&self.ints)));
+            return self.unless_bits(shared);
         }
-        let own = (0..=MAX_EXPONENT)
-            .flat_map(|exponent| [false, true].map(|product| Grid { exponent, product }))
-            .take_while(|grid| best.is_none_or(|(found, _)| found != *grid))
-            .find(|grid| place_all(*grid, &self.floats, &mut self.ints));
-        if let Some(own) = own {
-            let cost = cost(&self.ints);
-            if best.is_none_or(|(_, other)| other > cost + 1) {
-                best = Some((own, cost));
-            }
+        place_all(own, &self.floats, &mut self.ints);
+        let most = cost_of(Coding::Grid(own), &self.ints) + 1;
+        if let Some(grid) = neighbour
+            && grid != own
+            && fits(&grid, &mut self.ints)
+            && cost_of(Coding::Grid(grid), &self.ints) <= most
+        {
+            return self.unless_bits(grid);
         }
-        let (grid, cost) = best?;
-        if self.bits_are_smaller(cost) {
-            return None;
-        }
-        place_all(grid, &self.floats, &mut self.ints).then_some(grid)
+        place_all(own, &self.floats, &mut self.ints);
+        self.unless_bits(own)
+    }
+
+    /// `grid`, on which `self.ints` stand, unless the bit patterns take less.
+    fn unless_bits(&self, grid: Grid) -> Option<Grid> {
+        let cost = cost_of(Coding::Grid(grid), &self.ints);
+        (!self.bits_are_smaller(cost)).then_some(grid)
     }
 
     /// Whether XOR of the bit patterns takes less than `cost` bytes. Up to four bytes a value it is
@@ -238,18 +349,9 @@ impl ValueWriter {
         if u64::from(cost) <= 4 * self.floats.len() as u64 {
             return false;
         }
-        let short = self.floats.iter().all(|float| as_f32(*float).is_some());
-        let mut before = 0;
-        let bits = self.floats.iter().map(|float| {
-            let pattern = match as_f32(*float) {
-                Some(narrow) if short => u64::from(narrow.to_bits().swap_bytes()),
-                _ => float.to_bits().swap_bytes(),
-            };
-            let length = byte_length(pattern ^ before);
-            before = pattern;
-            length
-        });
-        bits.sum::<u32>() < cost
+        let mut patterns = Vec::with_capacity(self.floats.len());
+        let coding = bits_of(&self.floats, &mut patterns);
+        cost_of(coding, &patterns) < cost
     }
 
     fn blobs<'a>(
@@ -282,11 +384,31 @@ impl ValueWriter {
         Ok(())
     }
 
-    pub(super) fn finish(self, out: &mut proto::Telemetry) {
+    fn finish(self, stride: usize, out: &mut proto::Telemetry) {
+        (out.stride, out.firsts) = pack_firsts(&self.firsts, stride);
         out.layouts = self.layouts.into_bytes();
-        out.firsts = self.firsts.into_bytes();
         out.deltas = self.deltas.into_bytes();
         out.bits = self.bits.into_bytes();
         out.blobs = self.blobs;
     }
+}
+
+/// First values as (stride, bytes): in frames where many alike devices make that smaller, else, with
+/// stride 0, as integers of their own lengths.
+fn pack_firsts(firsts: &[First], stride: usize) -> (u32, Vec<u8>) {
+    if stride > 0 {
+        let folded = firsts.iter().map(|f| f.layout.coding.fold(f.number));
+        let loose: usize = folded.map(frames::loose_cost).sum();
+        let numbers: Vec<_> = firsts.iter().map(|f| (f.place, f.number)).collect();
+        // zstd takes more from loose integers than from frames: those must win clearly.
+        let limit = loose / 4 * 9 / 10;
+        if let Some(packed) = frames::pack(&numbers, stride, limit) {
+            return (u32::try_from(stride).unwrap_or(0), packed);
+        }
+    }
+    let mut ints = IntWriter::default();
+    for first in firsts {
+        ints.push(first.layout.coding.fold(first.number));
+    }
+    (0, ints.into_bytes())
 }

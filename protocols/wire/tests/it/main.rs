@@ -1,5 +1,16 @@
 //! The wire format as a contract: what was written reads back, what is damaged is named, what is
 //! hostile is bounded, and what was released decodes for ever.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test may end where it fails"
+)]
+
 mod any;
+mod damage;
+mod golden;
 mod round_trip;
+mod seeds;
