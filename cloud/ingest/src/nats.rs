@@ -15,6 +15,7 @@
 use crate::source::{
     Delivery, GROUP_MESSAGES, HelloMessage, IngestSource, Receipt, SourceError, StreamState,
 };
+use async_nats::connection::State;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
@@ -186,6 +187,10 @@ async fn pull(consumer: &Consumer<pull::Config>) -> Result<pull::Stream, SourceE
 #[async_trait]
 impl IngestSource for NatsSource {
     async fn ensure(&self) -> Result<StreamState, SourceError> {
+        // Known at once; a request would only find out by its time-out.
+        if self.client.connection_state() != State::Connected {
+            return Err(SourceError::new("reach", "not connected"));
+        }
         let stream = self.ensure_stream().await?;
         let mut pending = 0_u64;
         for consumer in [LIVE, HISTORY] {

@@ -9,6 +9,7 @@ use cloud_auth::{BrokerSecrets, broker_config as renderer};
 use cloud_pki::{Authority, files, secret};
 use cloud_store::{SqliteStore, Store};
 use protocols_model::{Clock as _, SystemClock, Timestamp};
+use std::os::unix::fs::DirBuilderExt as _;
 
 /// Everything for one machine.
 pub(crate) async fn everything(init: &InitArguments) -> anyhow::Result<()> {
@@ -113,13 +114,21 @@ pub(crate) async fn first_user(config: &CloudConfig, store: &dyn Store) -> anyho
 }
 
 async fn open_fresh(config: &CloudConfig) -> anyhow::Result<SqliteStore> {
-    let path = config.database();
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    }
-    let options = config.store_options();
+    make_database_folder(config)?;
+    let (path, options) = (config.database(), config.store_options());
     Ok(tokio::task::spawn_blocking(move || SqliteStore::open(&path, options)).await??)
+}
+
+/// The database holds password hashes: its folder is the owner's alone.
+pub(crate) fn make_database_folder(config: &CloudConfig) -> anyhow::Result<()> {
+    let path = config.database();
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let Some(folder) = folder else { return Ok(()) };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
 pub(crate) fn now() -> Timestamp {

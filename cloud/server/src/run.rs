@@ -94,11 +94,8 @@ async fn open(config: &CloudConfig, serving: bool) -> anyhow::Result<Arc<dyn Sto
     if !serving {
         return Ok(Arc::new(commands::open_beside(config).await?));
     }
+    init::make_database_folder(config)?;
     let (path, options) = (config.database(), config.store_options());
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    }
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, options));
     Ok(Arc::new(opened.await??))
 }
