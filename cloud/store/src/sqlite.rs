@@ -305,3 +305,6 @@ fn open_error(path: &Path, source: rusqlite::Error) -> StoreError {
         source: Some(Box::new(source)),
     }
 }
+
+#[cfg(test)]
+mod tests;

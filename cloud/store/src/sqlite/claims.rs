@@ -10,8 +10,7 @@ use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::ledger::{Entry, Verdict};
 use protocols_model::{
-    Claim, DictionaryHash, Epoch, Lane, LossReason, RecordKey, RefuseReason, SeqRange, SeqSet,
-    Timestamp,
+    Claim, DictionaryHash, Epoch, Lane, LossReason, RecordKey, SeqRange, SeqSet, Timestamp,
 };
 use protocols_wire::{Body, Record};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -227,20 +226,21 @@ fn digests(
     Ok(all)
 }
 
-/// Enters a refusal: one entry per cursor and reason, which grows.
-pub(super) fn refused(
+/// Enters what the cloud itself gives up, a refusal or a damaged row: one entry per cursor and
+/// reason, which grows.
+pub(super) fn by_cloud(
     conn: &Connection,
     gateway: i64,
     key: RecordKey,
-    reason: RefuseReason,
+    reason: LossReason,
     received: Timestamp,
 ) -> Result<(), StoreError> {
-    let fail = failed("entering a refusal");
+    let fail = failed("entering a loss");
     let Some(range) = SeqRange::one(key.seq) else {
         return Ok(());
     };
     let (epoch, lane) = (key.epoch.0.cast_signed(), key.lane.to_index());
-    let reason = LossReason::Refused(reason).to_index();
+    let reason = reason.to_index();
     let found: Option<(i64, Vec<u8>)> = conn
         .prepare_cached(
             "SELECT id, lost FROM claim WHERE gateway = ?1 AND epoch = ?2 AND lane = ?3

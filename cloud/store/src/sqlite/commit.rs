@@ -17,8 +17,8 @@ use crate::ingest::{LiveUpdate, QuarantineInput, Settled};
 use crate::ledger;
 use crate::stamp;
 use protocols_model::{
-    Claim, DictionaryHash, Epoch, GatewayId, Lane, RecordKey, RefuseReason, SeqRange, SeqSet,
-    Timestamp,
+    Claim, DictionaryHash, Epoch, GatewayId, Lane, LossReason, RecordKey, RefuseReason, SeqRange,
+    SeqSet, Timestamp,
 };
 use protocols_wire::{AckItem, Body, Record, RetryLater, RetryReason, TimeMap};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
@@ -524,7 +524,8 @@ impl Group<'_> {
         if !row.cursor.covered().contains(key.seq) && row.cursor.has_room(key.seq) {
             row.cursor.cover(range);
             row.has_lost = true;
-            claims::refused(self.conn, from.row, key, reason, from.received)?;
+            let reason = LossReason::Refused(reason);
+            claims::by_cloud(self.conn, from.row, key, reason, from.received)?;
             self.effects.ledger.push(from.name.clone());
         }
         Ok(Outcome::Refused(reason))

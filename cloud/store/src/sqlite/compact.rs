@@ -112,6 +112,8 @@ pub(super) struct Change {
     /// Gateway whose records go; its derived state is written down with it.
     pub(super) gateway: Option<i64>,
     pub(super) drop_records: Vec<i64>,
+    /// Of these, rows that do not decode any more, and why: set aside and entered as lost.
+    pub(super) damaged: Vec<(RecordRow, String)>,
     pub(super) drop_blocks: Vec<(String, i64)>,
     pub(super) blocks: Vec<NewBlock>,
     /// All minutes of an hour.
@@ -156,7 +158,7 @@ pub(super) fn plan(
     let sql = format!("SELECT {RECORD_COLUMNS} FROM record WHERE id = ?1 AND received <= ?2");
     let mut statement = conn.prepare_cached(&sql).map_err(&fail)?;
     let (mut known, mut fresh) = (Known::default(), Fresh::new());
-    let (mut bytes, mut taken) = (0, Vec::new());
+    let (mut bytes, mut taken, mut broken) = (0, Vec::new(), Vec::new());
     for id in ids {
         let record = statement
             .query_row(params![id, older_than.0], RecordRow::read)
@@ -168,18 +170,29 @@ pub(super) fn plan(
             offset: record.offset,
             shift: record.shift,
         };
-        record.samples(conn, &mut known, |series, sample| {
-            place(
-                &mut fresh,
-                series,
-                setting,
-                record.received,
-                retention,
-                sample,
-            );
-        })?;
+        let mut samples = Vec::new();
+        let read = record.samples(conn, &mut known, |series, sample| {
+            samples.push((series, sample))
+        });
         taken.push(id);
         bytes += record.body.len();
+        match read {
+            Ok(()) => {
+                for (series, sample) in samples {
+                    place(
+                        &mut fresh,
+                        series,
+                        setting,
+                        record.received,
+                        retention,
+                        sample,
+                    );
+                }
+            }
+            // One damaged row must not stop the compactor for ever.
+            Err(StoreError::Damaged { what }) => broken.push((record, what)),
+            Err(why) => return Err(why),
+        }
         if bytes >= STEP_BYTES || taken.len() >= STEP_RECORDS {
             break;
         }
@@ -187,6 +200,7 @@ pub(super) fn plan(
     let mut change = rebuild(conn, fresh, &BTreeSet::new())?;
     change.gateway = Some(gateway);
     change.drop_records = taken;
+    change.damaged = broken;
     Ok(Some(change))
 }
 
@@ -218,18 +232,26 @@ pub(super) fn rebuild(
                     offset: held.offset,
                     shift: held.shift,
                 };
-                let partial = held.count < MAX_BLOCK_SAMPLES as u64;
-                match batches.get_mut(&setting).filter(|_| partial) {
+                let wanted =
+                    held.count < MAX_BLOCK_SAMPLES as u64 && batches.contains_key(&setting);
+                if place.suspect && !wanted {
+                    return Ok(());
+                }
+                let samples = match held.samples() {
+                    Ok(samples) => samples,
+                    Err(why) => {
+                        // It stays as it is: a query of it says so, everything else goes on.
+                        tracing::error!(error = %why, "a damaged block is left alone");
+                        return Ok(());
+                    }
+                };
+                match batches.get_mut(&setting).filter(|_| wanted) {
                     Some(batch) => {
                         batch.received = batch.received.max(held.received);
-                        batch.samples.extend(held.samples()?);
+                        batch.samples.extend(samples);
                         change.drop_blocks.push((table.clone(), held.id));
                     }
-                    None if place.suspect => {}
-                    None => {
-                        let samples = held.samples()?;
-                        rest.extend(samples.into_iter().map(|s| Sample::of(s, held.shift)));
-                    }
+                    None => rest.extend(samples.into_iter().map(|s| Sample::of(s, held.shift))),
                 }
                 Ok(())
             })?;

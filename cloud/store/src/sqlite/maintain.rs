@@ -1,21 +1,23 @@
 //! [`Maintain`] on SQLite: plans a step on a snapshot, has the writer apply it in one transaction.
 
 use super::compact::{self, Change, Minutes, NewBlock};
+use super::fold::RecordRow;
 use super::retention::{self, Tidy};
 use super::retime;
 use super::row::{failed, rollup_params, to_sql};
 use super::schema::{make_week, minute_table, week_of_hour};
 use super::threads::WriterState;
-use super::{SqliteStore, draw_generation};
+use super::{SqliteStore, claims, draw_generation, read};
 use crate::block::HOUR_NS;
 use crate::derived::GatewayDerived;
 use crate::error::StoreError;
 use crate::failpoint;
+use crate::ingest::QuarantineInput;
 use crate::maintain::{MaintainReport, MaintainStep};
 use crate::store::Maintain;
 use crate::summary::Summary;
 use async_trait::async_trait;
-use protocols_model::Timestamp;
+use protocols_model::{LossReason, Timestamp};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params, params_from_iter};
 use std::sync::atomic::Ordering;
@@ -152,6 +154,9 @@ fn apply(state: &mut WriterState, step: Step, now: Timestamp) -> Result<Option<T
         }
         Step::Compact(change) => {
             write_change(&tx, &change).map_err(&fail)?;
+            for (record, why) in &change.damaged {
+                give_up(&tx, record, why, limits.quarantine_per_gateway)?;
+            }
             if let Some(gateway) = change.gateway {
                 if let Some(derived) = state.shared.derived().get(&gateway) {
                     write_down(&tx, gateway, derived).map_err(&fail)?;
@@ -181,6 +186,40 @@ fn apply(state: &mut WriterState, step: Step, now: Timestamp) -> Result<Option<T
     report.busy += begun.elapsed();
     state.report = report;
     Ok(tidied)
+}
+
+/// Sets a damaged row aside and enters its record as lost; it may come again and be stored.
+fn give_up(conn: &Connection, record: &RecordRow, why: &str, most: u64) -> Result<(), StoreError> {
+    tracing::error!(
+        why,
+        "a damaged record is set aside and entered in the ledger"
+    );
+    let key = record.key;
+    let input = QuarantineInput {
+        gateway: None,
+        topic: format!("record {} {} {}", key.epoch, key.lane, key.seq),
+        payload: record.body.clone(),
+        reason: why.to_owned(),
+        received: record.received,
+    };
+    read::set_aside(conn, record.gateway, &input, most)?;
+    claims::by_cloud(
+        conn,
+        record.gateway,
+        key,
+        LossReason::Damaged,
+        record.received,
+    )?;
+    conn.execute(
+        "UPDATE cursor SET has_lost = 1 WHERE gateway = ?1 AND epoch = ?2 AND lane = ?3",
+        params![
+            record.gateway,
+            key.epoch.0.cast_signed(),
+            key.lane.to_index()
+        ],
+    )
+    .map(drop)
+    .map_err(failed("giving a damaged record up"))
 }
 
 fn write_change(conn: &Connection, change: &Change) -> rusqlite::Result<()> {

@@ -37,12 +37,20 @@ pub(super) fn derived(
         let received = Timestamp(row.get(1).map_err(&fail)?);
         let body: Vec<u8> = row.get(2).map_err(&fail)?;
         let id: i64 = row.get(3).map_err(&fail)?;
-        let record = Record::decode(&body).map_err(|why| damaged(format!("record {id}: {why}")))?;
-        let Body::Telemetry(telemetry) = record.body else {
-            return Err(damaged(format!("record {id} holds no readings")));
+        let Ok(Record {
+            stamp,
+            body: Body::Telemetry(telemetry),
+        }) = Record::decode(&body)
+        else {
+            // The compactor sets it aside; one damaged row must not keep the cloud from starting.
+            tracing::error!(
+                id,
+                "a damaged record is left out of latest values and counts"
+            );
+            continue;
         };
-        let map = maps.get(&(gateway, record.stamp.boot));
-        let digest = digest(record.stamp, &telemetry, map, received, retention);
+        let map = maps.get(&(gateway, stamp.boot));
+        let digest = digest(stamp, &telemetry, map, received, retention);
         let mut dictionaries = Vec::with_capacity(digest.dictionaries.len());
         for &hash in &digest.dictionaries {
             let series = known

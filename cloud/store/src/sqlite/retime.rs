@@ -142,7 +142,14 @@ fn blocks(
                 offset: block.offset,
                 shift,
             };
-            for sample in block.samples()? {
+            let samples = match block.samples() {
+                Ok(samples) => samples,
+                Err(why) => {
+                    tracing::error!(error = %why, "a damaged block keeps its times");
+                    continue;
+                }
+            };
+            for sample in samples {
                 place(
                     &mut fresh,
                     block.series,
