@@ -363,6 +363,8 @@ pub(crate) struct BucketsView {
     pub(crate) first: Vec<Option<f64>>,
     /// Last value.
     pub(crate) last: Vec<Option<f64>>,
+    /// Last value of series of text or bytes; left empty for numbers.
+    pub(crate) last_text: Vec<Option<String>>,
     /// Mean.
     pub(crate) avg: Vec<Option<f64>>,
     /// Readings in the bucket.
@@ -433,7 +435,17 @@ fn buckets(width: Duration, buckets: &[Bucket]) -> BucketsView {
             .map(|bucket| number(pick(bucket)))
             .collect::<Vec<_>>()
     };
+    let wordy = |bucket: &Bucket| matches!(bucket.last, Some(Value::Text(_) | Value::Bytes(_)));
+    let last_text = if buckets.iter().any(wordy) {
+        buckets
+            .iter()
+            .map(|b| b.last.as_ref().map(value_text))
+            .collect()
+    } else {
+        Vec::new()
+    };
     BucketsView {
+        last_text,
         width_ms: span_ms(width),
         t: buckets.iter().map(|b| ms(b.start)).collect(),
         min: column(|b| b.min.as_ref()),

@@ -78,16 +78,26 @@ impl Feed {
     }
 
     async fn commit(&mut self, store: &dyn Store, lane: Lane, body: Body, now: Timestamp) {
-        let stamp =
-            RecordStamp { boot: BootId(7), mono: Instant(Duration::from_secs(1)), wall: now };
+        let stamp = RecordStamp {
+            boot: BootId(7),
+            mono: Instant(Duration::from_secs(1)),
+            wall: now,
+        };
         let sealed = Record { stamp, body }.encode().unwrap();
         let seq = self.seqs.entry(lane).or_default();
         *seq += 1;
-        let key = RecordKey { epoch: self.epoch, lane, seq: *seq };
+        let key = RecordKey {
+            epoch: self.epoch,
+            lane,
+            seq: *seq,
+        };
         let incoming = Incoming {
             gateway: self.gateway.clone(),
             received: now,
-            records: vec![EnvelopeRecord { key, body: Ok(sealed.body) }],
+            records: vec![EnvelopeRecord {
+                key,
+                body: Ok(sealed.body),
+            }],
             dictionaries: vec![self.dictionary.clone()],
         };
         let settled = store.commit(vec![incoming]).await.unwrap();
@@ -100,10 +110,16 @@ impl Feed {
         let mut columns: Vec<Column> = Vec::new();
         for (place, time, taken) in takes {
             let sample = match taken {
-                Ok(value) => {
-                    Sample { time: *time, value: Some(value.clone()), quality: Quality::Good }
-                }
-                Err(reason) => Sample { time: *time, value: None, quality: Quality::Bad(*reason) },
+                Ok(value) => Sample {
+                    time: *time,
+                    value: Some(value.clone()),
+                    quality: Quality::Good,
+                },
+                Err(reason) => Sample {
+                    time: *time,
+                    value: None,
+                    quality: Quality::Bad(*reason),
+                },
             };
             let index = u32::try_from(*place).unwrap();
             match columns.iter_mut().find(|column| column.index == index) {
@@ -117,8 +133,12 @@ impl Feed {
             }
         }
         columns.sort_by_key(|column| column.index);
-        let telemetry = Telemetry { dictionaries: vec![self.dictionary_hash()], columns };
-        self.commit(store, Lane::Telemetry, Body::Telemetry(telemetry), now).await;
+        let telemetry = Telemetry {
+            dictionaries: vec![self.dictionary_hash()],
+            columns,
+        };
+        self.commit(store, Lane::Telemetry, Body::Telemetry(telemetry), now)
+            .await;
     }
 
     /// Commits an event.
@@ -130,9 +150,14 @@ impl Feed {
         text: &str,
         now: Timestamp,
     ) {
-        let event =
-            Event { time: now, kind, subject: subject.to_owned(), text: text.to_owned() };
-        self.commit(store, Lane::Event, Body::Event(event), now).await;
+        let event = Event {
+            time: now,
+            kind,
+            subject: subject.to_owned(),
+            text: text.to_owned(),
+        };
+        self.commit(store, Lane::Event, Body::Event(event), now)
+            .await;
     }
 
     /// Claims seqs as lost.
@@ -165,7 +190,8 @@ impl Feed {
             at_most: readings.is_none().then_some(40),
             points,
         };
-        self.commit(store, Lane::Event, Body::Claims(vec![claim]), now).await;
+        self.commit(store, Lane::Event, Body::Claims(vec![claim]), now)
+            .await;
     }
 
     /// Says hello and opens the broker session.
@@ -175,9 +201,18 @@ impl Feed {
             nonce: 1,
             boot: BootId(7),
             epoch: self.epoch,
-            held: vec![Held { epoch: self.epoch, lane: Lane::Telemetry, first: 0, last: 0 }],
+            held: vec![Held {
+                epoch: self.epoch,
+                lane: Lane::Telemetry,
+                first: 0,
+                last: 0,
+            }],
             dictionaries: vec![self.dictionary_hash()],
-            clock: ClockState { synced: true, wall: now, mono: Duration::from_secs(60) },
+            clock: ClockState {
+                synced: true,
+                wall: now,
+                mono: Duration::from_secs(60),
+            },
             loss_window: Duration::from_secs(3),
             spool_bytes: 3 << 20,
             spool_quota_bytes: 25 << 20,

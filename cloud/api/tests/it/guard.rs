@@ -61,15 +61,24 @@ async fn every_change_asks_for_the_csrf_token_and_refuses_other_sites() {
             continue;
         }
         for csrf in [None, Some("bm90IHRoZSB0b2tlbg".to_owned())] {
-            let without = Client { csrf, ..client.clone() };
+            let without = Client {
+                csrf,
+                ..client.clone()
+            };
             let answer = without.request(&method, &filled(&path), Some("{}")).await;
             assert_eq!(answer.status, 403, "{method} {path}");
             assert_eq!(answer.problem()["permission"], "csrf");
         }
         let mut foreign = client.clone();
-        foreign.extra.push(("Sec-Fetch-Site".to_owned(), "cross-site".to_owned()));
+        foreign
+            .extra
+            .push(("Sec-Fetch-Site".to_owned(), "cross-site".to_owned()));
         let answer = foreign.request(&method, &filled(&path), Some("{}")).await;
-        assert_eq!(answer.problem()["permission"], "same-origin", "{method} {path}");
+        assert_eq!(
+            answer.problem()["permission"],
+            "same-origin",
+            "{method} {path}"
+        );
     }
     assert_eq!(client.get("/v1/me").await.status, 200);
 }
@@ -78,7 +87,9 @@ async fn every_change_asks_for_the_csrf_token_and_refuses_other_sites() {
 async fn metrics_open_to_a_session_or_the_scrapers_token_only() {
     let stack = Stack::start().await;
     let mut scraper = stack.client();
-    scraper.extra.push(("Authorization".to_owned(), "Bearer wrong".to_owned()));
+    scraper
+        .extra
+        .push(("Authorization".to_owned(), "Bearer wrong".to_owned()));
     assert_eq!(scraper.get("/metrics").await.status, 401);
     scraper.extra = vec![("Authorization".to_owned(), "Bearer scraper".to_owned())];
     let answer = scraper.get("/metrics").await;
@@ -151,16 +162,27 @@ async fn wrong_addresses_methods_and_sizes_are_problems_too() {
 async fn every_answer_carries_the_security_headers_and_a_request_id() {
     let stack = Stack::start().await;
     let mut client = stack.client();
-    client.extra.push(("X-Request-Id".to_owned(), "from-a-proxy-7".to_owned()));
+    client
+        .extra
+        .push(("X-Request-Id".to_owned(), "from-a-proxy-7".to_owned()));
     for path in ["/", "/v1/me", "/healthz", "/v1/nothing"] {
         let answer = client.get(path).await;
         let policy = answer.header("content-security-policy").unwrap();
-        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-        assert!(answer.header("strict-transport-security").is_some(), "{path}");
+        assert!(
+            policy.contains("default-src 'none'") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        assert!(
+            answer.header("strict-transport-security").is_some(),
+            "{path}"
+        );
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(answer.header("x-frame-options"), Some("DENY"));
         assert_eq!(answer.header("x-request-id"), Some("from-a-proxy-7"));
     }
     client.extra = vec![("X-Request-Id".to_owned(), "a b<script>".to_owned())];
-    assert_ne!(client.get("/healthz").await.header("x-request-id"), Some("a b<script>"));
+    assert_ne!(
+        client.get("/healthz").await.header("x-request-id"),
+        Some("a b<script>")
+    );
 }

@@ -8,7 +8,10 @@ use tokio::net::TcpStream;
 async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition().await {
-        assert!(tokio::time::Instant::now() < deadline, "never happened: {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "never happened: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -17,10 +20,18 @@ async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 async fn plain_http_gets_no_answer() {
     let stack = Stack::start().await;
     let mut plain = TcpStream::connect(stack.address).await.unwrap();
-    plain.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await.unwrap();
+    plain
+        .write_all(b"GET /healthz HTTP/1.0\r\n\r\n")
+        .await
+        .unwrap();
     let mut bytes = Vec::new();
-    let _reset = tokio::time::timeout(PATIENCE, plain.read_to_end(&mut bytes)).await.unwrap();
-    assert!(!String::from_utf8_lossy(&bytes).contains("HTTP/"), "{bytes:?}");
+    let _reset = tokio::time::timeout(PATIENCE, plain.read_to_end(&mut bytes))
+        .await
+        .unwrap();
+    assert!(
+        !String::from_utf8_lossy(&bytes).contains("HTTP/"),
+        "{bytes:?}"
+    );
 }
 
 #[tokio::test]
@@ -40,16 +51,29 @@ async fn a_changed_certificate_is_shown_to_new_connections_and_a_bad_one_never()
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_and_are_served_later() {
-    let stack = Stack::with(Options { max_connections: 1, ..Options::default() }).await;
+    let stack = Stack::with(Options {
+        max_connections: 1,
+        ..Options::default()
+    })
+    .await;
     let (held, _shown) = connect(stack.address).await.unwrap();
     let waiting = {
         let client = stack.client();
         tokio::spawn(async move { client.get("/healthz").await.status })
     };
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(!waiting.is_finished(), "a second connection was served beyond the limit");
+    assert!(
+        !waiting.is_finished(),
+        "a second connection was served beyond the limit"
+    );
     drop(held);
-    assert_eq!(tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap(), 200);
+    assert_eq!(
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .unwrap()
+            .unwrap(),
+        200
+    );
 }
 
 #[tokio::test]
@@ -68,7 +92,11 @@ async fn the_page_is_served_whatever_the_address_and_says_so_when_it_was_not_bui
     let stack = Stack::start().await;
     let root = stack.client().get("/").await;
     assert_eq!(root.status, 200);
-    assert!(root.header("content-type").unwrap().starts_with("text/html"));
+    assert!(
+        root.header("content-type")
+            .unwrap()
+            .starts_with("text/html")
+    );
     let deep = stack.client().get("/gateways/gw-1").await;
     assert_eq!((deep.status, &deep.body), (200, &root.body));
     let text = String::from_utf8(root.body.clone()).unwrap();
@@ -82,11 +110,16 @@ async fn the_page_is_served_whatever_the_address_and_says_so_when_it_was_not_bui
     assert_eq!(file.status, 200);
     assert!(file.head_of_cache().contains("immutable"));
     let mut packed = stack.client();
-    packed.extra.push(("Accept-Encoding".to_owned(), "br".to_owned()));
+    packed
+        .extra
+        .push(("Accept-Encoding".to_owned(), "br".to_owned()));
     let small = packed.get(&asset).await;
     assert_eq!(small.header("content-encoding"), Some("br"));
     assert!(small.body.len() < file.body.len() / 2);
-    packed.extra = vec![("If-None-Match".to_owned(), file.header("etag").unwrap().to_owned())];
+    packed.extra = vec![(
+        "If-None-Match".to_owned(),
+        file.header("etag").unwrap().to_owned(),
+    )];
     assert_eq!(packed.get(&asset).await.status, 304);
     assert_eq!(stack.client().get("/assets/missing.js").await.status, 404);
 }

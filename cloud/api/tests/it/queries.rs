@@ -30,10 +30,22 @@ async fn the_four_truths_about_a_gateway_stand_apart() {
 
     feed.hello(stack.store.as_ref(), now).await;
     let value = Ok(Value::F64(230.0));
-    feed.readings(stack.store.as_ref(), &[(0, now, value)], at(now, 1)).await;
+    feed.readings(stack.store.as_ref(), &[(0, now, value)], at(now, 1))
+        .await;
     let down = "down (timeout)";
-    feed.event(stack.store.as_ref(), EventKind::DeviceLink, "meter-1", down, now).await;
-    stack.store.set_session(&feed.gateway, false, at(now, 2)).await.unwrap();
+    feed.event(
+        stack.store.as_ref(),
+        EventKind::DeviceLink,
+        "meter-1",
+        down,
+        now,
+    )
+    .await;
+    stack
+        .store
+        .set_session(&feed.gateway, false, at(now, 2))
+        .await
+        .unwrap();
 
     let view = client.get("/v1/gateways/gw-1").await.json();
     assert_eq!(view["session"]["state"], "disconnected");
@@ -42,10 +54,24 @@ async fn the_four_truths_about_a_gateway_stand_apart() {
     assert_eq!(view["devices"]["down"], 1);
     assert_eq!(view["data"]["newest_sample_ms"], now.as_millis());
     assert_eq!(view["data"]["newest_received_ms"], at(now, 1).as_millis());
-    assert_eq!(client.get("/v1/gateways").await.json().as_array().unwrap().len(), 1);
+    assert_eq!(
+        client
+            .get("/v1/gateways")
+            .await
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 
     let devices = client.get("/v1/gateways/gw-1/devices").await.json();
-    let meter = devices.as_array().unwrap().iter().find(|d| d["id"] == "meter-1").unwrap();
+    let meter = devices
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|d| d["id"] == "meter-1")
+        .unwrap();
     assert_eq!(meter["link"], "down");
     assert_eq!(meter["link_text"], down);
 }
@@ -66,8 +92,19 @@ async fn latest_values_are_exact_and_say_why_there_is_none() {
     let series = client.get("/v1/gateways/gw-1/series").await.json();
     let latest = client.get("/v1/latest?gateway=gw-1").await.json();
     let of = |point: &str| {
-        let series = series.as_array().unwrap().iter().find(|s| s["point"] == point).unwrap();
-        latest.as_array().unwrap().iter().find(|l| l["series"] == series["id"]).unwrap().clone()
+        let series = series
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|s| s["point"] == point)
+            .unwrap();
+        latest
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|l| l["series"] == series["id"])
+            .unwrap()
+            .clone()
     };
     assert_eq!(of("energy")["text"], "18446744073709551615");
     assert_eq!(of("running")["text"], "true");
@@ -75,7 +112,10 @@ async fn latest_values_are_exact_and_say_why_there_is_none() {
     assert_eq!(of("voltage")["quality"], "bad:timeout");
     assert_eq!(of("voltage")["text"], serde_json::Value::Null);
     assert!(of("voltage")["stale_after_ms"].as_i64().unwrap() >= 5000);
-    let one = client.get("/v1/latest?gateway=gw-1&device=meter-2").await.json();
+    let one = client
+        .get("/v1/latest?gateway=gw-1&device=meter-2")
+        .await
+        .json();
     assert_eq!(one.as_array().unwrap().len(), 2);
 }
 
@@ -97,11 +137,16 @@ async fn peaks_survive_downsampling_and_gaps_and_losses_are_told() {
         let takes: Vec<_> = (0..60)
             .map(|second| {
                 let peak = minute == 10 && second == 31;
-                let value = if peak { 999.5 } else { 230.0 + f64::from(second % 7) };
+                let value = if peak {
+                    999.5
+                } else {
+                    230.0 + f64::from(second % 7)
+                };
                 (0, at(from, u64::from(second as u32)), Ok(Value::F64(value)))
             })
             .collect();
-        feed.readings(stack.store.as_ref(), &takes, at(from, 60)).await;
+        feed.readings(stack.store.as_ref(), &takes, at(from, 60))
+            .await;
     }
     let (first, since) = lost.unwrap();
     let range = protocols_model::SeqRange::new(first.first(), first.first() + 4).unwrap();
@@ -117,18 +162,31 @@ async fn peaks_survive_downsampling_and_gaps_and_losses_are_told() {
     .await;
 
     let series = client.get("/v1/gateways/gw-1/series").await.json();
-    let voltage = series.as_array().unwrap().iter().find(|s| s["point"] == "voltage").unwrap();
+    let voltage = series
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|s| s["point"] == "voltage")
+        .unwrap();
     let id = voltage["id"].as_i64().unwrap();
     let (from, to) = (start.as_millis(), at(start, 2400).as_millis());
     let path = format!("/v1/series/{id}/data?from={from}&to={to}&points=50");
     let data = client.get(&path).await.json();
     let buckets = &data["buckets"];
-    let largest = buckets["max"].as_array().unwrap().iter().filter_map(|v| v.as_f64());
+    let largest = buckets["max"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|v| v.as_f64());
     assert_eq!(largest.fold(0.0, f64::max), 999.5);
     let times = buckets["t"].as_array().unwrap();
     assert!(times.len() <= 50, "{}", times.len());
-    let counted: u64 =
-        buckets["count"].as_array().unwrap().iter().filter_map(serde_json::Value::as_u64).sum();
+    let counted: u64 = buckets["count"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(serde_json::Value::as_u64)
+        .sum();
     assert_eq!(counted, 35 * 60);
 
     let gaps = data["gaps"].as_array().unwrap();
@@ -146,19 +204,31 @@ async fn peaks_survive_downsampling_and_gaps_and_losses_are_told() {
     // Near enough, every sample comes, by either spelling of the times.
     let (near, end) = (at(start, 625).as_millis(), "2026-09-21T14:24:00Z");
     assert!(end.parse::<jiff::Timestamp>().unwrap().as_millisecond() > near);
-    let near = format!("/v1/series/{id}/data?from={near}&to={}&points=50", near + 20_000);
+    let near = format!(
+        "/v1/series/{id}/data?from={near}&to={}&points=50",
+        near + 20_000
+    );
     let close = client.get(&near).await.json();
     let numbers = close["samples"]["number"].as_array().unwrap();
-    assert!(numbers.iter().any(|v| v.as_f64() == Some(999.5)), "{numbers:?}");
+    assert!(
+        numbers.iter().any(|v| v.as_f64() == Some(999.5)),
+        "{numbers:?}"
+    );
     assert_eq!(close["buckets"], serde_json::Value::Null);
 
     let ledger = client.get("/v1/ledger?gateway=gw-1").await.json();
     assert_eq!(ledger.as_array().unwrap().len(), 1);
     let later = ledger[0]["id"].as_i64().unwrap();
-    let after = client.get(&format!("/v1/ledger?after={later}")).await.json();
+    let after = client
+        .get(&format!("/v1/ledger?after={later}"))
+        .await
+        .json();
     assert_eq!(after.as_array().unwrap().len(), 0);
     let stats = client.get("/v1/stats").await.json();
-    assert_eq!((&stats["stored"], &stats["lost"]), (&2100.into(), &300.into()));
+    assert_eq!(
+        (&stats["stored"], &stats["lost"]),
+        (&2100.into(), &300.into())
+    );
 }
 
 #[tokio::test]
@@ -169,7 +239,14 @@ async fn events_quarantine_and_refusals_are_listed() {
     let mut feed = Feed::start(stack.store.as_ref(), "gw-1", &POINTS, now).await;
     for n in 0..5_u64 {
         let text = format!("number {n}");
-        feed.event(stack.store.as_ref(), EventKind::Spool, "spool", &text, at(now, n)).await;
+        feed.event(
+            stack.store.as_ref(),
+            EventKind::Spool,
+            "spool",
+            &text,
+            at(now, n),
+        )
+        .await;
     }
     stack
         .store
@@ -183,10 +260,18 @@ async fn events_quarantine_and_refusals_are_listed() {
         .await
         .unwrap();
     let events = client.get("/v1/events?gateway=gw-1&limit=2").await.json();
-    let texts: Vec<_> = events.as_array().unwrap().iter().map(|e| e["text"].clone()).collect();
+    let texts: Vec<_> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["text"].clone())
+        .collect();
     assert_eq!(texts, ["number 4", "number 3"]);
     let before = events[1]["id"].as_i64().unwrap();
-    let older = client.get(&format!("/v1/events?gateway=gw-1&before={before}")).await.json();
+    let older = client
+        .get(&format!("/v1/events?gateway=gw-1&before={before}"))
+        .await
+        .json();
     assert_eq!(older.as_array().unwrap().len(), 3);
     let set_aside = client.get("/v1/quarantine").await.json();
     assert_eq!(set_aside[0]["head_hex"], "dead");

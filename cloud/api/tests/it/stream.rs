@@ -23,12 +23,22 @@ async fn set_up(stack: &Stack) -> (Client, Feed) {
 
 async fn commit(stack: &Stack, feed: &mut Feed, second: u64, value: f64) {
     let time = at(stack.clock.now(), second);
-    feed.readings(stack.store.as_ref(), &[(0, time, Ok(Value::F64(value)))], time).await;
+    feed.readings(
+        stack.store.as_ref(),
+        &[(0, time, Ok(Value::F64(value)))],
+        time,
+    )
+    .await;
 }
 
 fn numbers(data: &str) -> Vec<f64> {
     let values: serde_json::Value = serde_json::from_str(data).unwrap();
-    values.as_array().unwrap().iter().map(|v| v["number"].as_f64().unwrap()).collect()
+    values
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v["number"].as_f64().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -38,7 +48,13 @@ async fn a_commit_reaches_an_open_page_and_the_newest_value_wins() {
     let mut stream = client.stream("/v1/stream", None).await;
     assert_eq!(stream.next().await.unwrap().name, "open");
     for second in 0..20 {
-        commit(&stack, &mut feed, second, f64::from(u32::try_from(second).unwrap())).await;
+        commit(
+            &stack,
+            &mut feed,
+            second,
+            f64::from(u32::try_from(second).unwrap()),
+        )
+        .await;
     }
     let mut events = 0;
     loop {
@@ -71,7 +87,10 @@ async fn a_page_that_comes_back_gets_what_it_missed() {
 
     let mut back = client.stream("/v1/stream", first.id.as_deref()).await;
     let missed = back.next().await.unwrap();
-    assert_eq!((missed.name.as_str(), numbers(&missed.data)), ("values", vec![2.0]));
+    assert_eq!(
+        (missed.name.as_str(), numbers(&missed.data)),
+        ("values", vec![2.0])
+    );
     assert_ne!(missed.id, first.id);
 }
 
@@ -98,15 +117,26 @@ async fn a_stream_about_one_series_hears_nothing_of_the_others() {
     let stack = Stack::start().await;
     let (client, mut feed) = set_up(&stack).await;
     let time = stack.clock.now();
-    let both = [(0, time, Ok(Value::F64(1.0))), (1, time, Ok(Value::F64(2.0)))];
+    let both = [
+        (0, time, Ok(Value::F64(1.0))),
+        (1, time, Ok(Value::F64(2.0))),
+    ];
     feed.readings(stack.store.as_ref(), &both, time).await;
     let series = client.get("/v1/gateways/gw-1/series").await.json();
-    let current = series.as_array().unwrap().iter().find(|s| s["point"] == "current").unwrap();
+    let current = series
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|s| s["point"] == "current")
+        .unwrap();
     let path = format!("/v1/stream?gateway=gw-1&series={}", current["id"]);
     let mut stream = client.stream(&path, None).await;
     assert_eq!(stream.next().await.unwrap().name, "open");
     let later = at(time, 5);
-    let both = [(0, later, Ok(Value::F64(3.0))), (1, later, Ok(Value::F64(4.0)))];
+    let both = [
+        (0, later, Ok(Value::F64(3.0))),
+        (1, later, Ok(Value::F64(4.0))),
+    ];
     feed.readings(stack.store.as_ref(), &both, later).await;
     loop {
         // The first frame may still be the one from before the stream was opened.
@@ -125,11 +155,15 @@ async fn events_and_ledger_entries_are_announced() {
     let mut stream = client.stream("/v1/stream", None).await;
     assert_eq!(stream.next().await.unwrap().name, "open");
     let now = stack.clock.now();
-    feed.event(stack.store.as_ref(), EventKind::Started, "", "", now).await;
+    feed.event(stack.store.as_ref(), EventKind::Started, "", "", now)
+        .await;
     let event = stream.next().await.unwrap();
     assert_eq!(event.name, "changed");
     let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
-    assert_eq!((&data["gateway"], &data["events"]), (&"gw-1".into(), &true.into()));
+    assert_eq!(
+        (&data["gateway"], &data["events"]),
+        (&"gw-1".into(), &true.into())
+    );
 }
 
 #[tokio::test]
@@ -142,7 +176,11 @@ async fn a_logout_ends_the_live_stream_too() {
     assert_eq!(client.post("/v1/logout", "{}").await.status, 204);
     assert!(stream.next().await.is_none());
     // "Within a second" on quiet cores; the bound here only has to tell it from the heartbeat.
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -155,6 +193,8 @@ async fn a_page_that_does_not_read_never_holds_up_commits() {
             commit(&stack, &mut feed, second, 1.0).await;
         }
     };
-    tokio::time::timeout(PATIENCE, commits).await.expect("commits waited for a page");
+    tokio::time::timeout(PATIENCE, commits)
+        .await
+        .expect("commits waited for a page");
     drop(stuck);
 }

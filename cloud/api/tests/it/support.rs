@@ -31,7 +31,8 @@ impl Stepped {
     }
 
     pub(crate) fn step(&self, span: Duration) {
-        self.0.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+        self.0
+            .fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -45,7 +46,9 @@ impl Clock for Stepped {
     }
 
     fn monotonic(&self) -> Instant {
-        Instant(Duration::from_millis(self.0.load(Ordering::SeqCst).unsigned_abs()))
+        Instant(Duration::from_millis(
+            self.0.load(Ordering::SeqCst).unsigned_abs(),
+        ))
     }
 }
 
@@ -104,8 +107,10 @@ pub(crate) struct Stack {
 /// Writes a fresh self-signed pair for localhost.
 pub(crate) fn write_pair(folder: &Path) -> TlsFiles {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let files =
-        TlsFiles { certificates: folder.join("server.pem"), key: folder.join("server.key") };
+    let files = TlsFiles {
+        certificates: folder.join("server.pem"),
+        key: folder.join("server.key"),
+    };
     std::fs::write(&files.key, pair.signing_key.serialize_pem()).unwrap();
     std::fs::write(&files.certificates, pair.cert.pem()).unwrap();
     files
@@ -122,7 +127,10 @@ impl Stack {
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::open(&path, SqliteOptions::default()).unwrap());
         let clock = Stepped::new();
-        let first = first_user(store.as_ref(), clock.now()).await.unwrap().unwrap();
+        let first = first_user(store.as_ref(), clock.now())
+            .await
+            .unwrap()
+            .unwrap();
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let mut config = ApiConfig::new(Listen::Socket(socket), write_pair(folder.path()));
@@ -138,11 +146,24 @@ impl Stack {
             Arc::new(Told),
             stop.clone(),
         ));
-        Self { store, clock, address, password: first.password, folder, stop, server }
+        Self {
+            store,
+            clock,
+            address,
+            password: first.password,
+            folder,
+            stop,
+            server,
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client { address: self.address, cookie: None, csrf: None, extra: Vec::new() }
+        Client {
+            address: self.address,
+            cookie: None,
+            csrf: None,
+            extra: Vec::new(),
+        }
     }
 
     /// A client that is logged in as the first user with a password of their own.
@@ -150,7 +171,9 @@ impl Stack {
         let mut client = self.client();
         let answer = client.log_in("admin", &self.password).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        let set = client.post("/v1/me/password", &format!("{{\"new\":\"{NEW}\"}}")).await;
+        let set = client
+            .post("/v1/me/password", &format!("{{\"new\":\"{NEW}\"}}"))
+            .await;
         assert_eq!(set.status, 204, "{set:?}");
         client
     }
@@ -158,7 +181,10 @@ impl Stack {
     /// Stops the server and says how it ended.
     pub(crate) async fn stop(self) -> Result<(), cloud_api::ServeError> {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.server).await.unwrap().unwrap()
+        tokio::time::timeout(PATIENCE, self.server)
+            .await
+            .unwrap()
+            .unwrap()
     }
 }
 
@@ -178,7 +204,11 @@ impl Answer {
         let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Self { status, head, body: bytes[end + 4..].to_vec() }
+        Self {
+            status,
+            head,
+            body: bytes[end + 4..].to_vec(),
+        }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -200,7 +230,11 @@ impl Answer {
 
     /// The problem, after checking that it is one.
     pub(crate) fn problem(&self) -> serde_json::Value {
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{self:?}"
+        );
         let problem = self.json();
         assert_eq!(problem["status"], self.status);
         assert!(problem["request_id"].is_string(), "{problem}");
@@ -218,7 +252,9 @@ pub(crate) struct Client {
 }
 
 /// Opens TLS to the server, whatever its certificate; gives the certificate it showed too.
-pub(crate) async fn connect(address: SocketAddr) -> std::io::Result<(TlsStream<TcpStream>, Vec<u8>)> {
+pub(crate) async fn connect(
+    address: SocketAddr,
+) -> std::io::Result<(TlsStream<TcpStream>, Vec<u8>)> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -228,7 +264,9 @@ pub(crate) async fn connect(address: SocketAddr) -> std::io::Result<(TlsStream<T
         .with_no_client_auth();
     let tcp = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").unwrap();
-    let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+    let tls = TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await?;
     let shown = tls.get_ref().1.peer_certificates().unwrap()[0].to_vec();
     Ok((tls, shown))
 }
@@ -286,7 +324,12 @@ impl Client {
         let body = serde_json::json!({ "name": name, "password": password }).to_string();
         let answer = self.post("/v1/login", &body).await;
         if answer.status == 200 {
-            let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap();
+            let cookie = answer
+                .header("set-cookie")
+                .unwrap()
+                .split(';')
+                .next()
+                .unwrap();
             self.cookie = Some(cookie.to_owned());
             self.csrf = Some(answer.json()["csrf"].as_str().unwrap().to_owned());
         }
@@ -297,10 +340,15 @@ impl Client {
     pub(crate) async fn stream(&self, path: &str, last: Option<&str>) -> Events {
         let mut client = self.clone();
         if let Some(last) = last {
-            client.extra.push(("Last-Event-ID".to_owned(), last.to_owned()));
+            client
+                .extra
+                .push(("Last-Event-ID".to_owned(), last.to_owned()));
         }
         let tls = client.send("GET", path, None).await;
-        let mut events = Events { tls, text: String::new() };
+        let mut events = Events {
+            tls,
+            text: String::new(),
+        };
         let head = events.until("\r\n\r\n").await.unwrap();
         assert!(head.contains(" 200 "), "{head}");
         assert!(head.contains("text/event-stream"), "{head}");
@@ -330,9 +378,14 @@ impl Events {
                 return Some(std::mem::replace(&mut self.text, rest));
             }
             let mut bytes = [0; 4096];
-            match tokio::time::timeout(PATIENCE, self.tls.read(&mut bytes)).await.unwrap() {
+            match tokio::time::timeout(PATIENCE, self.tls.read(&mut bytes))
+                .await
+                .unwrap()
+            {
                 Ok(0) | Err(_) => return None,
-                Ok(n) => self.text.push_str(std::str::from_utf8(&bytes[..n]).unwrap()),
+                Ok(n) => self
+                    .text
+                    .push_str(std::str::from_utf8(&bytes[..n]).unwrap()),
             }
         }
     }

@@ -405,6 +405,8 @@ export interface components {
             first: (number | null)[];
             /** @description Last value. */
             last: (number | null)[];
+            /** @description Last value of series of text or bytes; left empty for numbers. */
+            last_text: (string | null)[];
             /** @description Largest value. */
             max: (number | null)[];
             /** @description Smallest value: peaks survive. */

@@ -39,6 +39,7 @@ const bucketed = (): SeriesData => ({
     max: [5, 900, null],
     first: [2, 3, null],
     last: [4, 8, null],
+    last_text: [],
     avg: [3, 20, null],
     count: [10, 10, 4],
     bad: [0, 1, 4],

@@ -70,6 +70,8 @@ export function toPlot(data: SeriesData, tail: readonly TailPoint[] = []): Plot 
 export interface Span {
   from: number
   to: number
+  /** Known to be lost, not just silent. */
+  lost: boolean
   label: string
   detail: string
 }

@@ -77,3 +77,6 @@ export function clock(ms: number): string {
 }
 
 export const utc = (ms: number) => new Date(ms).toISOString()
+
+/** A fragment of the API as a sentence. */
+export const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)

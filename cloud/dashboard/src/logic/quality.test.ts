@@ -4,7 +4,7 @@ import { loss, lossCount, quality } from './quality'
 describe('quality', () => {
   it('tells level and reason', () => {
     expect(quality('good')).toEqual({ level: 'good', words: 'good' })
-    expect(quality('bad:timeout')).toEqual({ level: 'bad', words: 'no answer in time' })
+    expect(quality('bad:timeout')).toEqual({ level: 'bad', words: 'no answer' })
     expect(quality('uncertain:clock-unsynced').level).toBe('uncertain')
   })
   it('shows an unknown reason as it is and never as good', () => {

@@ -6,13 +6,13 @@ export interface Quality {
 }
 
 const REASONS: Record<string, string> = {
-  timeout: 'no answer in time',
+  timeout: 'no answer',
   'link-down': 'link down',
-  'device-error': 'device reported an error',
+  'device-error': 'device error',
   'bad-answer': 'answer broke the protocol',
   'out-of-range': 'out of range',
   undecodable: 'cannot be decoded',
-  'not-asked': 'unit is silent, not asked',
+  'not-asked': 'silent, not asked',
   'clock-unsynced': 'gateway clock not synced',
   stale: 'repeats an old value',
 }

@@ -44,7 +44,7 @@ function devices(gateway: Gateway): Truth {
   const all = up + down + unknown
   const name = 'Device links'
   if (all === 0) return { name, level: 'none', state: 'none', detail: 'no devices reported' }
-  if (up + down === 0) return { name, level: 'none', state: 'unknown', detail: `${all} devices, none reported its link` }
+  if (up + down === 0) return { name, level: 'none', state: 'unknown', detail: `no link reported of ${all} ${all === 1 ? 'device' : 'devices'}` }
   return {
     name,
     level: down > 0 ? 'bad' : 'ok',

@@ -3,6 +3,7 @@ import { useQueryClient } from '@tanstack/react-query'
 import { type FormEvent, useEffect, useState } from 'react'
 import { Button, Form, Input, Label, TextField } from 'react-aria-components'
 import { api, Problem } from '../api/client'
+import { sentence } from '../logic/format'
 import { Brand } from '../ui/mark'
 import page from '../ui/page.module.css'
 import css from './login.module.css'
@@ -29,13 +30,13 @@ export function LoginPage() {
     setProblem(undefined)
     try {
       const me = await api.login(name.trim(), password)
-      client.clear()
+      // Nothing that somebody else saw before stays; `me` itself is being watched and must remain.
+      client.removeQueries({ predicate: (query) => query.queryKey[0] !== 'me' })
       client.setQueryData(['me'], me)
-      await client.invalidateQueries()
     } catch (error) {
       setPassword('')
       if (error instanceof Problem && error.retryAfterS) setWait(error.retryAfterS)
-      setProblem(error instanceof Problem ? error.title : 'Logging in failed')
+      setProblem(error instanceof Problem ? sentence(error.title) : 'Logging in failed')
     } finally {
       setBusy(false)
     }

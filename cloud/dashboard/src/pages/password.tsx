@@ -3,6 +3,7 @@ import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { type FormEvent, useEffect, useState } from 'react'
 import { Button, Form, Input, Label, TextField } from 'react-aria-components'
 import { api, Problem } from '../api/client'
+import { sentence } from '../logic/format'
 import { navigate } from '../router'
 import page from '../ui/page.module.css'
 import css from './login.module.css'
@@ -34,7 +35,7 @@ export function PasswordPage({ forced = false }: { forced?: boolean }) {
       await client.invalidateQueries({ queryKey: ['me'] })
       if (forced) navigate('/', true)
     } catch (error) {
-      setProblem(error instanceof Problem ? (error.detail ?? error.title) : 'That failed')
+      setProblem(error instanceof Problem ? sentence(error.detail ?? error.title) : 'That failed')
     }
   }
   const fields = (

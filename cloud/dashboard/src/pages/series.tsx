@@ -46,6 +46,7 @@ function lostSpans(lost: readonly LedgerEntry[]): Span[] {
           {
             from: entry.from_ms,
             to: entry.to_ms,
+            lost: true,
             label: `Lost: ${loss(entry.reason)}`,
             detail: lossCount(entry),
           },
@@ -58,6 +59,7 @@ function gapSpans(data: SeriesData): Span[] {
   return data.gaps.map((gap) => ({
     from: gap.from_ms,
     to: gap.to_ms,
+    lost: false,
     label: gap.kind === 'missing' ? 'No readings' : 'No good readings',
     detail:
       gap.kind === 'missing'
@@ -121,6 +123,7 @@ function DataTable({ data, show }: { data: SeriesData; show: (value: number) => 
   const cell = (value: number | null | undefined) =>
     value === null || value === undefined ? '—' : show(value)
   const { samples, buckets } = data
+  const texts = buckets !== null && buckets !== undefined && buckets.last_text.length > 0
   return (
     // Scrollable regions must be reachable by keyboard.
     <div className={css.data} tabIndex={0} role="region" aria-label="Data">
@@ -158,20 +161,28 @@ function DataTable({ data, show }: { data: SeriesData; show: (value: number) => 
             <thead>
               <tr>
                 <th scope="col">From ({span(buckets.width_ms)})</th>
-                {['Smallest', 'Mean', 'Largest', 'Readings', 'Bad'].map((name) => (
-                  <th key={name} scope="col" className={page.number}>
-                    {name}
-                  </th>
-                ))}
+                {(texts ? ['Last', 'Readings', 'Bad'] : ['Smallest', 'Mean', 'Largest', 'Readings', 'Bad']).map(
+                  (name) => (
+                    <th key={name} scope="col" className={page.number}>
+                      {name}
+                    </th>
+                  ),
+                )}
               </tr>
             </thead>
             <tbody>
               {buckets.t.map((t, i) => (
                 <tr key={t}>
                   <td className={page.nowrap}>{moment(t)}</td>
-                  <td className={page.number}>{cell(buckets.min[i])}</td>
-                  <td className={page.number}>{cell(buckets.avg[i])}</td>
-                  <td className={page.number}>{cell(buckets.max[i])}</td>
+                  {texts ? (
+                    <td className={page.number}>{buckets.last_text[i] ?? '—'}</td>
+                  ) : (
+                    <>
+                      <td className={page.number}>{cell(buckets.min[i])}</td>
+                      <td className={page.number}>{cell(buckets.avg[i])}</td>
+                      <td className={page.number}>{cell(buckets.max[i])}</td>
+                    </>
+                  )}
                   <td className={page.number}>{buckets.count[i]}</td>
                   <td className={page.number}>{buckets.bad[i]}</td>
                 </tr>
@@ -296,6 +307,7 @@ function Body({ series, view, go }: { series: Series; view: View; go: (view: Vie
               to={to}
               gaps={spans.gaps}
               lost={spans.lost}
+              switched={series.value_type === 'bool'}
               stepped={series.value_type === 'bool' && data.samples !== null}
               banded={data.buckets !== null && data.buckets !== undefined}
               show={show}
@@ -309,18 +321,20 @@ function Body({ series, view, go }: { series: Series; view: View; go: (view: Vie
         )}
         <div className={css.below}>
           <span data-testid="summary">{words}</span>
-          {data?.buckets ? (
+          {data?.buckets && drawn ? (
             <span className={page.muted}>
-              one point a {span(data.buckets.width_ms)}; the band runs from smallest to largest
+              one point per {span(data.buckets.width_ms)}; the band runs from smallest to largest
             </span>
           ) : null}
-          <ToggleButton
-            className={`${page.button} ${page.end}`}
-            isSelected={table}
-            onChange={setTable}
-          >
-            View as data
-          </ToggleButton>
+          {drawn ? (
+            <ToggleButton
+              className={`${page.button} ${page.end}`}
+              isSelected={table}
+              onChange={setTable}
+            >
+              View as data
+            </ToggleButton>
+          ) : null}
         </div>
         {data && (table || !drawn) ? <DataTable data={data} show={show} /> : null}
       </section>

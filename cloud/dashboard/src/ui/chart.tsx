@@ -15,7 +15,9 @@ export interface ChartProps {
   to: number
   gaps: readonly Span[]
   lost: readonly Span[]
-  /** Values are drawn as steps: switches. */
+  /** On and off only. */
+  switched: boolean
+  /** Values are drawn as steps. */
   stepped: boolean
   banded: boolean
   label: string
@@ -72,7 +74,7 @@ export function Chart(props: ChartProps) {
   latest.current = props
   const [hover, setHover] = useState<Hover>()
   const [scheme, setScheme] = useState(0)
-  const { stepped, banded } = props
+  const { switched, stepped, banded } = props
 
   useEffect(() => {
     const again = () => setScheme((count) => count + 1)
@@ -155,7 +157,7 @@ export function Chart(props: ChartProps) {
       stroke: muted,
       grid: { stroke: grid, width: 1 },
       ticks: { show: false },
-      font: '11.5px system-ui, sans-serif',
+      font: '12px system-ui, sans-serif',
     }
     const steps = uPlot.paths.stepped?.({ align: 1 })
     const line: uPlot.Series = {
@@ -173,6 +175,7 @@ export function Chart(props: ChartProps) {
       cursor: { drag: { x: true, y: false, setScale: false }, points: { show: false } },
       scales: {
         x: { time: true, range: () => [latest.current.from / 1000, latest.current.to / 1000] },
+        ...(switched ? { y: { range: [-0.1, 1.1] as [number, number] } } : {}),
       },
       series: [{}, line, edge, edge],
       ...(banded ? { bands: [{ series: [2, 3] as [number, number], fill: band }] } : {}),
@@ -181,7 +184,9 @@ export function Chart(props: ChartProps) {
         {
           ...axis,
           size: 66,
-          values: (_u, marks) => marks.map((mark) => MARK.format(mark)),
+          ...(switched
+            ? { splits: [0, 1], values: ['off', 'on'] }
+            : { values: (_u: uPlot, marks: number[]) => marks.map((mark) => MARK.format(mark)) }),
         },
       ],
       hooks: { drawClear: [paint], setCursor: [point], setSelect: [zoomed] },
@@ -197,7 +202,7 @@ export function Chart(props: ChartProps) {
       made.destroy()
       chart.current = undefined
     }
-  }, [scheme, stepped, banded])
+  }, [scheme, switched, stepped, banded])
 
   useEffect(() => {
     chart.current?.setData(columns(props.plot))
@@ -240,7 +245,7 @@ function Tip({ hover, props }: { hover: Hover; props: ChartProps }) {
       ) : null}
       {hover.spans.slice(0, 3).map((span) => (
         <span key={`${span.from}-${span.label}`} className={css.span}>
-          <strong>{span.label}</strong>
+          <strong className={span.lost ? css.lost : undefined}>{span.label}</strong>
           <br />
           {span.detail}
         </span>

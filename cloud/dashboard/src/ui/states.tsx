@@ -1,6 +1,7 @@
 // Empty, loading and failed: said in words, never a blank page.
 import { Button } from 'react-aria-components'
 import { Problem } from '../api/client'
+import { sentence } from '../logic/format'
 import css from './states.module.css'
 
 export function Loading({ what }: { what: string }) {
@@ -25,7 +26,7 @@ export function Failure({ error, retry }: { error: Error; retry?: () => void }) 
   const id = error instanceof Problem ? error.requestId : undefined
   return (
     <div className={`${css.state} ${css.failure}`} role="alert">
-      <strong>{error.message}</strong>
+      <strong>{sentence(error.message)}</strong>
       {id ? <p>Request {id}</p> : null}
       {retry ? (
         <Button className={css.button} onPress={retry}>
