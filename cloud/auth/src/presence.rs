@@ -133,7 +133,7 @@ impl Presence {
                 .sessions
                 .listed(&listed.servers, listed.sessions, asked),
             Err(error) => {
-                tracing::warn!(%error, "the broker's sessions are not known");
+                tracing::debug!(%error, "the broker's sessions are not known");
                 self.sessions.lost()
             }
         };

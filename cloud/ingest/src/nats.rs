@@ -55,6 +55,14 @@ const HISTORY_SHARE: usize = GROUP_MESSAGES / 8;
 /// An answer of the broker about its streams.
 const API_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// What else the broker keeps for MQTT, and how much of it at most: a gateway that publishes
+/// retained messages without end must not fill the disk under everybody's feet. Nothing of ours
+/// lives there: sessions are clean, and no retained message is ever read.
+const OTHER_STREAMS: [(&str, i64); 2] = [
+    ("$MQTT_rmsgs", 16 * 1024 * 1024),
+    ("$MQTT_sess", 64 * 1024 * 1024),
+];
+
 /// Bounds of the broker's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NatsOptions {
@@ -137,6 +145,27 @@ impl NatsSource {
         updated.map_err(|e| SourceError::new("bound the stream of", e))
     }
 
+    /// Bounds the broker's other streams; it makes them when the first gateway connects.
+    async fn bound_others(&self) -> Result<(), SourceError> {
+        for (name, max_bytes) in OTHER_STREAMS {
+            let Ok(stream) = self.jetstream.get_stream(name).await else {
+                continue;
+            };
+            let config = &stream.cached_info().config;
+            if config.max_bytes == max_bytes {
+                continue;
+            }
+            let bounded = Config {
+                max_bytes,
+                discard: DiscardPolicy::Old,
+                ..config.clone()
+            };
+            let updated = self.jetstream.update_stream(bounded).await;
+            updated.map_err(|e| SourceError::new("bound the other streams of", e))?;
+        }
+        Ok(())
+    }
+
     fn bound(&self, config: Config) -> Config {
         Config {
             max_bytes: i64::try_from(self.options.max_bytes).unwrap_or(i64::MAX),
@@ -196,6 +225,7 @@ impl IngestSource for NatsSource {
         for consumer in [LIVE, HISTORY] {
             pending = pending.saturating_add(waiting(&self.consumer(consumer).await?));
         }
+        self.bound_others().await?;
         Ok(StreamState {
             bytes: stream.state.bytes,
             max_bytes: self.options.max_bytes,

@@ -82,6 +82,7 @@ pub async fn watch_source(
     let mut ticks = tokio::time::interval(ENSURE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut alarmed = false;
+    let mut told = false;
     loop {
         tokio::select! { biased;
             () = stop.cancelled() => break,
@@ -103,9 +104,15 @@ pub async fn watch_source(
             }
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, cause, "the broker is not ready");
+                // Said once per outage; then only to those who look closely.
+                if told {
+                    tracing::debug!(%error, cause, "the broker is not ready");
+                } else {
+                    tracing::warn!(%error, cause, "the broker is not ready");
+                }
             }
         }
+        told = !is_ready;
         stats.set_source_ready(is_ready);
         if ready.send_replace(is_ready) != is_ready {
             tracing::info!(is_ready, "stream and consumers");

@@ -63,7 +63,8 @@ impl Worker {
             match next {
                 Ok(group) => break group,
                 Err(error) => {
-                    tracing::warn!(error = %chain(&error), "no messages from the broker");
+                    // The watch over the broker tells people; this is for those who look closely.
+                    tracing::debug!(error = %chain(&error), "no messages from the broker");
                     rest(pause, stop).await?;
                 }
             }

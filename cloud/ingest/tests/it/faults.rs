@@ -125,3 +125,33 @@ async fn the_stream_is_bounded_also_when_the_broker_made_it() {
     .await;
     stand.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retained_messages_cannot_fill_the_disk() {
+    let stand = Stand::start().await;
+    let mut gateway = stand.connected("gw-a").await;
+    let jetstream = async_nats::jetstream::new(stand.field.clone());
+    wait("the broker's other streams are bounded", async || {
+        let stream = jetstream.get_stream("$MQTT_rmsgs").await;
+        stream.is_ok_and(|s| s.cached_info().config.max_bytes == 16 << 20)
+    })
+    .await;
+    let retained = vec![7; 900_000];
+    for n in 0..25 {
+        let topic = format!("gw/gw-a/up/retained-{n}");
+        let sent = gateway
+            .client
+            .publish(topic, QoS::AtMostOnce, true, retained.clone());
+        sent.await.unwrap();
+    }
+    // Behind all of them on the same connection: when this one is stored they were handled.
+    assert!(gateway.subscribe("gw/gw-a/down/ack", QoS::AtMostOnce).await);
+    gateway
+        .publish("gw/gw-a/up/telemetry", envelope(1, &[1]))
+        .await;
+    gateway.message().await;
+    let stream = jetstream.get_stream("$MQTT_rmsgs").await.unwrap();
+    let held = stream.cached_info().state.bytes;
+    assert!(held > 0 && held <= 16 << 20, "{held}");
+    stand.finish().await;
+}

@@ -93,6 +93,28 @@ fn revoking_cuts_the_live_session_within_a_second_and_keeps_it_out() {
 }
 
 #[test]
+fn what_a_revoked_gateway_left_in_the_broker_is_refused() {
+    let mut site = Site::start();
+    site.ok(&["gateway", "add", "plant-1"]);
+    let mut gateway = Gateway::connect(&site, "plant-1").unwrap();
+    gateway.publish(envelope(1, [1.0, 2.0]));
+    assert_eq!(gateway.settled(), 1);
+    site.kill_cloud();
+    gateway.publish(envelope(2, [3.0, 4.0]));
+    let taken = gateway.until(|packet| matches!(packet, Packet::PubAck(_)));
+    assert!(taken.is_ok(), "the broker keeps it: {taken:?}");
+    site.ok(&["gateway", "revoke", "plant-1"]);
+    site.start_cloud();
+    let token = std::fs::read_to_string(site.path("metrics-token")).unwrap();
+    let header = format!("authorization: Bearer {}\r\n", token.trim());
+    wait("it is refused", || {
+        let metrics = site.get("/metrics", &header).unwrap_or_default();
+        metrics.contains("fogline_ingest_refused_ranges_total 1")
+    });
+    assert_eq!(site.export("--readings").len(), 2);
+}
+
+#[test]
 fn a_locked_database_delays_acknowledgements_and_loses_nothing() {
     let site = Site::start();
     site.ok(&["gateway", "add", "plant-1"]);
