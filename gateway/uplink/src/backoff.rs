@@ -56,6 +56,13 @@ impl Backoff {
         self.server
     }
 
+    /// Whether the attempt at hand is one of the quick ones with another server to try after it: it
+    /// should not wait long for a server that does not answer.
+    #[must_use]
+    pub const fn is_quick(&self) -> bool {
+        self.attempt < QUICK_MS.len() && self.servers > 1
+    }
+
     /// A connection or attempt ended after it had been up for `up` (zero when it never was): how
     /// long to wait before the next attempt, which goes to the next server. `random` is uniform in
     /// 0..1.

@@ -17,9 +17,7 @@ use bytes::Bytes;
 use protocols_model::{
     DictionaryHash, Epoch, GatewayId, Instant, Lane, RecordKey, RefuseReason, SeqRange, SeqSet,
 };
-use protocols_wire::limits::{
-    MAX_ENVELOPE_BYTES, MAX_ENVELOPE_DICTIONARIES, MAX_ENVELOPE_RECORDS,
-};
+use protocols_wire::limits::{MAX_ENVELOPE_BYTES, MAX_ENVELOPE_DICTIONARIES, MAX_ENVELOPE_RECORDS};
 use protocols_wire::{Held, Topic, encode_envelope};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -63,8 +61,10 @@ pub struct Ask {
     pub stream: Stream,
     /// Which seqs, at most.
     pub range: SeqRange,
-    /// Most bytes of bodies.
+    /// Most bytes of bodies, but for the first record.
     pub max_bytes: usize,
+    /// Most bytes of bodies and dictionaries.
+    hard_bytes: usize,
     /// Most records.
     pub max_records: usize,
     connection: u64,
@@ -122,8 +122,11 @@ pub struct Counters {
     pub hellos: u64,
 }
 
-/// Bytes of framing that are not bodies: header per envelope, room for incompressible content.
-const ENVELOPE_OVERHEAD: usize = 512;
+/// Bytes of an envelope that are not its parts: header, and room for content that does not compress.
+const fn framing(envelope: usize) -> usize {
+    512 + envelope / 128
+}
+
 /// Bytes of framing per record or dictionary, as an upper bound.
 const PART_OVERHEAD: usize = 48;
 /// When what the spool did not give out is asked for again.
@@ -187,7 +190,7 @@ impl Engine {
             })
             .collect();
         for (stream, gone) in lost {
-            self.close(stream, &gone, now);
+            self.drop_out(stream, &gone);
         }
     }
 
@@ -248,19 +251,20 @@ impl Engine {
         let history = self.options.confirm == Confirm::Broker || self.hellos.history_open(now);
         let class = self.shares.next(|class| {
             (history || !class.history)
-                && self.window.room(class.history, flight) > 0
+                && self.window.room(class.history, flight).is_some()
                 && self.tracker.candidate(class).is_some()
         })?;
         let (stream, range) = self.tracker.candidate(class)?;
-        let longest = self.rate.max_envelope().max(ONE_RECORD_BYTES);
-        let size = self.window.room(class.history, flight);
-        let size = size.min(MAX_ENVELOPE_BYTES).min(longest);
+        let room = self.window.room(class.history, flight)?;
+        let hard = room.hard.min(MAX_ENVELOPE_BYTES);
+        let wanted = room.wanted.min(self.rate.max_envelope()).min(hard);
         let records = usize::try_from(range.count()).unwrap_or(usize::MAX);
         Some(Ask {
             class,
             stream,
             range,
-            max_bytes: size.saturating_sub(ENVELOPE_OVERHEAD + size / 128),
+            max_bytes: wanted.saturating_sub(framing(wanted)),
+            hard_bytes: hard.saturating_sub(framing(hard)),
             max_records: records.min(MAX_ENVELOPE_RECORDS),
             connection: self.connection,
         })
@@ -498,10 +502,21 @@ impl Engine {
         before.saturating_sub(self.window.records())
     }
 
+    /// Takes records out of the window that nobody confirmed.
+    fn drop_out(&mut self, stream: Stream, seqs: &SeqSet) {
+        for open in self.window.take_out(stream, seqs) {
+            open.dictionaries
+                .iter()
+                .for_each(|h| self.known.given_up(h));
+        }
+    }
+
     fn send_again(&mut self, lost: impl FnMut(&Open) -> bool) {
         for open in self.window.give_up(lost) {
             self.tracker.give_up(open.stream, &open.left);
-            open.dictionaries.iter().for_each(|h| self.known.given_up(h));
+            open.dictionaries
+                .iter()
+                .for_each(|h| self.known.given_up(h));
         }
     }
 
@@ -541,24 +556,30 @@ fn fit(
     ask: &Ask,
     run: &[Fetched],
     dictionaries: &[&(DictionaryHash, Bytes)],
-) -> Option<(usize, Result<Bytes, protocols_wire::EncodeError>, Vec<DictionaryHash>)> {
-    let mut room = ask.max_bytes;
-    let mut parts = Vec::with_capacity(run.len());
+) -> Option<(
+    usize,
+    Result<Bytes, protocols_wire::EncodeError>,
+    Vec<DictionaryHash>,
+)> {
+    let mut wanted = ask.max_bytes;
+    let mut hard = ask.hard_bytes;
+    let mut parts = Vec::with_capacity(run.len().min(ask.max_records));
     for record in run.iter().take(ask.max_records) {
         let size = record.body.len() + PART_OVERHEAD;
-        // Dictionaries of one record go with it as far as the window allows; the rest is asked for.
-        if size > room && !parts.is_empty() {
+        if size > wanted && !parts.is_empty() {
             break;
         }
-        room = room.saturating_sub(size);
+        wanted = wanted.saturating_sub(size);
+        hard = hard.saturating_sub(size);
         parts.push((record.key, record.body.clone()));
     }
+    // Dictionaries go along as far as the window allows; for the rest the cloud asks.
     let mut carried = Vec::new();
     let mut attached = Vec::new();
     for (hash, encoded) in dictionaries {
         let size = encoded.len() + PART_OVERHEAD;
-        if size <= room {
-            room -= size;
+        if size <= hard {
+            hard -= size;
             carried.push(*hash);
             attached.push(encoded.clone());
         }

@@ -123,7 +123,11 @@ impl Server {
         let (host, port) = match rest.strip_prefix('[') {
             Some(v6) => {
                 let (host, port) = v6.split_once(']').ok_or_else(error)?;
-                (host, port.strip_prefix(':').or_else(|| port.is_empty().then_some("")))
+                (
+                    host,
+                    port.strip_prefix(':')
+                        .or_else(|| port.is_empty().then_some("")),
+                )
             }
             None => match rest.split_once(':') {
                 Some((host, port)) => (host, Some(port).filter(|port| !port.is_empty())),
@@ -177,7 +181,17 @@ mod tests {
             assert_eq!(Server::try_new(text).unwrap().to_string(), shown);
         }
         for text in [
-            "", "mqtts://", "mqtt://x", "x:0", "x:99999", "x:", "[::1", "[::1]8", "a b", "::1", "wss://b/mqtt",
+            "",
+            "mqtts://",
+            "mqtt://x",
+            "x:0",
+            "x:99999",
+            "x:",
+            "[::1",
+            "[::1]8",
+            "a b",
+            "::1",
+            "wss://b/mqtt",
         ] {
             assert!(Server::try_new(text).is_err(), "{text:?}");
         }

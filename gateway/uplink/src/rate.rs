@@ -2,8 +2,8 @@
 //!
 //! A sample is what the broker took between the sending of an envelope and its PUBACK. Such a sample
 //! is a lower bound whenever little was under way, so samples always raise the estimate and lower it
-//! only when enough was under way to fill the link, or when the PUBACK took longer than anything may
-//! stand in line. The estimate lives across connections. It bounds
+//! only when much was under way and stood in line (the PUBACK took twice as long as on the idle link),
+//! or when the PUBACK took longer than anything may. The estimate lives across connections. It bounds
 //! the length of an envelope and what may be under way at once, so that on a slow line live data
 //! never stands behind more than about two seconds of what was handed over before it.
 
@@ -19,6 +19,8 @@ const FLOOR: f64 = 512.0;
 const CEILING: f64 = 64.0 * 1024.0 * 1024.0;
 /// How far one low sample on a filled link pulls the estimate down.
 const FALL: f64 = 0.25;
+/// The idle time to a PUBACK rises by one part in so many a sample.
+const IDLE_RISE: u32 = 64;
 /// What remains of it when a connection ends with PUBACKs overdue.
 const STALLED: f64 = 0.25;
 /// Least that may always be under way: one record and its neighbours.
@@ -39,6 +41,8 @@ pub struct Sent {
 pub struct LinkRate {
     bytes_per_second: f64,
     taken: u64,
+    /// About the shortest time to a PUBACK: the link without anything in line.
+    idle: Option<Duration>,
 }
 
 impl Default for LinkRate {
@@ -46,6 +50,7 @@ impl Default for LinkRate {
         Self {
             bytes_per_second: START,
             taken: 0,
+            idle: None,
         }
     }
 }
@@ -57,7 +62,7 @@ impl LinkRate {
         Sent {
             at: now,
             taken_then: self.taken,
-            filled: under_way.saturating_mul(2) >= self.max_under_way(),
+            filled: under_way.saturating_mul(8) >= self.max_under_way(),
         }
     }
 
@@ -69,9 +74,15 @@ impl LinkRate {
             .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         let span = now.since(sent.at).max(Duration::from_micros(100));
         let sample = self.taken.saturating_sub(sent.taken_then) as f64 / span.as_secs_f64();
+        // Rises slowly, so that a longer way is learnt in time.
+        let idle = self
+            .idle
+            .map_or(span, |idle| span.min(idle + idle / IDLE_RISE));
+        self.idle = Some(idle);
+        let in_line = sent.filled && span > idle * 2;
         if sample > self.bytes_per_second {
             self.bytes_per_second += (sample - self.bytes_per_second) / 2.0;
-        } else if sent.filled || span >= FLIGHT {
+        } else if in_line || span >= FLIGHT {
             self.bytes_per_second += (sample - self.bytes_per_second) * FALL;
         }
         self.bytes_per_second = self.bytes_per_second.clamp(FLOOR, CEILING);
@@ -162,6 +173,23 @@ mod tests {
             link.lost(Duration::from_secs(20));
         }
         assert!((FLOOR..START / 10.0).contains(&link.bytes_per_second()));
+    }
+
+    #[test]
+    fn a_long_way_does_not_make_the_link_look_slow() {
+        let mut link = LinkRate::default();
+        let mut clock = 0.0;
+        for _ in 0..500 {
+            // 12 KiB of backlog at once over 600 ms of satellite: little in line, much on the way.
+            let sent = link.sent(12 * 1024, seconds(clock));
+            clock += 0.65 + fastrand::f64() * 0.1;
+            link.taken(sent, 12 * 1024, seconds(clock));
+        }
+        assert!(
+            link.bytes_per_second() >= START / 2.0,
+            "{}",
+            link.bytes_per_second()
+        );
     }
 
     #[test]

@@ -20,6 +20,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// How long a quick attempt may take while there are other servers; enough for TLS over a slow line.
+const QUICK_PATIENCE: Duration = Duration::from_secs(3);
 /// What the stop waits beyond its deadline for the task to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -112,6 +114,8 @@ pub(crate) struct Uplink {
     pub(crate) stopping: watch::Receiver<Option<tokio::time::Instant>>,
     pub(crate) identity_reported: Option<Instant>,
     pub(crate) quantiles_at: Option<Instant>,
+    /// How long the attempt at hand may take.
+    pub(crate) patience: Duration,
     time: TlsTime,
     backoff: Backoff,
     attempts: u64,
@@ -140,6 +144,7 @@ impl Uplink {
             identity_reported: None,
             quantiles_at: None,
             attempts: 0,
+            patience: options.timings.connect,
             options,
             spool,
             clock,
@@ -221,6 +226,10 @@ impl Uplink {
             state.server = Some(server.clone());
             state.reconnects = reconnects;
         });
+        self.patience = self.options.timings.connect;
+        if self.backoff.is_quick() {
+            self.patience = self.patience.min(QUICK_PATIENCE);
+        }
         let time = self.time.verification_time(self.clock.wall());
         let tls = self.options.tls.clone();
         let built = tokio::task::spawn_blocking(move || tls.client_config(time)).await;
@@ -236,7 +245,11 @@ impl Uplink {
         let options = LinkOptions {
             client: self.options.gateway.as_str().to_owned(),
             keep_alive: self.options.timings.keep_alive,
-            stall: self.options.timings.puback.max(self.options.timings.connect),
+            stall: self
+                .options
+                .timings
+                .puback
+                .max(self.options.timings.connect),
         };
         let link = RumqttLink::start(&options, &server, tls);
         Session::new(self, link, time).run().await

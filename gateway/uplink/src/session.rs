@@ -13,7 +13,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use gateway_spool::failpoint;
 use gateway_spool::{
-    FetchLimit, SettleOutcome, Settlement, SpoolHandle, SpoolState, SpoolStopped, SpooledRecord,
+    Cursor, FetchLimit, SettleOutcome, Settlement, SpoolHandle, SpoolState, SpoolStopped,
+    SpooledRecord,
 };
 use protocols_model::{DictionaryHash, Instant, Lane};
 use protocols_wire::{
@@ -107,10 +108,6 @@ impl<'a, L: MqttLink> Session<'a, L> {
                     return Err(Outcome::Stop);
                 }
                 self.drain = true;
-                // What was appended before is in the spool's state once it has answered this.
-                let answered = self.up.spool.dictionaries(Vec::new()).await;
-                answered.map_err(|_| Outcome::SpoolStopped)?;
-                self.spool_changed();
             }
             () = tokio::time::sleep_until(drain), if self.drain => return Err(Outcome::Stop),
             event = self.link.next() => {
@@ -137,7 +134,7 @@ impl<'a, L: MqttLink> Session<'a, L> {
     /// When to wake although nothing happens, and when a drain has to end.
     fn deadlines(&self) -> (tokio::time::Instant, tokio::time::Instant) {
         let now = self.up.now();
-        let patience = self.up.options.timings.connect;
+        let patience = self.up.patience;
         let next = match self.connected {
             None => Some(self.started.plus(patience)),
             Some(at) if !self.subscribed => {
@@ -156,7 +153,7 @@ impl<'a, L: MqttLink> Session<'a, L> {
     /// A deadline has passed.
     fn check(&mut self) -> Step {
         let now = self.up.now();
-        let patience = self.up.options.timings.connect;
+        let patience = self.up.patience;
         let end = match self.connected {
             None if now.since(self.started) >= patience => "no answer from the broker in time",
             Some(at) if !self.subscribed && now.since(at) >= patience => {
@@ -265,16 +262,31 @@ impl<'a, L: MqttLink> Session<'a, L> {
             }
         }
         self.show(now);
-        if self.drain && self.drained() {
+        if self.drain && self.drained().await? {
             return Err(Outcome::Stop);
         }
         Ok(())
     }
 
-    fn drained(&self) -> bool {
-        self.settling.is_none()
-            && self.up.engine.window().is_empty()
-            && self.spool.borrow().records == 0
+    /// Whether nothing is left to send or to settle. The spool's state may lag behind its last append
+    /// by a moment; a fetch never does.
+    async fn drained(&mut self) -> Result<bool, Outcome> {
+        let quiet = self.settling.is_none() && self.work.is_none();
+        let empty = self.up.engine.window().is_empty() && self.spool.borrow().records == 0;
+        if !quiet || !empty {
+            return Ok(false);
+        }
+        let one = FetchLimit {
+            max_bytes: 0,
+            max_records: 1,
+        };
+        for lane in Lane::ALL {
+            let found = self.up.spool.fetch(lane, Cursor::START, one).await;
+            if !found.map_err(|_| Outcome::SpoolStopped)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn fetch(&mut self, ask: Ask) {
@@ -417,7 +429,10 @@ impl<'a, L: MqttLink> Session<'a, L> {
         let window = engine.window();
         let spool = self.spool.borrow();
         let as_u64 = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let due = self.up.quantiles_at.is_none_or(|at| now.since(at) >= QUANTILES_EVERY);
+        let due = self
+            .up
+            .quantiles_at
+            .is_none_or(|at| now.since(at) >= QUANTILES_EVERY);
         let mut next = (**self.up.state.borrow()).clone();
         if due {
             next.settling = engine.delays();

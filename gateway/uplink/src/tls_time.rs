@@ -153,7 +153,10 @@ mod tests {
         assert_eq!(time.verification_time(system).0, system);
         assert!(!time.looked_expired(system), "nothing more to distrust");
         time.good(time.verification_time(system));
-        assert_eq!(TlsTime::load(Some(file)).verification_time(Timestamp(0)).0, system);
+        assert_eq!(
+            TlsTime::load(Some(file)).verification_time(Timestamp(0)).0,
+            system
+        );
     }
 
     #[test]
@@ -163,7 +166,11 @@ mod tests {
         for garbage in ["", "soon", "99999999999999999", "-4"] {
             std::fs::write(&file, garbage).unwrap();
             let time = TlsTime::load(Some(file.clone()));
-            assert_eq!(time.verification_time(Timestamp(0)).0, build_time(), "{garbage:?}");
+            assert_eq!(
+                time.verification_time(Timestamp(0)).0,
+                build_time(),
+                "{garbage:?}"
+            );
         }
     }
 }

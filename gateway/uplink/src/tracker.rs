@@ -86,7 +86,11 @@ impl Tracker {
             let at = self.streams.iter().position(|s| s.stream == stream);
             let at = at.unwrap_or_else(|| {
                 // A stream born under way starts live; what waited is parted at connect.
-                let live_from = if stream.epoch == self.own { 1 } else { Seq::MAX };
+                let live_from = if stream.epoch == self.own {
+                    1
+                } else {
+                    Seq::MAX
+                };
                 let place = place.min(self.streams.len());
                 let state = State {
                     stream,
@@ -303,12 +307,26 @@ impl State {
         self.held = SeqRange::new(entry.first, entry.last);
         // Below the lowest held one nothing is offered: no need to remember it.
         let below = entry.first.max(1) - 1;
-        let below = if self.held.is_none() { entry.last } else { below };
+        let below = if self.held.is_none() {
+            entry.last
+        } else {
+            below
+        };
         if let Some(range) = SeqRange::new(1, below) {
-            if self.covered.ranges().first().is_some_and(|r| r.first() <= below) {
+            if self
+                .covered
+                .ranges()
+                .first()
+                .is_some_and(|r| r.first() <= below)
+            {
                 self.covered.remove(range);
             }
-            if self.handed.ranges().first().is_some_and(|r| r.first() <= below) {
+            if self
+                .handed
+                .ranges()
+                .first()
+                .is_some_and(|r| r.first() <= below)
+            {
                 self.handed.remove(range);
             }
         }
@@ -329,7 +347,10 @@ impl State {
         let part = if live {
             SeqRange::new(held.first().max(self.live_from), held.last())
         } else {
-            SeqRange::new(held.first(), held.last().min(self.live_from.saturating_sub(1)))
+            SeqRange::new(
+                held.first(),
+                held.last().min(self.live_from.saturating_sub(1)),
+            )
         }?;
         let run = self.first_missing(part)?;
         let extends = run.first() == held.first() || self.covered.contains(run.first() - 1);

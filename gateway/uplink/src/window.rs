@@ -31,6 +31,15 @@ const MAX_AHEAD: u64 = PACKET_IDS as u64 - 2;
 /// An envelope of one record and one dictionary fits into this.
 pub const ONE_RECORD_BYTES: usize = MAX_RECORD_BYTES + MAX_DICTIONARY_BYTES + 1024;
 
+/// How long an envelope may be, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What the link should carry at once; a record that does not fit may pass it.
+    pub wanted: usize,
+    /// What the window allows; nothing passes it.
+    pub hard: usize,
+}
+
 #[derive(Debug, Default)]
 struct Sum {
     envelopes: usize,
@@ -98,7 +107,7 @@ pub struct Window {
     limits: WindowLimits,
     open: BTreeMap<u64, Open>,
     next: u64,
-    /// Handed over on this connection and not yet PUBACKed, settled or not, and since when.
+    /// Handed over on this connection and without PUBACK yet, settled or not; since when.
     awaiting: BTreeMap<u64, Instant>,
     handed: VecDeque<u64>,
     by_packet: HashMap<u16, u64>,
@@ -126,32 +135,33 @@ impl Window {
         }
     }
 
-    /// How long an envelope may be that is handed over now, in bytes; 0 when none may.
+    /// How long an envelope may be that is handed over now; `None` when none may.
     /// `max_under_way` is what the link can carry in its two seconds.
     #[must_use]
-    pub fn room(&self, history: bool, max_under_way: usize) -> usize {
+    pub fn room(&self, history: bool, max_under_way: usize) -> Option<Room> {
         let oldest = self.awaiting.first_key_value();
         let ahead = oldest.map_or(0, |(ordinal, _)| self.next.saturating_sub(*ordinal));
         if self.open.len() >= self.limits.max_envelopes || ahead >= MAX_AHEAD {
-            return 0;
+            return None;
         }
-        let mut unsettled = self.limits.max_bytes.saturating_sub(self.bytes);
+        let mut hard = self.limits.max_bytes.saturating_sub(self.bytes);
         let mut flight = max_under_way.saturating_sub(self.under_way);
         if history {
             let own = self.sum(|open| open.history);
             if own.envelopes >= self.limits.max_envelopes / 4 * 3 {
-                return 0;
+                return None;
             }
             let share = self.limits.max_bytes / 4 * 3;
-            unsettled = unsettled.min(share.saturating_sub(own.bytes));
+            hard = hard.min(share.saturating_sub(own.bytes));
+            // Half a second of the link: what live data may have to wait for.
             let own = self.sum(|open| open.history && open.phase == Phase::Sending);
-            flight = flight.min((max_under_way / 2).saturating_sub(own.bytes));
+            flight = flight.min((max_under_way / 4).saturating_sub(own.bytes));
         }
-        // The flight is soft by one record: however slow the link, one may always follow another.
-        if flight == 0 || unsettled < ONE_RECORD_BYTES {
-            return 0;
-        }
-        unsettled.min(flight.max(ONE_RECORD_BYTES))
+        (flight > 0 && hard >= ONE_RECORD_BYTES).then_some(Room {
+            // The flight is soft by one record: however slow the link, one may always follow another.
+            wanted: hard.min(flight.max(MAX_RECORD_BYTES + 1024)),
+            hard,
+        })
     }
 
     fn sum(&self, which: impl Fn(&Open) -> bool) -> Sum {
@@ -217,7 +227,9 @@ impl Window {
         let mut closed = Vec::new();
         for (&ordinal, open) in &mut self.open {
             if open.stream == stream {
-                seqs.ranges().iter().for_each(|&range| open.left.remove(range));
+                seqs.ranges()
+                    .iter()
+                    .for_each(|&range| open.left.remove(range));
                 if open.left.is_empty() {
                     closed.push(ordinal);
                 }
@@ -376,7 +388,7 @@ mod tests {
             max_envelopes: usize::MAX,
         });
         let mut sent = 0u16;
-        while window.room(false, usize::MAX) > 0 {
+        while window.room(false, usize::MAX).is_some() {
             window.hand(open(u64::from(sent) * 2 + 1, 10));
             let packet = sent % PACKET_IDS + 1;
             window.paired(packet).unwrap();
@@ -396,17 +408,20 @@ mod tests {
             max_envelopes: 8,
         });
         for i in 0..6 {
-            assert!(window.room(true, 1 << 20) > 0);
+            assert!(window.room(true, 1 << 20).is_some());
             window.hand(Open {
                 history: true,
                 ..open(i * 2 + 1, 10)
             });
         }
-        assert_eq!(window.room(true, 1 << 20), 0);
-        assert_eq!(window.room(false, 1 << 20), 400_000 - 60);
+        assert_eq!(window.room(true, 1 << 20), None);
+        assert_eq!(window.room(false, 1 << 20).unwrap().hard, 400_000 - 60);
         let mut slow = Window::new(WindowLimits::default());
         slow.hand(open(1, 15_000));
-        assert!(slow.room(true, 16_384) > 0, "live data on a slow line does not push history out");
+        assert!(
+            slow.room(true, 16_384).is_some(),
+            "live data on a slow line does not push history out"
+        );
     }
 
     proptest! {
@@ -417,7 +432,7 @@ mod tests {
             let (mut seq, mut packet, mut handed) = (1, 0u16, 0u16);
             for (step, n, bytes) in steps {
                 match step {
-                    0 | 1 => if window.room(false, 30_000) >= bytes {
+                    0 | 1 => if window.room(false, 30_000).is_some_and(|room| room.wanted >= bytes) {
                         window.hand(open(seq, bytes));
                         seq += 2;
                         handed += 1;

@@ -6,7 +6,7 @@
 
 use super::{Engine, Stream};
 use crate::window::Phase;
-use protocols_model::{Instant, RefuseReason, SeqRange, SeqSet};
+use protocols_model::{Instant, RefuseReason, SeqSet};
 use protocols_wire::{Ack, AckItem, Down, HelloAnswer, RetryLater, RetryReason};
 use std::time::Duration;
 
@@ -66,9 +66,7 @@ impl Engine {
         if seqs.is_empty() {
             return;
         }
-        for open in self.window.take_out(stream, &seqs) {
-            open.dictionaries.iter().for_each(|h| self.known.given_up(h));
-        }
+        self.drop_out(stream, &seqs);
         let span = hint.after.clamp(RETRY_SPAN.0, RETRY_SPAN.1);
         match hint.reason {
             RetryReason::UnknownDictionary(hash) => {
@@ -155,11 +153,5 @@ impl Engine {
     /// Raises the identity count: somebody else acts under this name, or the cloud mixes gateways up.
     pub fn identity_alarm(&mut self) {
         self.counters.identity += 1;
-    }
-
-    /// As [`SeqRange::new`] over everything held of `stream`; for the task's settlement of streams.
-    #[must_use]
-    pub fn held_of(&self, stream: Stream) -> Option<SeqRange> {
-        self.tracker.held_of(stream)
     }
 }

@@ -31,6 +31,14 @@ fn dictionaries() -> Vec<Dictionary> {
     (0..3).map(one).collect()
 }
 
+/// A body that compression cannot shrink; its first byte tells the seq.
+fn noise(seq: Seq, size: usize) -> Bytes {
+    let mut random = fastrand::Rng::with_seed(seq);
+    let noise = std::iter::repeat_with(|| random.u8(..)).take(size - 1);
+    let first = u8::try_from(seq % 251).unwrap();
+    std::iter::once(first).chain(noise).collect()
+}
+
 /// Everything around the core.
 struct World {
     engine: Engine,
@@ -89,7 +97,10 @@ impl World {
         };
         world.append(OLD, Lane::Telemetry, backlog);
         world.append(OWN, Lane::Telemetry, 0);
-        let before = world.spool.keys().take(usize::try_from(stored_before).unwrap());
+        let before = world
+            .spool
+            .keys()
+            .take(usize::try_from(stored_before).unwrap());
         world.stored = before.copied().collect();
         world.look();
         world
@@ -108,7 +119,7 @@ impl World {
             let dictionary = usize::try_from(*last % 3).unwrap();
             let record = Fetched {
                 key,
-                body: Bytes::from(vec![u8::try_from(*last % 251).unwrap(); size]),
+                body: noise(*last, size),
                 dictionaries: vec![self.dictionaries[dictionary].hash()],
             };
             self.spool.insert(key, record);
@@ -177,7 +188,11 @@ impl World {
         for record in envelope.records {
             let key = record.key;
             let body = record.body.unwrap();
-            assert_eq!(body[0], u8::try_from(key.seq % 251).unwrap(), "bytes changed under {key:?}");
+            assert_eq!(
+                body[0],
+                u8::try_from(key.seq % 251).unwrap(),
+                "bytes changed under {key:?}"
+            );
             let needs = self.dictionaries[usize::try_from(key.seq % 3).unwrap()].hash();
             let range = SeqRange::one(key.seq).unwrap();
             let mut item = AckItem {
@@ -252,7 +267,10 @@ impl World {
         };
         if let Ok(Down::Ack(ack)) = Down::decode(&payload)
             && ack.generation == self.generation
-            && self.engine.generation.is_none_or(|known| known == ack.generation)
+            && self
+                .engine
+                .generation
+                .is_none_or(|known| known == ack.generation)
         {
             for item in &ack.items {
                 for range in item.stored.ranges() {
@@ -337,7 +355,10 @@ impl World {
         assert!(publish.payload.len() <= MAX_ENVELOPE_BYTES);
         for record in decode_envelope(&publish.payload).unwrap().records {
             let key = record.key;
-            assert!(!self.told.contains(&key), "{key:?} is settled and was sent again");
+            assert!(
+                !self.told.contains(&key),
+                "{key:?} is settled and was sent again"
+            );
             assert!(self.spool.contains_key(&key), "{key:?} is not in the spool");
             self.sent += 1;
         }
@@ -505,6 +526,99 @@ fn run(world: &mut World, seconds: u64) {
     }
 }
 
+/// A slow line: what is handed over leaves at `rate` bytes a second and is confirmed 50 ms later.
+struct Line {
+    rate: f64,
+    start: f64,
+    free: f64,
+    flight: std::collections::VecDeque<(f64, u16)>,
+}
+
+/// Lets `world` run over `line` while `live` bytes a second are appended; returns the longest time
+/// from append to arrival of a live record, and the bytes of backlog that went meanwhile.
+fn share_line(world: &mut World, line: &mut Line, seconds: u32, live: f64) -> (f64, usize) {
+    let stream = Stream {
+        epoch: OWN,
+        lane: Lane::Telemetry,
+    };
+    let start = world.now;
+    let mut born: BTreeMap<Seq, f64> = BTreeMap::new();
+    let (mut due, mut worst, mut history) = (0.0, 0.0f64, 0);
+    for tick in 0..seconds * 100 {
+        let clock = line.start + f64::from(tick) / 100.0;
+        world.now = start.plus(Duration::from_secs_f64(clock - line.start));
+        due += live / 100.0;
+        while due > 0.0 {
+            world.append(OWN, Lane::Telemetry, 1);
+            let key = RecordKey {
+                epoch: OWN,
+                lane: Lane::Telemetry,
+                seq: world.last[&stream],
+            };
+            due -= f64::from(u32::try_from(world.spool[&key].body.len()).unwrap());
+            born.insert(key.seq, clock);
+        }
+        let before = world.handed.len();
+        world.pump();
+        for (packet, payload) in world.handed.iter().skip(before) {
+            line.free = line.free.max(clock) + payload.len() as f64 / line.rate;
+            line.flight.push_back((line.free + 0.05, *packet));
+        }
+        while line.flight.front().is_some_and(|(at, _)| *at <= clock) {
+            let (at, packet) = line.flight.pop_front().unwrap();
+            let place = world.handed.iter().position(|(p, _)| *p == packet).unwrap();
+            let payload = world.handed[place].1.clone();
+            for record in decode_envelope(&payload).unwrap().records {
+                if record.key.epoch == OWN {
+                    let birth = born.get(&record.key.seq).copied().unwrap_or(at);
+                    worst = worst.max(at - birth);
+                } else {
+                    history += record.body.unwrap().len();
+                }
+            }
+            world.puback(place);
+            world.ingest(0);
+            while !world.downs.is_empty() {
+                world.deliver(0, false);
+            }
+            world.pump();
+            // What this pump handed over goes onto the line as well.
+            for (packet, payload) in &world.handed {
+                if !line.flight.iter().any(|(_, p)| p == packet) {
+                    line.free = line.free.max(clock) + payload.len() as f64 / line.rate;
+                    line.flight.push_back((line.free + 0.05, *packet));
+                }
+            }
+        }
+    }
+    line.start += f64::from(seconds);
+    (worst, history)
+}
+
+#[test]
+fn live_data_stays_live_on_a_slow_line_while_the_backlog_drains_behind_it() {
+    let mut world = World::new(3000, 0);
+    world.connect();
+    let mut line = Line {
+        rate: 20_000.0,
+        start: 0.0,
+        free: 0.0,
+        flight: std::collections::VecDeque::new(),
+    };
+    // Time for the estimate to settle; then a minute that counts.
+    share_line(&mut world, &mut line, 30, 2_000.0);
+    let (worst, history) = share_line(&mut world, &mut line, 60, 2_000.0);
+    println!(
+        "worst live {worst:.2} s, backlog {history} bytes, estimate {:.0} bytes/s",
+        world.engine.rate.bytes_per_second()
+    );
+    assert!(worst < 1.5, "a live record took {worst} s");
+    assert!(
+        history > 500_000,
+        "{history} bytes of backlog in a minute of 1.2 MB"
+    );
+}
+
 #[test]
 fn what_an_earlier_process_had_stored_is_not_sent_at_all() {
     let mut world = World::new(200, 200);
@@ -523,11 +637,18 @@ fn a_silent_cloud_stops_the_sender_at_its_window_and_raises_one_alarm() {
         world.append(OWN, Lane::Telemetry, 2);
         run(&mut world, 1);
         alarms += u32::from(world.engine.store_away_now(world.now));
-        assert!(!world.engine.stalled(world.now), "PUBACKs flow: no reason to reconnect");
+        assert!(
+            !world.engine.stalled(world.now),
+            "PUBACKs flow: no reason to reconnect"
+        );
     }
     assert_eq!(alarms, 1);
     let unique = world.sent;
-    assert_eq!(world.engine.counters().resent, 0, "nothing is sent twice into the silence");
+    assert_eq!(
+        world.engine.counters().resent,
+        0,
+        "nothing is sent twice into the silence"
+    );
     assert!(world.engine.window().bytes() <= LIMITS.max_bytes);
     assert!(unique < 1200, "it went on beyond the window");
     let hellos = world.engine.counters().hellos;
@@ -698,7 +819,10 @@ fn with_a_foreign_broker_the_puback_confirms_and_nothing_is_asked() {
     world.disconnect(0);
     world.connect();
     world.look();
-    assert!(world.engine.ask(world.now).is_some(), "the other is sent again without asking");
+    assert!(
+        world.engine.ask(world.now).is_some(),
+        "the other is sent again without asking"
+    );
 }
 
 #[test]

@@ -44,11 +44,20 @@ fn backlog_goes_oldest_epoch_first_and_live_starts_behind_what_waited() {
     tracker.held(&[held(OLD, 5, 9), held(OWN, 1, 3)], at(0));
     tracker.connected(at(0));
     assert_eq!(tracker.candidate(class(false)), None);
-    assert_eq!(tracker.candidate(class(true)), Some((stream(OLD), range(5, 9))));
+    assert_eq!(
+        tracker.candidate(class(true)),
+        Some((stream(OLD), range(5, 9)))
+    );
     tracker.held(&[held(OLD, 5, 9), held(OWN, 1, 4)], at(1));
-    assert_eq!(tracker.candidate(class(false)), Some((stream(OWN), range(4, 4))));
+    assert_eq!(
+        tracker.candidate(class(false)),
+        Some((stream(OWN), range(4, 4)))
+    );
     tracker.hand(stream(OLD), range(5, 9));
-    assert_eq!(tracker.candidate(class(true)), Some((stream(OWN), range(1, 3))));
+    assert_eq!(
+        tracker.candidate(class(true)),
+        Some((stream(OWN), range(1, 3)))
+    );
 }
 
 #[test]
@@ -58,9 +67,16 @@ fn an_acknowledgement_for_what_was_never_sent_settles_nothing_and_is_counted() {
     tracker.hand(stream(OWN), range(1, 4));
     let accepted = tracker.settle(stream(OWN), &seqs(3, 20));
     assert_eq!(accepted.seqs, seqs(3, 4));
-    assert_eq!(accepted.never_sent, 16, "5 to 10 not sent, 11 to 20 never existed");
+    assert_eq!(
+        accepted.never_sent, 16,
+        "5 to 10 not sent, 11 to 20 never existed"
+    );
     let accepted = tracker.settle(stream(OLD), &seqs(1, 7));
-    assert_eq!((accepted.seqs, accepted.never_sent), (seqs(5, 7), 0), "sent by an earlier process");
+    assert_eq!(
+        (accepted.seqs, accepted.never_sent),
+        (seqs(5, 7), 0),
+        "sent by an earlier process"
+    );
     let foreign = tracker.settle(stream(Epoch(99)), &seqs(1, 7));
     assert_eq!(foreign, Accepted::default());
 }
@@ -79,14 +95,23 @@ fn live_that_lags_becomes_backlog_so_that_now_stays_now() {
     tracker.connected(at(0));
     tracker.held(&[held(OWN, 1, 5)], at(0));
     tracker.tick(at(0));
-    assert_eq!(tracker.candidate(class(false)), Some((stream(OWN), range(1, 5))));
+    assert_eq!(
+        tracker.candidate(class(false)),
+        Some((stream(OWN), range(1, 5)))
+    );
     tracker.tick(at(100));
     tracker.held(&[held(OWN, 1, 50)], at(6000));
     tracker.tick(at(6000));
     assert_eq!(tracker.candidate(class(false)), None);
-    assert_eq!(tracker.candidate(class(true)), Some((stream(OWN), range(1, 50))));
+    assert_eq!(
+        tracker.candidate(class(true)),
+        Some((stream(OWN), range(1, 50)))
+    );
     tracker.held(&[held(OWN, 1, 51)], at(6100));
-    assert_eq!(tracker.candidate(class(false)), Some((stream(OWN), range(51, 51))));
+    assert_eq!(
+        tracker.candidate(class(false)),
+        Some((stream(OWN), range(51, 51)))
+    );
 }
 
 #[test]
@@ -142,11 +167,21 @@ fn a_new_store_is_offered_everything_still_held() {
 #[test]
 fn a_paused_lane_waits_and_others_do_not() {
     let mut tracker = Tracker::new(OWN);
-    let alarm = Held { lane: Lane::Alarm, ..held(OWN, 1, 1) };
+    let alarm = Held {
+        lane: Lane::Alarm,
+        ..held(OWN, 1, 1)
+    };
     tracker.held(&[held(OWN, 1, 1), alarm], at(0));
     tracker.pause(Lane::Telemetry, at(500));
     assert_eq!(tracker.candidate(class(false)), None);
-    assert!(tracker.candidate(Class { lane: Lane::Alarm, history: false }).is_some());
+    assert!(
+        tracker
+            .candidate(Class {
+                lane: Lane::Alarm,
+                history: false
+            })
+            .is_some()
+    );
     assert_eq!(tracker.deadline(), Some(at(500)));
     tracker.tick(at(500));
     assert!(tracker.candidate(class(false)).is_some());

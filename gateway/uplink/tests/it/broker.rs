@@ -18,11 +18,11 @@ pub(crate) enum Script {
     Deny,
     /// SUBACK says no.
     DenySubscription,
-    /// Takes so many publishes, PUBACKs so many of them, closes.
+    /// Takes so many publishes, answers so many of them with a PUBACK, closes.
     TakeAckClose(usize, usize),
     /// Takes everything, PUBACKs nothing.
     NoPubacks,
-    /// Reads nothing any more after so many publishes, and keeps the connection.
+    /// Answers nothing any more after so many publishes, and keeps the connection.
     HalfOpen(usize),
     /// PUBACKs in groups of four, last first.
     Backwards,
@@ -206,60 +206,41 @@ async fn connection(
     if script == Script::Deny {
         return;
     }
-    let (mut taken, mut group) = (0usize, Vec::new());
+    let mut taken = Taken::default();
     while let Some(packet) = read_packet(reader).await {
         match packet.kind {
             3 => {
-                let (topic, mut at) = text(&packet.body, 0);
-                let qos = packet.flags >> 1 & 3;
-                let mut id = 0;
-                if qos > 0 {
-                    id = u16::from_be_bytes([packet.body[at], packet.body[at + 1]]);
-                    at += 2;
-                }
+                let Some((topic, id, payload)) = read_publish(&packet) else {
+                    panic!("a publish that is none")
+                };
                 state.lock().unwrap().topics.push(topic.clone());
                 if script != Script::SwallowAll {
-                    let payload = packet.body[at..].to_vec();
                     cloud.lock().unwrap().message(&topic, payload.into());
                 }
-                if qos == 0 {
+                if id == 0 {
                     continue;
                 }
-                taken += 1;
                 state.lock().unwrap().publishes += 1;
-                match script {
-                    Script::TakeAckClose(most, acked) => {
-                        if taken <= acked {
-                            out.try_send(puback(id)).unwrap();
-                        }
-                        if taken >= most {
-                            return;
-                        }
+                match taken.answer(script, id) {
+                    Next::Pubacks(ids) => {
+                        ids.into_iter()
+                            .for_each(|id| out.try_send(puback(id)).unwrap());
                     }
-                    Script::NoPubacks => {}
-                    Script::HalfOpen(most) => {
+                    Next::Close => return,
+                    Next::Freeze(id) => {
                         out.try_send(puback(id)).unwrap();
-                        if taken >= most {
-                            std::future::pending::<()>().await;
-                        }
+                        std::future::pending::<()>().await;
                     }
-                    Script::Backwards => {
-                        group.push(id);
-                        if group.len() == 4 {
-                            group.drain(..).rev().for_each(|id| out.try_send(puback(id)).unwrap());
-                        }
-                    }
-                    Script::NeverTheFirst if taken == 1 => {}
-                    Script::WrongPuback => out.try_send(puback(200)).unwrap(),
-                    _ => out.try_send(puback(id)).unwrap(),
                 }
             }
             8 => {
                 let (filter, end) = text(&packet.body, 2);
-                let qos = packet.body[end];
-                state.lock().unwrap().subscriptions.push((filter.clone(), qos));
-                let granted = if script == Script::DenySubscription { 0x80 } else { 0 };
-                out.try_send(frame(0x90, &[packet.body[0], packet.body[1], granted])).unwrap();
+                let asked = (filter.clone(), packet.body[end]);
+                state.lock().unwrap().subscriptions.push(asked);
+                let denied = script == Script::DenySubscription;
+                let code = if denied { 0x80 } else { 0 };
+                out.try_send(frame(0x90, &[packet.body[0], packet.body[1], code]))
+                    .unwrap();
                 let down = out.clone();
                 cloud.lock().unwrap().connect(out.clone(), move |payload| {
                     let _full = down.try_send(publish(&filter, &payload));
@@ -268,6 +249,56 @@ async fn connection(
             12 => out.try_send(frame(0xd0, &[])).unwrap(),
             14 => return,
             other => panic!("unexpected packet {other}"),
+        }
+    }
+}
+
+/// Topic, packet id (0 at QoS 0) and payload.
+fn read_publish(packet: &Packet) -> Option<(String, u16, Vec<u8>)> {
+    let (topic, mut at) = text(&packet.body, 0);
+    let mut id = 0;
+    if packet.flags >> 1 & 3 > 0 {
+        id = u16::from_be_bytes([*packet.body.get(at)?, *packet.body.get(at + 1)?]);
+        at += 2;
+    }
+    Some((topic, id, packet.body.get(at..)?.to_vec()))
+}
+
+/// What the script does after a publish.
+enum Next {
+    Pubacks(Vec<u16>),
+    Close,
+    /// A last PUBACK, then silence.
+    Freeze(u16),
+}
+
+#[derive(Default)]
+struct Taken {
+    count: usize,
+    group: Vec<u16>,
+}
+
+impl Taken {
+    fn answer(&mut self, script: Script, id: u16) -> Next {
+        self.count += 1;
+        match script {
+            Script::TakeAckClose(most, _) if self.count >= most => Next::Close,
+            Script::TakeAckClose(_, acked) if self.count > acked => Next::Pubacks(Vec::new()),
+            Script::NoPubacks => Next::Pubacks(Vec::new()),
+            Script::HalfOpen(most) if self.count >= most => Next::Freeze(id),
+            Script::Backwards => {
+                self.group.push(id);
+                let full = self.group.len() == 4;
+                let mut ids = Vec::new();
+                if full {
+                    ids = std::mem::take(&mut self.group);
+                    ids.reverse();
+                }
+                Next::Pubacks(ids)
+            }
+            Script::NeverTheFirst if self.count == 1 => Next::Pubacks(Vec::new()),
+            Script::WrongPuback => Next::Pubacks(vec![200]),
+            _ => Next::Pubacks(vec![id]),
         }
     }
 }

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use protocols_model::{DictionaryHash, Lane, RecordKey, RefuseReason, SeqRange, SeqSet};
 use protocols_wire::{
-    Ack, AckItem, Body, Dictionary, Down, EpochState, EventKind, Hello, HelloAnswer, Record, RetryLater,
-    RetryReason, Topic, decode_envelope,
+    Ack, AckItem, Body, Dictionary, Down, EpochState, EventKind, Hello, HelloAnswer, Record,
+    RetryLater, RetryReason, Topic, decode_envelope,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -38,12 +38,20 @@ pub(crate) struct Cloud {
 }
 
 impl Cloud {
-    pub(crate) fn connect(&mut self, id: mpsc::Sender<Vec<u8>>, send: impl Fn(Bytes) + std::marker::Send + 'static) {
+    pub(crate) fn connect(
+        &mut self,
+        id: mpsc::Sender<Vec<u8>>,
+        send: impl Fn(Bytes) + std::marker::Send + 'static,
+    ) {
         self.out = Some((id, Box::new(send)));
     }
 
     pub(crate) fn disconnect(&mut self, id: &mpsc::Sender<Vec<u8>>) {
-        if self.out.as_ref().is_some_and(|(out, _)| out.same_channel(id)) {
+        if self
+            .out
+            .as_ref()
+            .is_some_and(|(out, _)| out.same_channel(id))
+        {
             self.out = None;
         }
     }
@@ -115,7 +123,10 @@ impl Cloud {
                 continue;
             }
             let before = self.stored.insert(key, body.clone());
-            assert!(before.is_none_or(|b| b == body), "bytes changed under {key:?}");
+            assert!(
+                before.is_none_or(|b| b == body),
+                "bytes changed under {key:?}"
+            );
             item.stored.insert(range);
         }
         self.acknowledge(items.into_values().collect());
@@ -126,7 +137,8 @@ impl Cloud {
             return None;
         };
         let used = telemetry.dictionaries.into_iter();
-        used.into_iter().find(|hash| !self.dictionaries.contains(hash))
+        used.into_iter()
+            .find(|hash| !self.dictionaries.contains(hash))
     }
 
     fn acknowledge(&mut self, items: Vec<AckItem>) {
@@ -157,7 +169,10 @@ impl Cloud {
                 .collect(),
             closed: false,
         });
-        let missing = hello.dictionaries.iter().filter(|h| !self.dictionaries.contains(h));
+        let missing = hello
+            .dictionaries
+            .iter()
+            .filter(|h| !self.dictionaries.contains(h));
         let answer = Down::HelloAnswer(HelloAnswer {
             nonce: hello.nonce,
             generation: self.generation,
@@ -170,7 +185,10 @@ impl Cloud {
     }
 
     pub(crate) fn telemetry(&self) -> usize {
-        self.stored.keys().filter(|k| k.lane == Lane::Telemetry).count()
+        self.stored
+            .keys()
+            .filter(|k| k.lane == Lane::Telemetry)
+            .count()
     }
 
     pub(crate) fn arrived_twice(&self) -> Vec<RecordKey> {
@@ -179,10 +197,13 @@ impl Cloud {
     }
 
     pub(crate) fn events(&self) -> Vec<EventKind> {
-        let events = self.stored.values().filter_map(|body| match Record::decode(body).unwrap().body {
-            Body::Event(event) => Some(event.kind),
-            _ => None,
-        });
+        let events =
+            self.stored
+                .values()
+                .filter_map(|body| match Record::decode(body).unwrap().body {
+                    Body::Event(event) => Some(event.kind),
+                    _ => None,
+                });
         events.collect()
     }
 }

@@ -69,7 +69,10 @@ async fn foreign_and_broken_acknowledgements_free_nothing_and_disturb_nothing() 
     state(&uplink, "identity", |s| s.counters.identity >= 1).await;
     stage.cloud().back();
     empty(&stage.spool, &uplink).await;
-    until("the identity event is stored", || stage.cloud().events().contains(&EventKind::Identity)).await;
+    until("the identity event is stored", || {
+        stage.cloud().events().contains(&EventKind::Identity)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,7 +82,10 @@ async fn an_oversized_message_ends_the_connection_only() {
     append(&stage.spool, &dictionary(1), 1).await;
     stage.all_stored(&uplink, 1).await;
     stage.cloud().send(Bytes::from(vec![7; 2_000_000]));
-    state(&uplink, "connected anew", |s| s.connected && s.reconnects == 1).await;
+    state(&uplink, "connected anew", |s| {
+        s.connected && s.reconnects == 1
+    })
+    .await;
     append(&stage.spool, &dictionary(1), 1).await;
     stage.all_stored(&uplink, 2).await;
 }
@@ -99,7 +105,11 @@ async fn a_silent_cloud_stops_the_sender_at_its_window_until_it_is_back() {
     assert!(published <= 8, "{published}");
     let hellos = stage.cloud().hellos.len();
     until("hellos go on", || stage.cloud().hellos.len() > hellos + 1).await;
-    assert_eq!(stage.broker.state.lock().unwrap().publishes, published, "nothing is resent");
+    assert_eq!(
+        stage.broker.state.lock().unwrap().publishes,
+        published,
+        "nothing is resent"
+    );
     assert_eq!(stage.broker.connections(), 1, "the connection stays");
     stage.cloud().back();
     stage.all_stored(&uplink, 60).await;
@@ -133,7 +143,14 @@ async fn refused_records_go_to_quarantine_with_a_claim_and_hold_up_nothing() {
     let counters = stage.spool.state().borrow().counters;
     assert_eq!(counters.refused, 2);
     assert!(counters.claims >= 1);
-    assert!(stage.cloud().stored.keys().any(|key| key.lane == Lane::Event), "the claim arrived");
+    assert!(
+        stage
+            .cloud()
+            .stored
+            .keys()
+            .any(|key| key.lane == Lane::Event),
+        "the claim arrived"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,14 +188,25 @@ async fn what_an_earlier_process_had_stored_is_not_sent_again_after_the_restart(
     uplink.stop(Duration::from_millis(10)).await;
     assert_eq!(stage.spool.state().borrow().records, 30);
     let dir = stage.dir.path().to_owned();
-    stage.spool.clone().stop(Duration::from_secs(20)).await.unwrap();
+    stage
+        .spool
+        .clone()
+        .stop(Duration::from_secs(20))
+        .await
+        .unwrap();
 
-    stage.spool = tokio::task::spawn_blocking(move || open_spool(&dir)).await.unwrap();
+    stage.spool = tokio::task::spawn_blocking(move || open_spool(&dir))
+        .await
+        .unwrap();
     stage.cloud().lose_acks = 0;
     append(&stage.spool, &dictionary(1), 5).await;
     let uplink = stage.uplink();
     stage.all_stored(&uplink, 35).await;
-    assert!(stage.cloud().arrived_twice().is_empty(), "{:?}", stage.cloud().arrived_twice());
+    assert!(
+        stage.cloud().arrived_twice().is_empty(),
+        "{:?}",
+        stage.cloud().arrived_twice()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,8 +215,15 @@ async fn backlog_of_several_runs_drains_on_the_history_topics_beside_live_data()
     for _ in 0..3 {
         append_sized(&stage.spool, &dictionary(1), 40, 200).await;
         let dir = stage.dir.path().to_owned();
-        stage.spool.clone().stop(Duration::from_secs(20)).await.unwrap();
-        stage.spool = tokio::task::spawn_blocking(move || open_spool(&dir)).await.unwrap();
+        stage
+            .spool
+            .clone()
+            .stop(Duration::from_secs(20))
+            .await
+            .unwrap();
+        stage.spool = tokio::task::spawn_blocking(move || open_spool(&dir))
+            .await
+            .unwrap();
     }
     append(&stage.spool, &dictionary(2), 10).await;
     let uplink = stage.uplink();
@@ -198,10 +233,18 @@ async fn backlog_of_several_runs_drains_on_the_history_topics_beside_live_data()
     }
     stage.all_stored(&uplink, 140).await;
     let cloud = stage.cloud();
-    assert!(cloud.history >= 2 && cloud.live >= 1, "{} {}", cloud.history, cloud.live);
+    assert!(
+        cloud.history >= 2 && cloud.live >= 1,
+        "{} {}",
+        cloud.history,
+        cloud.live
+    );
     assert!(cloud.arrived_twice().is_empty());
     let first = cloud.hellos.first().unwrap();
-    let telemetry = first.held.iter().filter(|h| h.lane == Lane::Telemetry && h.first > 0);
+    let telemetry = first
+        .held
+        .iter()
+        .filter(|h| h.lane == Lane::Telemetry && h.first > 0);
     assert_eq!(telemetry.count(), 4, "{:?}", first.held);
 }
 

@@ -4,8 +4,8 @@ use crate::pki::Authority;
 use gateway_spool::{SpoolConfig, SpoolHandle};
 use gateway_uplink::{HelloTimes, Server, Timings, UplinkHandle, UplinkOptions, UplinkState};
 use protocols_model::{
-    BootId, Clock, DeviceId, GatewayId, Instant, Lane, PointDescriptor, PointId, Quality, SystemClock,
-    Timestamp, Value, ValueType,
+    BootId, Clock, DeviceId, GatewayId, Instant, Lane, PointDescriptor, PointId, Quality,
+    SystemClock, Timestamp, Value, ValueType,
 };
 use protocols_wire::{Body, Column, Dictionary, Record, RecordStamp, Sample, Telemetry};
 use std::path::Path;
@@ -67,8 +67,7 @@ pub(crate) fn timings() -> Timings {
 
 pub(crate) fn options(authority: &Authority, servers: Vec<Server>) -> UplinkOptions {
     let gateway = GatewayId::try_new("g1").unwrap();
-    let mut options =
-        UplinkOptions::new(gateway, servers, authority.identity("g1"), BootId(1));
+    let mut options = UplinkOptions::new(gateway, servers, authority.identity("g1"), BootId(1));
     options.timings = timings();
     options
 }
@@ -91,8 +90,18 @@ pub(crate) async fn append(spool: &SpoolHandle, dictionary: &Dictionary, count: 
 }
 
 /// Appends records of `samples` noisy readings each.
-pub(crate) async fn append_sized(spool: &SpoolHandle, dictionary: &Dictionary, count: usize, samples: usize) {
-    spool.keep_dictionaries(vec![dictionary.clone()]).await.unwrap();
+pub(crate) async fn append_sized(
+    spool: &SpoolHandle,
+    dictionary: &Dictionary,
+    count: usize,
+    samples: usize,
+) {
+    spool
+        .keep_dictionaries(vec![dictionary.clone()])
+        .await
+        .unwrap();
+    let mut state = spool.state();
+    let last = state.borrow_and_update().last_seq(Lane::Telemetry) + u64::try_from(count).unwrap();
     for _ in 0..count {
         let sample = |n: usize| Sample {
             time: Timestamp::from_millis(1_760_000_000_000 + i64::try_from(n).unwrap()),
@@ -118,10 +127,17 @@ pub(crate) async fn append_sized(spool: &SpoolHandle, dictionary: &Dictionary, c
         let sealed = record.encode().unwrap();
         spool.append(Lane::Telemetry, vec![sealed]).await.unwrap();
     }
+    // The state follows the append by a moment; tests ask it at once.
+    let seen = state.wait_for(|s| s.last_seq(Lane::Telemetry) >= last);
+    tokio::time::timeout(PATIENCE, seen).await.unwrap().unwrap();
 }
 
 /// Waits until `good` holds for the uplink's state.
-pub(crate) async fn state(uplink: &UplinkHandle, what: &str, good: impl FnMut(&UplinkState) -> bool) -> UplinkState {
+pub(crate) async fn state(
+    uplink: &UplinkHandle,
+    what: &str,
+    good: impl FnMut(&UplinkState) -> bool,
+) -> UplinkState {
     let mut good = good;
     let mut watch = uplink.state();
     let found = tokio::time::timeout(PATIENCE, watch.wait_for(|s| good(s))).await;
@@ -133,12 +149,14 @@ pub(crate) async fn state(uplink: &UplinkHandle, what: &str, good: impl FnMut(&U
 
 /// Waits until the spool holds nothing.
 pub(crate) async fn empty(spool: &SpoolHandle, uplink: &UplinkHandle) {
-    // Once this is answered, the state shows what was appended before.
-    spool.dictionaries(Vec::new()).await.unwrap();
     let mut watch = spool.state();
     let found = tokio::time::timeout(PATIENCE, watch.wait_for(|s| s.records == 0)).await;
     if found.is_err() {
-        panic!("the spool never empties: {:?}; {:?}", spool.state().borrow(), uplink.state().borrow());
+        panic!(
+            "the spool never empties: {:?}; {:?}",
+            spool.state().borrow(),
+            uplink.state().borrow()
+        );
     }
     // The uplink's own view follows.
     state(uplink, "nothing unsettled", |s| s.unsettled_records == 0).await;

@@ -3,6 +3,13 @@
 //! Each fault of the broker is a script of one connection; each fault of the cloud a switch. In every
 //! case: everything unsettled arrives in the end, nothing leaves the spool without an acknowledgement.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a surprise has to fail the test"
+)]
+
 mod broker;
 mod cloud;
 mod gateway;

@@ -23,7 +23,9 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        params.distinguished_name.push(DnType::CommonName, "test authority");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "test authority");
         let key = KeyPair::generate().unwrap();
         let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
         Self { issuer }
@@ -33,7 +35,12 @@ impl Authority {
         self.issuer.pem()
     }
 
-    fn leaf(&self, name: &str, purpose: ExtendedKeyUsagePurpose, valid: (Day, Day)) -> (String, String) {
+    fn leaf(
+        &self,
+        name: &str,
+        purpose: ExtendedKeyUsagePurpose,
+        valid: (Day, Day),
+    ) -> (String, String) {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![purpose];
@@ -60,7 +67,11 @@ impl Authority {
     }
 
     pub(crate) fn gateway_pems(&self, name: &str) -> (String, String) {
-        self.leaf(name, ExtendedKeyUsagePurpose::ClientAuth, ((2020, 1, 1), (2090, 1, 1)))
+        self.leaf(
+            name,
+            ExtendedKeyUsagePurpose::ClientAuth,
+            ((2020, 1, 1), (2090, 1, 1)),
+        )
     }
 
     /// A broker's TLS: its certificate is valid in `valid`, clients must show one of ours.
@@ -69,7 +80,8 @@ impl Authority {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()

@@ -55,10 +55,34 @@ async fn an_unusable_identity_is_named_and_never_a_panic() {
     let missing = Pem::File("no-such-directory/gateway.pem".into());
     let other_key = stage.authority.identity("g2").key;
     for (tls, part) in [
-        (TlsIdentity { certificate: missing, ..good.clone() }, "cannot read the gateway's certificate from no-such"),
-        (TlsIdentity { ca: garbage.clone(), ..good.clone() }, "CA certificate holds no usable PEM"),
-        (TlsIdentity { key: garbage, ..good.clone() }, "private key holds no usable PEM"),
-        (TlsIdentity { key: other_key, ..good.clone() }, "does not belong to its certificate"),
+        (
+            TlsIdentity {
+                certificate: missing,
+                ..good.clone()
+            },
+            "cannot read the gateway's certificate from no-such",
+        ),
+        (
+            TlsIdentity {
+                ca: garbage.clone(),
+                ..good.clone()
+            },
+            "CA certificate holds no usable PEM",
+        ),
+        (
+            TlsIdentity {
+                key: garbage,
+                ..good.clone()
+            },
+            "private key holds no usable PEM",
+        ),
+        (
+            TlsIdentity {
+                key: other_key,
+                ..good.clone()
+            },
+            "does not belong to its certificate",
+        ),
     ] {
         let mut options = stage.options();
         options.tls = tls;
@@ -76,13 +100,17 @@ async fn a_broker_that_does_not_know_the_gateways_authority_says_no_and_we_say_s
     options.tls.certificate = identity.certificate;
     options.tls.key = identity.key;
     let error = error_of(&stage, options).await;
-    assert!(error.contains("refuses this gateway's certificate"), "{error}");
+    assert!(
+        error.contains("refuses this gateway's certificate"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expired_broker_certificate_is_refused_and_named() {
     let stage = Stage::new().await;
-    let old = Broker::start_valid(&stage.authority, &stage.cloud, ((2020, 1, 1), (2021, 1, 1))).await;
+    let old =
+        Broker::start_valid(&stage.authority, &stage.cloud, ((2020, 1, 1), (2021, 1, 1))).await;
     let mut options = stage.options();
     options.servers = vec![old.server.clone()];
     let error = error_of(&stage, options).await;
@@ -131,14 +159,18 @@ async fn a_clock_in_1970_connects_by_build_time_and_keeps_the_good_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_behind_a_new_certificate_connects_by_the_last_good_time() {
     let stage = Stage::new().await;
-    let young = Broker::start_valid(&stage.authority, &stage.cloud, ((2040, 1, 1), (2041, 1, 1))).await;
+    let young =
+        Broker::start_valid(&stage.authority, &stage.cloud, ((2040, 1, 1), (2041, 1, 1))).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("last-good-time");
     let mut options = stage.options();
     options.servers = vec![young.server.clone()];
     options.last_good_time = Some(file.clone());
     let error = error_of(&stage, options.clone()).await;
-    assert!(error.contains("not valid yet: the clock here is behind"), "{error}");
+    assert!(
+        error.contains("not valid yet: the clock here is behind"),
+        "{error}"
+    );
     // 2040-07-01
     std::fs::write(&file, "2224800000\n").unwrap();
     let uplink = stage.uplink_with(options);
@@ -149,7 +181,8 @@ async fn a_clock_behind_a_new_certificate_connects_by_the_last_good_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_last_good_time_of_a_wrong_clock_does_not_lock_the_gateway_out() {
     let stage = Stage::new().await;
-    let broker = Broker::start_valid(&stage.authority, &stage.cloud, ((2020, 1, 1), (2039, 1, 1))).await;
+    let broker =
+        Broker::start_valid(&stage.authority, &stage.cloud, ((2020, 1, 1), (2039, 1, 1))).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("last-good-time");
     std::fs::write(&file, "2224800000\n").unwrap();
