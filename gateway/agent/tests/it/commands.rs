@@ -155,3 +155,49 @@ fn a_second_gateway_on_the_same_state_directory_is_refused_and_the_first_goes_on
     gateway.signal("TERM");
     assert_eq!(gateway.end(&rig), Some(0));
 }
+
+#[test]
+fn the_spool_of_a_stopped_gateway_can_be_counted_verified_and_exported() {
+    let meter = Meter::start();
+    let rig = Rig::new(&config(&meter));
+    let spool = |what: &str| rig.output(&["spool", what, "--config", "gateway.toml"]);
+    let none = spool("stat");
+    assert_eq!(none.status.code(), Some(1));
+    assert!(text(&none).contains("holds no spool"), "{}", text(&none));
+
+    let mut gateway = rig.start();
+    rig.wait("records", || rig.number("/spool/records") >= 5);
+    let running = spool("stat");
+    assert_eq!(running.status.code(), Some(1));
+    assert!(text(&running).contains("in use"), "{}", text(&running));
+    gateway.signal("TERM");
+    assert_eq!(gateway.end(&rig), Some(0));
+
+    let stat = spool("stat");
+    assert_eq!(stat.status.code(), Some(0), "{}", text(&stat));
+    assert!(text(&stat).contains("stopped cleanly") && text(&stat).contains("telemetry"));
+    let good = spool("verify");
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good));
+    assert!(text(&good).contains("all good"));
+    let export = spool("export");
+    assert_eq!(export.status.code(), Some(0));
+    let export = text(&export);
+    assert!(export.lines().all(|line| line.starts_with('{')));
+    assert!(export.contains("\"m1\""), "{export}");
+
+    let to_file = [
+        "spool",
+        "export",
+        "--config",
+        "gateway.toml",
+        "--output",
+        "out.jsonl",
+    ];
+    assert_eq!(rig.output(&to_file).status.code(), Some(0));
+    assert_eq!(
+        std::fs::read_to_string(rig.path("out.jsonl")).unwrap(),
+        export
+    );
+    let again = rig.output(&to_file);
+    assert_eq!(again.status.code(), Some(1), "an existing file is kept");
+}
