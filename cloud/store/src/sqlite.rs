@@ -20,6 +20,7 @@ mod fold;
 mod hello;
 mod ingest;
 mod known;
+mod ledger;
 mod maintain;
 mod prepare;
 mod query;

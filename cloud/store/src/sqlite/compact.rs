@@ -172,7 +172,7 @@ pub(super) fn plan(
         };
         let mut samples = Vec::new();
         let read = record.samples(conn, &mut known, |series, sample| {
-            samples.push((series, sample))
+            samples.push((series, sample));
         });
         taken.push(id);
         bytes += record.body.len();

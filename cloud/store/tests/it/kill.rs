@@ -183,7 +183,7 @@ fn run_until_it_ends(path: &std::path::Path, epoch: u64, rule: &str, log: &std::
         .unwrap();
     assert!(!out.status.success(), "{rule} was never hit");
     let text = String::from_utf8(out.stdout).unwrap();
-    let last = text.lines().filter_map(|line| line.split_once("settled "));
-    last.last()
+    let mut said = text.lines().filter_map(|line| line.split_once("settled "));
+    said.next_back()
         .map_or(0, |(_, seq)| seq.trim().parse().unwrap())
 }

@@ -1,0 +1,370 @@
+//! One ingest transaction under way: each record taken in, in order.
+//!
+//! Everything a record comes to is decided here, against the cursors as the transaction has them.
+//! Nothing outside the transaction changes: what memory has to learn is gathered as [`Effects`].
+
+use super::cursors::CursorRow;
+use super::{Effects, Items, Outcome, SLOW_DOWN, Taken, series_of};
+use crate::digest::{Digest, digest};
+use crate::error::StoreError;
+use crate::ingest::{QuarantineInput, Settled};
+use crate::ledger;
+use crate::sqlite::known::{self, Known};
+use crate::sqlite::prepare::{Content, Prepared, PreparedRecord};
+use crate::sqlite::row::failed;
+use crate::sqlite::{Shared, claims, event, read};
+use crate::stamp;
+use protocols_model::{
+    BootId, Claim, DictionaryHash, Epoch, GatewayId, Lane, LossReason, RefuseReason, SeqRange,
+    Timestamp,
+};
+use protocols_wire::{Body, Record, RetryReason, TimeMap};
+use rusqlite::{Connection, params};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// When a gateway should offer again what the cloud cannot read yet: an update takes its time.
+const NEWER: Duration = Duration::from_secs(3600);
+
+/// A gateway of the group.
+#[derive(Clone, Copy)]
+pub(super) struct Sender<'a> {
+    pub(super) row: i64,
+    pub(super) name: &'a GatewayId,
+    pub(super) received: Timestamp,
+}
+
+/// One transaction under way.
+pub(super) struct Group<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) state: &'a mut Known,
+    pub(super) shared: &'a Shared,
+    pub(super) cursors: HashMap<(i64, Epoch, Lane), CursorRow>,
+    pub(super) effects: Effects,
+}
+
+impl Group<'_> {
+    pub(super) fn take_all(&mut self, prepared: &Prepared) -> Result<Settled, StoreError> {
+        let mut items = Items::default();
+        let sender = read::gateway_row(self.conn, &prepared.gateway)?;
+        let Some((row, false)) = sender else {
+            // Unknown or revoked: nothing of it is kept, not even that it came.
+            for record in &prepared.records {
+                items.add(record.key, &Outcome::Refused(RefuseReason::Revoked));
+            }
+            return Ok(items.into_settled(prepared.gateway.clone()));
+        };
+        for dictionary in &prepared.dictionaries {
+            known::store_dictionary(self.conn, dictionary)?;
+        }
+        let sender = Sender {
+            row,
+            name: &prepared.gateway,
+            received: prepared.received,
+        };
+        for record in &prepared.records {
+            let outcome = self.take(sender, record)?;
+            items.add(record.key, &outcome);
+        }
+        Ok(items.into_settled(prepared.gateway.clone()))
+    }
+
+    /// Takes one record.
+    fn take(&mut self, from: Sender<'_>, record: &PreparedRecord) -> Result<Outcome, StoreError> {
+        let key = record.key;
+        let Some(range) = SeqRange::one(key.seq) else {
+            return Ok(Outcome::Refused(RefuseReason::Malformed));
+        };
+        let Some(row) = self.cursor(from, key.epoch, key.lane)? else {
+            return Ok(Outcome::Retry(RetryReason::Quota, SLOW_DOWN));
+        };
+        let covered = row.cursor.covered().contains(key.seq);
+        let closed = row.closed;
+        let (has_lost, has_room) = (row.has_lost, row.cursor.has_room(key.seq));
+        let mut entries = Vec::new();
+        if covered {
+            if has_lost {
+                entries = claims::lost(self.conn, from.row, key.epoch, key.lane)?;
+            }
+            if ledger::holder(&mut entries, key.seq).is_none() {
+                return Ok(Outcome::Known);
+            }
+        }
+        if closed {
+            return self.refuse(from, record, RefuseReason::EpochClosed, None);
+        }
+        if !has_room {
+            return Ok(Outcome::Retry(RetryReason::SlowDown, SLOW_DOWN));
+        }
+        let stored = match &record.content {
+            Content::Unusable(reason, why) => {
+                return self.refuse(from, record, *reason, Some(why));
+            }
+            Content::Newer => return Ok(Outcome::Retry(RetryReason::NewerVersion, NEWER)),
+            Content::Telemetry(digest) => match self.telemetry(from, record, digest)? {
+                Ok(digest) => Some(digest),
+                Err(outcome) => return Ok(outcome),
+            },
+            Content::Claims(all) => {
+                if !self.claims(from, all)? {
+                    return Ok(Outcome::Retry(RetryReason::SlowDown, SLOW_DOWN));
+                }
+                None
+            }
+            Content::Event(sealed, happened) => {
+                let map = self.shared.map(from.name, sealed.boot);
+                let shift = stamp::shift(map.as_ref(), stamp::clock_offset(sealed));
+                let mut happened = happened.clone();
+                happened.time = stamp::corrected(happened.time, shift);
+                event::enter(self.conn, from.row, Some(key), from.received, &happened)?;
+                self.effects.events.push(from.name.clone());
+                None
+            }
+            Content::TimeMap(map) => {
+                self.time_map(from, map)?;
+                None
+            }
+        };
+        if let Some(entry) = ledger::holder(&mut entries, key.seq) {
+            // It arrived after all.
+            entry.lost.remove(range);
+            claims::strike(self.conn, entry, stored.as_ref())?;
+            self.effects.ledger.push(from.name.clone());
+        }
+        if let Some(row) = self.cursors.get_mut(&(from.row, key.epoch, key.lane)) {
+            row.cursor.cover(range);
+        }
+        Ok(Outcome::Stored(stored.map_or(0, |digest| digest.readings)))
+    }
+
+    /// Stores a telemetry record; the inner error is what it came to instead.
+    fn telemetry(
+        &mut self,
+        from: Sender<'_>,
+        record: &PreparedRecord,
+        prepared: &Digest,
+    ) -> Result<Result<Digest, Outcome>, StoreError> {
+        let most = self.shared.limits.series_per_gateway;
+        let mut dictionaries = Vec::with_capacity(prepared.dictionaries.len());
+        for &hash in &prepared.dictionaries {
+            match self.state.resolve(self.conn, from.row, hash, most)? {
+                Some(series) => dictionaries.push(series),
+                None => {
+                    let reason = RetryReason::UnknownDictionary(hash);
+                    return Ok(Err(Outcome::Retry(reason, Duration::ZERO)));
+                }
+            }
+        }
+        for column in &prepared.columns {
+            let Some(series) = series_of(&dictionaries, column.dictionary, column.index) else {
+                let why = "a column refers to no point of its dictionary";
+                return self
+                    .refuse(from, record, RefuseReason::Malformed, Some(why))
+                    .map(Err);
+            };
+            if column.value_type.is_some_and(|kind| kind != series.kind) {
+                let why = "a column's values are not of the type its dictionary says";
+                return self
+                    .refuse(from, record, RefuseReason::Malformed, Some(why))
+                    .map(Err);
+            }
+            if series.id.is_none() {
+                let hash = usize::try_from(column.dictionary)
+                    .ok()
+                    .and_then(|place| prepared.dictionaries.get(place));
+                let why = self.over_the_limit(hash.copied(), column.index, most)?;
+                return self
+                    .refuse(from, record, RefuseReason::SeriesLimit, Some(&why))
+                    .map(Err);
+            }
+        }
+        // A time map that came in the meantime, or in this very group, changes the times.
+        let map = self.map_now(from, prepared.stamp.boot)?;
+        let digest = if stamp::shift(map.as_ref(), prepared.offset) == prepared.shift {
+            prepared.clone()
+        } else {
+            match Record::decode(&record.body) {
+                Ok(Record {
+                    stamp,
+                    body: Body::Telemetry(telemetry),
+                }) => {
+                    let retention = self.shared.limits.retention;
+                    digest(stamp, &telemetry, map.as_ref(), from.received, retention)
+                }
+                _ => prepared.clone(),
+            }
+        };
+        self.insert_record(from, record, &digest)?;
+        self.effects.telemetry.push(Taken {
+            row: from.row,
+            gateway: from.name.clone(),
+            received: from.received,
+            digest: digest.clone(),
+            dictionaries,
+        });
+        Ok(Ok(digest))
+    }
+
+    fn insert_record(
+        &self,
+        from: Sender<'_>,
+        record: &PreparedRecord,
+        digest: &Digest,
+    ) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO record (gateway, epoch, lane, seq, received, boot, clock_offset,
+                   shift, first, last, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    from.row,
+                    record.key.epoch.0.cast_signed(),
+                    record.key.lane.to_index(),
+                    record.key.seq.cast_signed(),
+                    from.received.0,
+                    digest.stamp.boot.0.cast_signed(),
+                    digest.offset,
+                    digest.shift,
+                    digest.span.map(|(first, _)| first.0),
+                    digest.span.map(|(_, last)| last.0),
+                    record.body.as_ref(),
+                ])
+            })
+            .map(drop)
+            .map_err(failed("storing a record"))
+    }
+
+    fn over_the_limit(
+        &self,
+        hash: Option<DictionaryHash>,
+        index: u32,
+        most: u64,
+    ) -> Result<String, StoreError> {
+        let dictionary = match hash {
+            Some(hash) => known::dictionary(self.conn, hash)?,
+            None => None,
+        };
+        let entry = dictionary.as_ref().and_then(|dictionary| {
+            dictionary
+                .entries()
+                .get(usize::try_from(index).unwrap_or(usize::MAX))
+        });
+        Ok(entry.map_or_else(
+            || format!("the gateway has its {most} series already"),
+            |entry| {
+                format!(
+                    "the gateway has its {most} series already; no room for {}/{}",
+                    entry.device, entry.point
+                )
+            },
+        ))
+    }
+
+    /// Refuses a record: covered, so that nothing stalls behind it, and entered in the ledger, in
+    /// case the gateway cannot claim it any more.
+    fn refuse(
+        &mut self,
+        from: Sender<'_>,
+        record: &PreparedRecord,
+        reason: RefuseReason,
+        why: Option<&str>,
+    ) -> Result<Outcome, StoreError> {
+        let key = record.key;
+        if let Some(why) = why {
+            let input = QuarantineInput {
+                gateway: Some(from.name.clone()),
+                topic: format!("record {} {} {}", key.epoch, key.lane, key.seq),
+                payload: record.body.to_vec(),
+                reason: why.to_owned(),
+                received: from.received,
+            };
+            let most = self.shared.limits.quarantine_per_gateway;
+            read::set_aside(self.conn, from.row, &input, most)?;
+        }
+        let (Some(range), Some(row)) = (
+            SeqRange::one(key.seq),
+            self.cursors.get_mut(&(from.row, key.epoch, key.lane)),
+        ) else {
+            return Ok(Outcome::Refused(reason));
+        };
+        if !row.cursor.covered().contains(key.seq) && row.cursor.has_room(key.seq) {
+            row.cursor.cover(range);
+            row.has_lost = true;
+            let reason = LossReason::Refused(reason);
+            claims::by_cloud(self.conn, from.row, key, reason, from.received)?;
+            self.effects.ledger.push(from.name.clone());
+        }
+        Ok(Outcome::Refused(reason))
+    }
+
+    /// Settles the claims of one record, all or none; says whether there was room.
+    fn claims(&mut self, from: Sender<'_>, claims: &[Claim]) -> Result<bool, StoreError> {
+        let mut by_cursor: BTreeMap<(Epoch, Lane), Vec<&Claim>> = BTreeMap::new();
+        for claim in claims {
+            by_cursor
+                .entry((claim.epoch, claim.lane))
+                .or_default()
+                .push(claim);
+        }
+        for ((epoch, lane), claims) in &by_cursor {
+            let Some(row) = self.cursor(from, *epoch, *lane)? else {
+                return Ok(false);
+            };
+            if !row
+                .cursor
+                .has_room_for_claims(claims.iter().map(|claim| claim.range))
+            {
+                return Ok(false);
+            }
+        }
+        for ((epoch, lane), claims) in by_cursor {
+            let mut entries = claims::lost(self.conn, from.row, epoch, lane)?;
+            for claim in claims {
+                let Some(row) = self.cursors.get_mut(&(from.row, epoch, lane)) else {
+                    continue;
+                };
+                let before = entries.clone();
+                let verdict = ledger::settle(claim.range, row.cursor.covered(), &mut entries);
+                row.cursor.cover(claim.range);
+                row.has_lost |= !verdict.lost.is_empty();
+                for (entry, before) in entries.iter().zip(&before) {
+                    if entry.lost != before.lost {
+                        claims::strike(self.conn, entry, None)?;
+                    }
+                }
+                let entry = claims::enter(self.conn, from.row, from.received, claim, verdict)?;
+                entries.push(entry);
+            }
+        }
+        self.effects.ledger.push(from.name.clone());
+        Ok(true)
+    }
+
+    fn time_map(&mut self, from: Sender<'_>, map: &TimeMap) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached("INSERT OR REPLACE INTO time_map VALUES (?1, ?2, ?3, ?4, ?5, 1)")
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    from.row,
+                    map.boot.0.cast_signed(),
+                    map.origin.0,
+                    map.uncertainty_ns.cast_signed(),
+                    from.received.0,
+                ])
+            })
+            .map_err(failed("storing a time map"))?;
+        self.effects.maps.push((from.name.clone(), *map));
+        Ok(())
+    }
+
+    /// The boot's time map, those of this group included.
+    fn map_now(&self, from: Sender<'_>, boot: BootId) -> Result<Option<TimeMap>, StoreError> {
+        let mine = self.effects.maps.iter().rev();
+        let mut mine = mine.filter(|(gateway, map)| gateway == from.name && map.boot == boot);
+        Ok(mine
+            .next()
+            .map(|(_, map)| *map)
+            .or_else(|| self.shared.map(from.name, boot)))
+    }
+}
