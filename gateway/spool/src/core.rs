@@ -11,7 +11,10 @@
 
 mod commit;
 mod evict;
+mod fetch;
 mod open;
+mod scan;
+mod settle;
 
 use crate::book::{Entry, EpochBook, Pending};
 use crate::claims::{self, Loss};
@@ -19,9 +22,9 @@ use crate::config::SpoolConfig;
 use crate::dictionaries::Dictionaries;
 use crate::failpoint;
 use crate::pace::Pace;
-use crate::record::{Age, Cursor, FetchLimit, SettleOutcome, Settlement, SpooledRecord};
+use crate::record::{Age, Cursor};
 use crate::state::{SpoolAlarm, SpoolCounters, SpoolState};
-use crate::store::{SpoolStore, StoreError, Tree};
+use crate::store::{SpoolStore, Tree};
 use crate::value::{self, OVERHEAD_BYTES, Value};
 use protocols_model::{
     BootId, Claim, DictionaryHash, Epoch, Instant, Lane, LossReason, RefuseReason, Seq, SeqRange,
@@ -287,247 +290,6 @@ impl Core {
             .iter()
             .filter_map(|&hash| self.dictionaries.get(hash));
         found.cloned().collect()
-    }
-
-    /// The record as it is held; `Ok(None)` when its bytes on disk are damaged or gone.
-    fn load(&mut self, age: Age, lane: Lane, seq: Seq) -> Result<Option<Value>, StoreError> {
-        let entry = self
-            .books
-            .get(&age)
-            .and_then(|b| b.lane(lane).entries.get(&seq));
-        if let Some(pending) = entry.and_then(|entry| entry.pending.as_deref()) {
-            return Ok(Some(Value {
-                body: pending.body.clone(),
-                summary: pending.summary,
-                dictionaries: entry.map(|e| e.names.to_vec()).unwrap_or_default(),
-                claim: entry.is_some_and(|e| e.claim),
-            }));
-        }
-        let key = value::key(age, seq);
-        let Some(bytes) = self.store.get(Tree::Lane(lane), &key)? else {
-            return Ok(None);
-        };
-        let decoded = value::decode(lane, &key, &bytes);
-        if decoded.is_none() {
-            let name = format!("{}-{lane}-{seq}.damaged", age.epoch);
-            self.store.set_aside(&name, &bytes);
-        }
-        Ok(decoded)
-    }
-
-    /// Records of `lane` behind `after`, oldest first.
-    pub(crate) fn fetch(
-        &mut self,
-        lane: Lane,
-        after: Cursor,
-        limit: FetchLimit,
-        now: Now,
-    ) -> Vec<SpooledRecord> {
-        let works = self.works();
-        let mut keys = Vec::new();
-        for (&age, book) in self.books.range(after.age..) {
-            let from = if age == after.age { after.seq } else { 0 };
-            let behind = book.lane(lane).entries.range(from.saturating_add(1)..);
-            let usable = behind.filter(|(_, entry)| works || entry.pending.is_some());
-            let room = limit.max_records.max(1) - keys.len();
-            keys.extend(usable.take(room).map(|(&seq, _)| (age, seq)));
-            if keys.len() >= limit.max_records.max(1) {
-                break;
-            }
-        }
-        let mut found: Vec<SpooledRecord> = Vec::new();
-        let mut damaged = Vec::new();
-        let mut bytes = 0;
-        for (age, seq) in keys {
-            match self.load(age, lane, seq) {
-                Ok(Some(value)) => {
-                    bytes += value.body.len();
-                    if bytes > limit.max_bytes && !found.is_empty() {
-                        break;
-                    }
-                    found.push(SpooledRecord {
-                        key: protocols_model::RecordKey {
-                            epoch: age.epoch,
-                            lane,
-                            seq,
-                        },
-                        cursor: Cursor { age, seq },
-                        body: value.body,
-                        dictionaries: value.dictionaries,
-                        summary: value.summary,
-                    });
-                }
-                Ok(None) => damaged.push((age, lane, seq)),
-                Err(error) => {
-                    self.fail(&error, now);
-                    break;
-                }
-            }
-        }
-        self.claim_damaged(damaged, now);
-        found
-    }
-
-    /// Claims records whose bytes are no longer what they were; their copies are set aside already.
-    fn claim_damaged(&mut self, damaged: Vec<(Age, Lane, Seq)>, now: Now) {
-        let losses: Vec<_> = damaged
-            .iter()
-            .map(|&(age, lane, seq)| Loss {
-                age,
-                lane,
-                seq,
-                reason: LossReason::Damaged,
-                held: None,
-            })
-            .collect();
-        self.counters.damaged_records += losses.len() as u64;
-        let behind = self.claim_losses(losses, now);
-        for (age, lane, seq) in damaged {
-            tracing::error!(epoch = %age.epoch, %lane, seq, "record in the spool is damaged, claimed");
-            if let Some(entry) = self.remove(age, lane, seq) {
-                self.delete_later((age, lane, seq), entry.bytes, behind, now);
-            }
-        }
-    }
-
-    /// Lets go what the cloud settled.
-    pub(crate) fn settle(&mut self, settlement: &Settlement, now: Now) -> SettleOutcome {
-        let lane = settlement.lane;
-        let mut outcome = SettleOutcome::default();
-        let age = self
-            .books
-            .keys()
-            .copied()
-            .find(|age| age.epoch == settlement.epoch);
-        let named = || {
-            let refused = settlement.refused.iter().map(|&(range, _)| range);
-            settlement.stored.ranges().iter().copied().chain(refused)
-        };
-        let Some(age) = age else {
-            if !self.closed.contains(&settlement.epoch) {
-                outcome.unknown = named().fold(0, |sum, range| range.count().saturating_add(sum));
-            }
-            self.count(outcome);
-            return outcome;
-        };
-        if let Some(book) = self.books.get(&age)
-            && (book.clean || age == self.current)
-        {
-            let last = book.lane(lane).last;
-            outcome.unknown = named()
-                .filter_map(|range| {
-                    SeqRange::new(range.first().max(last.saturating_add(1)), range.last())
-                })
-                .fold(0, |sum, range| range.count().saturating_add(sum));
-        }
-        for range in settlement.stored.ranges() {
-            for seq in self.held_in(age, lane, *range) {
-                let Some(entry) = self.remove(age, lane, seq) else {
-                    continue;
-                };
-                outcome.settled += 1;
-                if entry.pending.is_some() {
-                    self.counters.settled_in_memory += 1;
-                } else {
-                    self.delete_later((age, lane, seq), entry.bytes, None, now);
-                }
-            }
-        }
-        for &(range, reason) in &settlement.refused {
-            outcome.refused += self.refuse(age, lane, range, reason, now);
-        }
-        self.count(outcome);
-        self.retire();
-        failpoint::hit("spool.settle");
-        outcome
-    }
-
-    const fn count(&mut self, outcome: SettleOutcome) {
-        let c = &mut self.counters;
-        c.settled = c.settled.saturating_add(outcome.settled);
-        c.refused = c.refused.saturating_add(outcome.refused);
-        c.unknown_settled = c.unknown_settled.saturating_add(outcome.unknown);
-    }
-
-    fn held_in(&self, age: Age, lane: Lane, range: SeqRange) -> Vec<Seq> {
-        let Some(book) = self.books.get(&age) else {
-            return Vec::new();
-        };
-        let held = book.lane(lane).entries.range(range.first()..=range.last());
-        held.map(|(&seq, _)| seq).collect()
-    }
-
-    /// Sets refused records aside and claims them; a refused claim is only set aside, or two sides
-    /// that misunderstand each other would produce claims for ever.
-    fn refuse(
-        &mut self,
-        age: Age,
-        lane: Lane,
-        range: SeqRange,
-        reason: RefuseReason,
-        now: Now,
-    ) -> u64 {
-        let mut losses = Vec::new();
-        let mut gone = Vec::new();
-        for seq in self.held_in(age, lane, range) {
-            let value = match self.load(age, lane, seq) {
-                Ok(value) => value,
-                Err(error) => {
-                    // Still held: it will be sent, and refused, again.
-                    self.fail(&error, now);
-                    break;
-                }
-            };
-            gone.push(seq);
-            if let Some(value) = &value {
-                let name = format!("{}-{lane}-{seq}.{}", age.epoch, reason.as_str());
-                self.store.set_aside(&name, &value.body);
-                tracing::warn!(epoch = %age.epoch, %lane, seq, reason = reason.as_str(),
-                    "record refused by the cloud, set aside");
-                if value.claim {
-                    continue;
-                }
-            }
-            losses.push(Loss {
-                age,
-                lane,
-                seq,
-                reason: LossReason::Refused(reason),
-                held: value.map(losses_of),
-            });
-        }
-        let behind = self.claim_losses(losses, now);
-        let count = gone.len() as u64;
-        for seq in gone {
-            if let Some(entry) = self.remove(age, lane, seq)
-                && entry.pending.is_none()
-            {
-                self.delete_later((age, lane, seq), entry.bytes, behind, now);
-            }
-        }
-        count
-    }
-
-    /// Closes older epochs of which nothing is held and nothing is claimed any more.
-    fn retire(&mut self) {
-        let claimed: BTreeSet<Epoch> = self.claims.values().flatten().copied().collect();
-        let done: Vec<Age> = self
-            .books
-            .values()
-            .filter(|book| book.age != self.current && book.is_empty())
-            .map(|book| book.age)
-            .filter(|age| !claimed.contains(&age.epoch))
-            .collect();
-        for age in done {
-            self.books.remove(&age);
-            self.closed.push(age.epoch);
-            let excess = self
-                .closed
-                .len()
-                .saturating_sub(crate::tally::CLOSED_REMEMBERED);
-            self.closed.drain(..excess);
-            self.tally_due = true;
-        }
     }
 
     /// Keeps the crash tail's upper bound true: twice what waits in memory (as much again may sit in

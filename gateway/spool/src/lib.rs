@@ -14,6 +14,7 @@ pub mod failpoint;
 mod handle;
 #[cfg(test)]
 mod mem_store;
+pub mod offline;
 mod pace;
 mod record;
 mod report;

@@ -27,7 +27,8 @@ pub(crate) struct Medium {
     pub(crate) broken: bool,
     pub(crate) syncs: u64,
     pub(crate) free: Option<u64>,
-    pub(crate) size: Option<u64>,
+    /// Most bytes held since the last fresh start: the model's store does not shrink either.
+    peak: u64,
 }
 
 fn apply_to(trees: &mut Trees, op: Op) {
@@ -137,7 +138,7 @@ impl SpoolStore for MemStore {
         medium.step()?;
         medium.durable.clear();
         medium.unsynced.clear();
-        medium.size = Some(0);
+        medium.peak = 0;
         Ok(())
     }
 
@@ -166,7 +167,13 @@ impl SpoolStore for MemStore {
         if medium.dead {
             return Err(failure("the power is gone"));
         }
-        Ok(medium.view().get(&(tree, key.to_vec())).cloned())
+        let latest = medium.unsynced.iter().rev().find_map(|op| match op {
+            Op::Put(t, k, value) if *t == tree && k == key => Some(Some(value.clone())),
+            Op::Delete(t, k) if *t == tree && k == key => Some(None),
+            _ => None,
+        });
+        let durable = || medium.durable.get(&(tree, key.to_vec())).cloned();
+        Ok(latest.unwrap_or_else(durable))
     }
 
     fn scan(&mut self, tree: Tree, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
@@ -198,7 +205,10 @@ impl SpoolStore for MemStore {
     }
 
     fn disk_bytes(&mut self) -> Option<u64> {
-        self.lock().size
+        let mut medium = self.lock();
+        let held = medium.view().values().map(|value| value.len() as u64).sum();
+        medium.peak = medium.peak.max(held);
+        Some(medium.peak)
     }
 
     fn free_bytes(&mut self) -> Option<u64> {

@@ -4,6 +4,13 @@
 //! under a write-recording shim. `damage`: one test per kind of damage. `bound`: eviction, full disks,
 //! rotation. `kill`: a real process, killed.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "small numbers of the tests' own making"
+)]
+#![expect(clippy::too_many_lines, reason = "a scenario reads best in one piece")]
+
 mod bound;
 mod damage;
 mod kill;

@@ -6,9 +6,9 @@
 //! when a store that failed opens again. Nothing here can fail: a store that cannot be read is set
 //! aside, a disk that cannot be used leaves the core in memory mode.
 
+use super::scan::{Found, Scan, open_and_read};
 use super::{Core, Disk, HOUSEKEEPING, Now};
 use crate::book::{Entry, EpochBook};
-use crate::claims;
 use crate::config::SpoolConfig;
 use crate::dictionaries::Dictionaries;
 use crate::failpoint;
@@ -16,111 +16,18 @@ use crate::pace::Pace;
 use crate::record::Age;
 use crate::report::{EpochFound, OpenReport};
 use crate::state::SpoolCounters;
-use crate::store::{Opened, SpoolStore, StoreError, Tree};
+use crate::store::{Opened, SpoolStore, Tree};
 use crate::tally::Tally;
 use crate::value;
-use bytes::Bytes;
 use protocols_model::seq::SEQ_MAX;
-use protocols_model::{
-    BootId, Claim, DictionaryHash, Epoch, Lane, LossReason, Seq, SeqRange, SeqSet,
-};
-use protocols_wire::{Dictionary, RecordSummary};
+use protocols_model::{BootId, Claim, Epoch, Lane, LossReason, Seq, SeqRange, SeqSet};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Copies of damaged values kept from one scan.
-const COPIES_MOST: usize = 100;
 /// First upper bound of an epoch's crash tail, in readings; raised as needed.
 const AT_MOST_FIRST: u64 = 4096;
 /// Ordinal of an epoch whose predecessors cannot be read now, plus the clock in milliseconds: they
 /// must sort before it.
 const ORDINAL_UNREAD: u64 = 1 << 40;
-
-struct Found {
-    bytes: u64,
-    claim: bool,
-    names: Vec<DictionaryHash>,
-    summary: RecordSummary,
-}
-
-/// Everything a store holds.
-#[derive(Default)]
-struct Scan {
-    found: BTreeMap<Age, BTreeMap<(Lane, Seq), Found>>,
-    damaged: Vec<(Age, Lane, Seq)>,
-    copies: Vec<(String, Vec<u8>)>,
-    dictionaries: Vec<Dictionary>,
-    /// Epochs that the claim records speak of.
-    claims: BTreeMap<(Age, Seq), BTreeSet<Epoch>>,
-    /// Epochs whose crash tail is claimed in the store.
-    tails: BTreeSet<Epoch>,
-}
-
-impl Scan {
-    fn read(store: &mut dyn SpoolStore) -> Result<Self, StoreError> {
-        let mut scan = Self::default();
-        for lane in Lane::ALL {
-            store.scan(Tree::Lane(lane), &mut |key, bytes| {
-                scan.add(lane, key, bytes)
-            })?;
-        }
-        store.scan(Tree::Dictionaries, &mut |key, bytes| {
-            let read = Dictionary::decode(Bytes::copy_from_slice(bytes)).ok();
-            let named = read.filter(|dictionary| dictionary.hash().0 == key);
-            scan.dictionaries.extend(named);
-        })?;
-        Ok(scan)
-    }
-
-    fn add(&mut self, lane: Lane, key: &[u8], bytes: &[u8]) {
-        let Some((age, seq)) = value::parse_key(key) else {
-            tracing::warn!(%lane, "a key in the spool names no record, ignored");
-            return;
-        };
-        let Some(head) = value::head(lane, key, bytes) else {
-            self.damaged.push((age, lane, seq));
-            if self.copies.len() < COPIES_MOST {
-                let name = format!("{}-{lane}-{seq}.damaged", age.epoch);
-                self.copies.push((name, bytes.to_vec()));
-            }
-            return;
-        };
-        if head.claim {
-            let body = value::decode(lane, key, bytes).map(|value| value.body);
-            let claims = body
-                .and_then(|body| claims::open(&body))
-                .unwrap_or_default();
-            let tails = claims.iter().filter(|c| c.reason == LossReason::CrashTail);
-            self.tails.extend(tails.map(|claim| claim.epoch));
-            let epochs = claims.iter().map(|claim| claim.epoch).collect();
-            self.claims.insert((age, seq), epochs);
-        }
-        let found = Found {
-            bytes: (key.len() + bytes.len()) as u64,
-            claim: head.claim,
-            names: head.dictionaries,
-            summary: head.summary,
-        };
-        self.found
-            .entry(age)
-            .or_default()
-            .insert((lane, seq), found);
-    }
-}
-
-/// Opens and reads the store; one that opens but cannot be read is set aside as well.
-fn open_and_read(store: &mut dyn SpoolStore) -> Result<(Opened, Scan), StoreError> {
-    let mut opened = store.open()?;
-    match Scan::read(store) {
-        Ok(scan) => Ok((opened, scan)),
-        Err(error) => {
-            let again = store.condemn()?;
-            opened.notes.push(format!("{error}; set aside"));
-            opened.notes.extend(again.notes);
-            opened.quarantined = again.quarantined.or(opened.quarantined);
-            Scan::read(store).map(|scan| (opened, scan))
-        }
-    }
-}
 
 impl Core {
     /// Opens the spool under a new `epoch`. The epoch is durable when this returns, if the disk can be
@@ -247,10 +154,16 @@ impl Core {
             LossReason::Damaged
         };
         let mut gone = Vec::new();
+        // Whether claims may be among what is lost.
+        let mut doubtful =
+            quarantined || scan.damaged.iter().any(|&(_, lane, _)| lane == Lane::Event);
         for age in self.books.keys().copied().collect::<Vec<_>>() {
-            let expected = self.expected_on_disk(age, new.contains(&age));
-            for (lane, set) in expected {
-                gone.extend(self.missing(age, lane, set, &scan, reason, now));
+            for (lane, mut set) in self.expected_on_disk(age, new.contains(&age)) {
+                for &range in scan.seqs(age, lane).ranges() {
+                    set.remove(range);
+                }
+                doubtful |= lane == Lane::Event && !set.is_empty();
+                gone.extend(self.forget_gone(age, lane, &set, reason));
             }
         }
         for book in self.books.values_mut() {
@@ -261,7 +174,7 @@ impl Core {
             for ((lane, seq), found) in records {
                 report.records += 1;
                 report.bytes += found.bytes;
-                self.adopt(age, lane, seq, found, new.contains(&age), now);
+                self.adopt((age, lane, seq), found, new.contains(&age), now);
             }
         }
         self.claims
@@ -269,6 +182,9 @@ impl Core {
                 let book = self.books.get(age);
                 book.is_some_and(|book| book.lane(Lane::Event).entries.contains_key(seq))
             }));
+        if doubtful {
+            gone = self.claim_all_gaps(reason);
+        }
         for age in &new {
             if !scan.tails.contains(&age.epoch) {
                 gone.extend(self.crash_tail(*age, now));
@@ -349,34 +265,16 @@ impl Core {
             .collect()
     }
 
-    /// Claims for what should be on disk and is not; forgets it.
-    fn missing(
+    /// Forgets what should be on disk and is not; the claims for it.
+    fn forget_gone(
         &mut self,
         age: Age,
         lane: Lane,
-        mut expected: SeqSet,
-        scan: &Scan,
+        gone: &SeqSet,
         reason: LossReason,
-        now: Now,
     ) -> Vec<Claim> {
-        let found = scan.found.get(&age).into_iter().flat_map(BTreeMap::keys);
-        let here = found.filter(|(l, _)| *l == lane).map(|&(_, seq)| seq);
-        let damaged = scan
-            .damaged
-            .iter()
-            .filter(|(a, l, _)| (*a, *l) == (age, lane));
-        for seq in here.chain(damaged.map(|&(.., seq)| seq)) {
-            if let Some(range) = SeqRange::one(seq) {
-                expected.remove(range);
-            }
-        }
-        let span = self
-            .books
-            .get(&age)
-            .map(|book| (book.started, book.durable_at));
-        let (from, to) = span.unwrap_or((now.wall, now.wall));
         let mut claims = Vec::new();
-        for &range in expected.ranges() {
+        for &range in gone.ranges() {
             tracing::error!(epoch = %age.epoch, %lane, ?range, reason = reason.as_str(),
                 "records are gone from the spool, claimed");
             self.counters.damaged_records =
@@ -384,23 +282,51 @@ impl Core {
             for seq in self.held_in(age, lane, range) {
                 self.remove(age, lane, seq);
             }
-            claims.push(Claim {
-                epoch: age.epoch,
-                lane,
-                range,
-                reason,
-                from: from.minus(self.config.batch_age),
-                to: to.max(from),
-                readings: None,
-                at_most: None,
-                points: Vec::new(),
-            });
+            claims.extend(self.gap(age, lane, range, reason));
+        }
+        claims
+    }
+
+    /// The claim for a range of which nothing more is known.
+    fn gap(&self, age: Age, lane: Lane, range: SeqRange, reason: LossReason) -> Option<Claim> {
+        let book = self.books.get(&age)?;
+        let from = book.started.minus(self.config.batch_age);
+        Some(Claim {
+            epoch: age.epoch,
+            lane,
+            range,
+            reason,
+            from,
+            to: book.durable_at.max(from),
+            readings: None,
+            at_most: None,
+            points: Vec::new(),
+        })
+    }
+
+    /// Claims everything that is not held, of every open epoch: what remains to be done when claims
+    /// themselves are lost, and nobody knows what they said. The cloud strikes what it has.
+    pub(super) fn claim_all_gaps(&self, reason: LossReason) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        for book in self.books.values() {
+            for lane in Lane::ALL {
+                let lane_book = book.lane(lane);
+                let held = lane_book.entries.keys().copied();
+                let held: SeqSet = held.filter_map(SeqRange::one).collect();
+                let Some(appended) = SeqRange::new(1, lane_book.last) else {
+                    continue;
+                };
+                let gaps = held.missing_in(appended);
+                let gaps = gaps.ranges().iter();
+                claims.extend(gaps.filter_map(|&gap| self.gap(book.age, lane, gap, reason)));
+            }
         }
         claims
     }
 
     /// Takes a record on disk into the index, or lets it go when it was settled before.
-    fn adopt(&mut self, age: Age, lane: Lane, seq: Seq, found: Found, new: bool, now: Now) {
+    fn adopt(&mut self, place: (Age, Lane, Seq), found: Found, new: bool, now: Now) {
+        let (age, lane, seq) = place;
         let held = |book: &EpochBook| book.lane(lane).entries.contains_key(&seq);
         if self.books.get(&age).is_some_and(held) {
             return;

@@ -43,7 +43,11 @@ fn lane(dice: &mut Dice) -> Lane {
 
 fn action(dice: &mut Dice, faults: bool) -> Action {
     match dice.below(100) {
-        0..=39 => Action::Append(lane(dice), 1 + dice.below(4), 20 + dice.below(400) as usize),
+        0..=39 => Action::Append(
+            lane(dice),
+            1 + dice.below(4),
+            20 + dice.below(1500) as usize,
+        ),
         40..=59 => Action::Settle(lane(dice), 1 + dice.below(100)),
         60..=62 => Action::Refuse(lane(dice)),
         63..=84 => Action::Advance(dice.below(3) * 700 + dice.below(700)),
@@ -75,12 +79,13 @@ struct World {
     /// nothing can be left.
     on_record: BTreeSet<Epoch>,
     known: BTreeMap<RecordKey, Known>,
-    /// Every claim ever seen.
-    claims: Vec<Claim>,
+    /// Every claim ever seen, and the record it is in: it counts while that is held or settled.
+    claims: Vec<(RecordKey, Claim)>,
     now: u64,
     next_id: u64,
     next_epoch: u64,
     damage_allowed: bool,
+    coverage: Coverage,
 }
 
 const QUOTA: u64 = 24_000;
@@ -101,6 +106,7 @@ impl World {
             next_id: 0,
             next_epoch: 2,
             damage_allowed: false,
+            coverage: Coverage::default(),
         };
         world.judge();
         world
@@ -110,7 +116,7 @@ impl World {
         let store = Box::new(MemStore(Arc::clone(medium)));
         let mut config = config(Path::new("/nowhere"), QUOTA);
         config.memory_buffer_bytes = 6_000;
-        config.rotate_above_bytes = 1 << 40;
+        config.rotate_above_bytes = 4_000;
         config.mutant = mutant;
         // Epochs are random: here they only have to differ, and not to rise with time.
         let epoch = Epoch(epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -126,6 +132,7 @@ impl World {
     fn start(&mut self) {
         let core = Self::open(&self.medium, self.mutant, self.next_epoch, self.now);
         self.next_epoch += 1;
+        self.coverage.add(&self.core);
         self.core = core;
         let fresh = self.epochs.insert(self.core.epoch());
         assert!(fresh, "the epoch was used before");
@@ -306,8 +313,9 @@ impl World {
                     });
                     assert_eq!(known.body, record.body, "{:?} changed", record.key);
                     for claim in claims {
+                        let claim = (record.key, claim);
                         if !self.claims.contains(&claim) {
-                            self.check_claim(&claim);
+                            self.check_claim(&claim.1);
                             self.claims.push(claim);
                         }
                     }
@@ -358,11 +366,12 @@ impl World {
             let mut reasons = self
                 .claims
                 .iter()
-                .filter(|claim| {
+                .filter(|(record, claim)| {
                     (claim.epoch, claim.lane) == (key.epoch, key.lane)
                         && claim.range.contains(key.seq)
+                        && (held.contains(record) || self.known[record].settled)
                 })
-                .map(|claim| claim.reason)
+                .map(|(_, claim)| claim.reason)
                 .peekable();
             if unreadable && (on_disk.contains(key) || key.epoch != self.core.epoch()) {
                 // Held, on a disk that cannot be read now.
@@ -422,7 +431,36 @@ fn claims_in(body: &[u8]) -> Option<Vec<Claim>> {
     }
 }
 
-fn run(seed: u64, steps: usize, faults: bool) {
+/// How often what happened, over all cases of a test.
+#[derive(Debug, Default)]
+struct Coverage {
+    restarts: u64,
+    evicted: u64,
+    damaged: u64,
+    refused: u64,
+    failed_commits: u64,
+    quarantined: u64,
+    rotations: u64,
+    settled: u64,
+    settled_in_memory: u64,
+}
+
+impl Coverage {
+    fn add(&mut self, core: &Core) {
+        let counters = core.state(at(0)).counters;
+        self.restarts += 1;
+        self.evicted += counters.evicted_records;
+        self.damaged += counters.damaged_records;
+        self.refused += counters.refused;
+        self.failed_commits += counters.failed_commits;
+        self.quarantined += counters.quarantined_stores;
+        self.rotations += counters.rotations;
+        self.settled += counters.settled;
+        self.settled_in_memory += counters.settled_in_memory;
+    }
+}
+
+fn run(seed: u64, steps: usize, faults: bool, coverage: &mut Coverage) {
     println!("seed {seed}");
     let mut dice = Dice::new(seed);
     let mut world = World::new(Mutant::None);
@@ -438,6 +476,17 @@ fn run(seed: u64, steps: usize, faults: bool) {
         );
     }
     world.drain(&mut dice);
+    world.coverage.add(&world.core);
+    let sum = world.coverage;
+    coverage.restarts += sum.restarts;
+    coverage.evicted += sum.evicted;
+    coverage.damaged += sum.damaged;
+    coverage.refused += sum.refused;
+    coverage.failed_commits += sum.failed_commits;
+    coverage.quarantined += sum.quarantined;
+    coverage.rotations += sum.rotations;
+    coverage.settled += sum.settled;
+    coverage.settled_in_memory += sum.settled_in_memory;
 }
 
 /// More cases by `FOGLINE_MODEL_CASES`.
@@ -448,16 +497,23 @@ fn cases(usual: u64) -> u64 {
 
 #[test]
 fn whatever_happens_each_record_is_held_settled_or_claimed() {
+    let mut coverage = Coverage::default();
     for seed in 0..cases(150) {
-        run(seed, 60, false);
+        run(seed, 60, false, &mut coverage);
     }
+    println!("{coverage:?}");
+    assert!(coverage.evicted > 0 && coverage.rotations > 0 && coverage.refused > 0);
+    assert!(coverage.settled_in_memory > 0 && coverage.settled_in_memory < coverage.settled);
 }
 
 #[test]
 fn damage_broken_stores_and_full_disks_are_claimed_too() {
+    let mut coverage = Coverage::default();
     for seed in 1_000_000..1_000_000 + cases(150) {
-        run(seed, 60, true);
+        run(seed, 60, true, &mut coverage);
     }
+    println!("{coverage:?}");
+    assert!(coverage.damaged > 0 && coverage.quarantined > 0 && coverage.failed_commits > 0);
 }
 
 fn run_with_crash_at(

@@ -169,7 +169,7 @@ fn say_durable(core: &Core, said: &mut BTreeSet<RecordKey>, promises: &mut Promi
     let mut text = String::new();
     for key in core.on_disk() {
         if said.insert(key) {
-            write!(text, "D {}\n", key_text(key)).unwrap();
+            writeln!(text, "D {}", key_text(key)).unwrap();
         }
     }
     if !text.is_empty() {
