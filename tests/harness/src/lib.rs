@@ -5,6 +5,8 @@
 //! |---|---|
 //! | [`process`] | one child: start, kill, stop, restart |
 //! | [`proxy`] | a TCP link that can be cut, stalled or half-opened |
+//! | [`gateway`] | one gateway: its lives and what it says |
+//! | [`stack`] | all of it together, and the evidence |
 //! | [`site`] | the simulated field and the gateways' configuration |
 //! | [`wait`] | wait for a condition, never for luck |
 
@@ -14,4 +16,5 @@ pub mod gateway;
 pub mod process;
 pub mod proxy;
 pub mod site;
+pub mod stack;
 pub mod wait;

@@ -57,11 +57,8 @@ pub(crate) fn build(evidence: &Evidence) -> Vec<Track> {
         for unit in &bus.units {
             for point in &unit.points {
                 let is_bit = point.kind == WordKind::Bit;
-                let name = if is_bit {
-                    "bits".to_owned()
-                } else {
-                    point.id.clone()
-                };
+                let bank = || format!("bits-{:?}", point.space).to_lowercase();
+                let name = if is_bit { bank() } else { point.id.clone() };
                 let key = (bus.gateway.clone(), unit.device.clone(), name);
                 let track = tracks
                     .entry(key.clone())

@@ -1,0 +1,411 @@
+//! The whole system as real processes on loopback: field simulator, broker, cloud, gateways, and a
+//! link between gateways and broker that can be broken.
+//!
+//! Starts in the order a person would, waits for conditions, stops everything by its id. What the
+//! oracle needs is gathered from files that the processes wrote and from the cloud's raw export.
+
+use crate::gateway::Gateway;
+use crate::process::{Process, Recipe};
+use crate::proxy::Proxy;
+use crate::site::{self, GatewayOptions};
+use crate::wait::wait_for;
+use anyhow::Context as _;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tests_fieldsim::answer_log::AnswerLine;
+use tests_fieldsim::{BusKind, Site};
+use tests_oracle::Evidence;
+use tokio::process::Command;
+
+/// How long a process may take to become reachable on a slow, shared machine.
+pub const START_LIMIT: Duration = Duration::from_secs(90);
+/// How long broker and cloud may take to stop in order.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// What a crash may take beyond batch age and commit interval: the judge's own clock, a busy disk,
+/// a busy machine.
+const LOSS_SLACK: Duration = Duration::from_secs(2);
+
+/// Where the binaries are.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// Our own.
+    pub dir: PathBuf,
+    /// `nats-server`.
+    pub nats_server: PathBuf,
+}
+
+impl Binaries {
+    /// From the environment that `cargo xtask` sets.
+    ///
+    /// # Errors
+    /// Where it is not set.
+    pub fn from_environment() -> anyhow::Result<Self> {
+        let path = |name: &str| {
+            let value = std::env::var_os(name);
+            value
+                .map(PathBuf::from)
+                .with_context(|| format!("{name} is not set: use cargo xtask"))
+        };
+        Ok(Self {
+            dir: path("FOGLINE_BIN_DIR")?,
+            nats_server: path("FOGLINE_NATS_SERVER")?,
+        })
+    }
+
+    fn ours(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+/// The running system.
+#[derive(Debug)]
+pub struct Stack {
+    dir: PathBuf,
+    binaries: Binaries,
+    options: GatewayOptions,
+    site: Site,
+    /// The simulated devices.
+    pub field: Process,
+    /// The broker.
+    pub broker: Process,
+    /// The cloud, all roles.
+    pub cloud: Process,
+    /// The gateways.
+    pub gateways: Vec<Gateway>,
+    /// The link between the gateways and the broker.
+    pub link: Proxy,
+    api: SocketAddr,
+}
+
+impl Stack {
+    /// Starts everything in `dir`, which must be empty. `progress` is told each step.
+    ///
+    /// # Errors
+    /// Where a process cannot be started or does not become reachable; its last words are added.
+    pub async fn start(
+        dir: &Path,
+        binaries: Binaries,
+        site: Site,
+        options: GatewayOptions,
+        mut progress: impl FnMut(&str),
+    ) -> anyhow::Result<Self> {
+        for name in ["field", "logs", "gateways"] {
+            std::fs::create_dir_all(dir.join(name))?;
+        }
+        let logs = dir.join("logs");
+        progress("simulated devices");
+        let (field, ports) = start_field(dir, &binaries, &site).await?;
+
+        progress("certificate authority, certificates, database");
+        let [mqtt, client, api] = free_ports()?;
+        let cloud_dir = dir.join("cloud");
+        let init = ["init", "--demo", "--dir", &cloud_dir.to_string_lossy()].map(str::to_owned);
+        let ports_told = [
+            format!("--mqtt-port={mqtt}"),
+            format!("--client-port={client}"),
+            format!("--api-port={api}"),
+        ];
+        let init: Vec<&str> = init.iter().chain(&ports_told).map(String::as_str).collect();
+        run(&binaries.ours("fogline-cloud"), &init).await?;
+
+        progress("broker");
+        let conf = cloud_dir.join("broker/nats-server.conf");
+        let conf = conf.to_string_lossy();
+        let broker = Recipe::new("broker", &binaries.nats_server, &["-c", &conf], &logs);
+        let broker = Process::start(broker)?;
+
+        progress("cloud");
+        let config = cloud_dir.join("cloud.toml");
+        let config = config.to_string_lossy();
+        let cloud = ["run", "--config", &config];
+        let cloud = Recipe::new("cloud", &binaries.ours("fogline-cloud"), &cloud, &logs);
+        let cloud = Process::start(cloud)?;
+
+        let loopback = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let link = Proxy::start(loopback(mqtt)).await?;
+        let mut stack = Self {
+            dir: dir.to_owned(),
+            binaries,
+            options,
+            site,
+            field,
+            broker,
+            cloud,
+            gateways: Vec::new(),
+            link,
+            api: loopback(api),
+        };
+        stack.wait_for_api().await?;
+        stack.add_gateways(&ports, &mut progress).await?;
+        Ok(stack)
+    }
+
+    async fn add_gateways(
+        &mut self,
+        ports: &BTreeMap<String, u16>,
+        progress: &mut impl FnMut(&str),
+    ) -> anyhow::Result<()> {
+        let mut names: Vec<String> = self
+            .site
+            .buses
+            .iter()
+            .map(|bus| bus.gateway.clone())
+            .collect();
+        names.sort();
+        names.dedup();
+        for name in names {
+            progress(&format!("gateway {name}"));
+            let dir = self.dir.join("gateways").join(&name);
+            std::fs::create_dir_all(&dir)?;
+            let identity = dir.join("identity.toml");
+            let server = format!("mqtts://{}", self.link.address());
+            self.cloud_command(&[
+                "gateway",
+                "add",
+                &name,
+                "--out",
+                &identity.to_string_lossy(),
+                "--server",
+                &server,
+            ])
+            .await?;
+            let config = site::gateway_toml(&self.site, &name, ports, &self.options);
+            std::fs::write(dir.join("gateway.toml"), config)?;
+            let binary = self.binaries.ours("fogline-gateway");
+            self.gateways.push(Gateway::start(
+                &name,
+                &dir,
+                &binary,
+                &self.dir.join("logs"),
+            )?);
+        }
+        Ok(())
+    }
+
+    /// Runs a command of `fogline-cloud` beside the running one; gives what it prints.
+    ///
+    /// # Errors
+    /// Where it fails, with its words.
+    pub async fn cloud_command(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let config = self.dir.join("cloud/cloud.toml");
+        let config = config.to_string_lossy();
+        let arguments = [arguments, &["--config", &config]].concat();
+        run(&self.binaries.ours("fogline-cloud"), &arguments).await
+    }
+
+    async fn wait_for_api(&mut self) -> anyhow::Result<()> {
+        let waited = wait_for("the cloud's API", START_LIMIT, async || {
+            tokio::net::TcpStream::connect(self.api)
+                .await
+                .map(drop)
+                .map_err(Into::into)
+        });
+        waited.await.map_err(|error: anyhow::Error| {
+            error.context(format!(
+                "the cloud's log ends:\n{}",
+                self.cloud.last_words()
+            ))
+        })
+    }
+
+    /// The dashboard's address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://{}", self.api)
+    }
+
+    /// Name and one-time password of the first user.
+    ///
+    /// # Errors
+    /// Where `init` left none.
+    pub fn first_login(&self) -> anyhow::Result<(String, String)> {
+        let text = std::fs::read_to_string(self.dir.join("cloud/first-login"))?;
+        let (name, password) = text.trim().split_once(' ').context("no first login")?;
+        Ok((name.to_owned(), password.to_owned()))
+    }
+
+    /// The authority's certificate, for whoever wants to trust the dashboard.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.dir.join("cloud/pki/ca.pem")
+    }
+
+    /// Where every process logs.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// The folder of the cloud's files.
+    #[must_use]
+    pub fn cloud_dir(&self) -> PathBuf {
+        self.dir.join("cloud")
+    }
+
+    /// The site.
+    #[must_use]
+    pub const fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Waits until every gateway is connected, has read something and has had something settled.
+    ///
+    /// # Errors
+    /// What is missing after `limit`.
+    pub async fn wait_for_flow(&self, limit: Duration) -> anyhow::Result<()> {
+        wait_for("data to flow", limit, async || {
+            for gateway in &self.gateways {
+                let status = gateway.status().await?;
+                let uplink = status.uplink.context("no uplink")?;
+                anyhow::ensure!(
+                    uplink.connected && uplink.settling_p50_ms.is_some(),
+                    "{}: connected {}, settled {}; the cloud's log ends:\n{}",
+                    gateway.id,
+                    uplink.connected,
+                    uplink.settling_p50_ms.is_some(),
+                    self.cloud.last_words()
+                );
+                anyhow::ensure!(status.pipeline.taken > 0, "{} has read nothing", gateway.id);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stops the devices for good.
+    ///
+    /// # Errors
+    /// Where the simulator had to be killed.
+    pub async fn stop_devices(&mut self) -> anyhow::Result<()> {
+        self.field.stop(STOP_LIMIT).await
+    }
+
+    /// Waits until no gateway holds a reading any more. With the devices stopped the gateways still
+    /// report their absence; what counts is that everything held for longer than a batch is settled.
+    ///
+    /// # Errors
+    /// What is still held after `limit`.
+    pub async fn wait_for_quiescence(&self, limit: Duration) -> anyhow::Result<()> {
+        wait_for("quiescence", limit, async || {
+            for gateway in &self.gateways {
+                let status = gateway.status().await?;
+                let connected = status
+                    .uplink
+                    .as_ref()
+                    .is_some_and(|uplink| uplink.connected);
+                anyhow::ensure!(connected, "{} is not connected", gateway.id);
+                anyhow::ensure!(
+                    status.spool.records == 0,
+                    "{} holds {} records ({} bytes)",
+                    gateway.id,
+                    status.spool.records,
+                    status.spool.live_bytes
+                );
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stops everything in order: gateways first, so that what they hold can still be settled.
+    ///
+    /// # Errors
+    /// The first process that had to be killed; the others are stopped all the same.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        let mut worst = self.field.stop(STOP_LIMIT).await;
+        for gateway in &mut self.gateways {
+            worst = worst.and(gateway.stop().await);
+        }
+        worst = worst.and(self.cloud.stop(STOP_LIMIT).await);
+        worst.and(self.broker.stop(STOP_LIMIT).await)
+    }
+
+    /// Everything the oracle looks at. The database is read through the cloud's raw export.
+    ///
+    /// # Errors
+    /// Where a file or an export cannot be read.
+    pub async fn evidence(&self) -> anyhow::Result<Evidence> {
+        let answers = std::fs::read_to_string(self.dir.join("field/answers.ndjson"))?;
+        let mut answers: Vec<AnswerLine> = Evidence::read_lines(&answers)?;
+        // Lines of several buses are written as they come; the judge wants them by time.
+        answers.sort_by_key(|line| line.t);
+        let stored = self.cloud_command(&["export", "--readings"]).await?;
+        let ledger = self.cloud_command(&["export", "--ledger"]).await?;
+        let window = self.options.batch_live.max(self.options.batch_offline)
+            + self.options.commit
+            + LOSS_SLACK;
+        Ok(Evidence {
+            site: self.site.clone(),
+            answers,
+            stored: Evidence::read_lines(&stored).context("the export of readings")?,
+            ledger: Evidence::read_lines(&ledger).context("the export of the ledger")?,
+            runs: self
+                .gateways
+                .iter()
+                .flat_map(|gateway| gateway.runs().to_vec())
+                .collect(),
+            loss_window_ns: i64::try_from(window.as_nanos())?,
+        })
+    }
+}
+
+async fn start_field(
+    dir: &Path,
+    binaries: &Binaries,
+    site: &Site,
+) -> anyhow::Result<(Process, BTreeMap<String, u16>)> {
+    let field = dir.join("field");
+    let (file, ready) = (field.join("site.json"), field.join("ready.json"));
+    std::fs::write(&file, serde_json::to_vec_pretty(site)?)?;
+    for bus in &site.buses {
+        if let BusKind::Rtu { link, .. } = &bus.kind {
+            let parent = Path::new(link)
+                .parent()
+                .context("the terminal's link has no folder")?;
+            std::fs::create_dir_all(parent)?;
+        }
+    }
+    let log = field.join("answers.ndjson");
+    let arguments = [
+        "--site",
+        &file.to_string_lossy(),
+        "--log",
+        &log.to_string_lossy(),
+        "--ready",
+        &ready.to_string_lossy(),
+    ];
+    let program = binaries.ours("fogline-fieldsim");
+    let recipe = Recipe::new("field", &program, &arguments, &dir.join("logs"));
+    let process = Process::start(recipe)?;
+    let ports = wait_for("the simulated devices", START_LIMIT, async || {
+        let text = std::fs::read(&ready).with_context(|| process.last_words())?;
+        Ok(serde_json::from_slice(&text)?)
+    });
+    let ports = ports.await?;
+    Ok((process, ports))
+}
+
+/// Three ports that were free a moment ago, all different.
+fn free_ports() -> anyhow::Result<[u16; 3]> {
+    let held = [(); 3].map(|()| TcpListener::bind(("127.0.0.1", 0)));
+    let [first, second, third] = held;
+    let port = |listener: std::io::Result<TcpListener>| anyhow::Ok(listener?.local_addr()?.port());
+    Ok([port(first)?, port(second)?, port(third)?])
+}
+
+async fn run(program: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .await
+        .with_context(|| format!("starting {}", program.display()))?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(
+        output.status.success(),
+        "{} {arguments:?}: {words}",
+        program.display()
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}
