@@ -17,22 +17,17 @@ use gateway_spool::{
     SpooledRecord,
 };
 use protocols_model::{DictionaryHash, Instant, Lane};
-use protocols_wire::{
-    Body, ClockState, EncodeError, Event, EventKind, Hello, Record, RecordStamp, Topic,
-};
+use protocols_wire::Topic;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Envelope version that this program writes.
-const WIRE_VERSIONS: [u32; 1] = [1];
 /// Quantiles are computed again after so long.
 const QUANTILES_EVERY: Duration = Duration::from_secs(1);
-/// A second identity alarm waits so long.
-const IDENTITY_EVERY: Duration = Duration::from_secs(600);
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(200);
+
+mod say;
 
 /// What the spool was asked for.
 enum Work {
@@ -345,79 +340,6 @@ impl<'a, L: MqttLink> Session<'a, L> {
         handed.map_err(|full| self.end(LinkError::lost(full.to_string())))
     }
 
-    fn hello(&mut self, now: Instant) -> Step {
-        let state = Arc::clone(&self.spool.borrow());
-        let mut dictionaries = state.dictionaries.clone();
-        loop {
-            let nonce = self.up.engine.say_hello(dictionaries.clone(), now);
-            let hello = self.hello_message(&state, nonce, dictionaries.clone());
-            match hello.encode() {
-                Ok(payload) => {
-                    let topic = Topic::Hello(self.up.options.gateway.clone()).to_mqtt();
-                    let said = self.link.publish(&topic, false, payload);
-                    return said.map_err(|full| self.end(LinkError::lost(full.to_string())));
-                }
-                // Dictionaries may be left out: they are attached instead. Epochs may not: one that is
-                // not named is closed.
-                Err(EncodeError::TooLarge { .. }) if !dictionaries.is_empty() => {
-                    dictionaries.truncate(dictionaries.len() / 2);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "hello cannot be said");
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    fn hello_message(
-        &self,
-        state: &SpoolState,
-        nonce: u64,
-        dictionaries: Vec<DictionaryHash>,
-    ) -> Hello {
-        let options = &self.up.options;
-        Hello {
-            versions: WIRE_VERSIONS.to_vec(),
-            nonce,
-            boot: options.boot,
-            epoch: state.epoch,
-            held: state.held.clone(),
-            dictionaries,
-            clock: ClockState {
-                synced: options.clock_synced.load(Ordering::Relaxed),
-                wall: self.up.clock.wall(),
-                mono: self.up.now().0,
-            },
-            loss_window: state.loss_window,
-            spool_bytes: state.live_bytes,
-            spool_quota_bytes: state.quota_bytes,
-            software: options.software.clone(),
-            config_revision: options.config_revision.clone(),
-        }
-    }
-
-    async fn store_away(&mut self) -> Step {
-        tracing::warn!("the broker takes messages but the cloud behind it settles nothing");
-        let text = "PUBACKs come, acknowledgements do not: the cloud's store is away, or its \
-                    answers are not let through";
-        append_event(self.up, EventKind::StoreAway, text).await
-    }
-
-    async fn identity(&mut self, now: Instant) -> Step {
-        let count = self.up.engine.counters().identity;
-        let known = self.up.state.borrow().counters.identity;
-        let reported = self.up.identity_reported;
-        if count == known || reported.is_some_and(|at| now.since(at) < IDENTITY_EVERY) {
-            return Ok(());
-        }
-        self.up.identity_reported = Some(now);
-        tracing::error!("acknowledged was what was never sent: is another gateway using this id?");
-        let text = "acknowledgements for records that were never sent: another gateway may use \
-                    this identity";
-        append_event(self.up, EventKind::Identity, text).await
-    }
-
     fn settled(&mut self, outcome: SettleOutcome) {
         if outcome.unknown > 0 {
             self.up.engine.identity_alarm();
@@ -434,8 +356,8 @@ impl<'a, L: MqttLink> Session<'a, L> {
             .quantiles_at
             .is_none_or(|at| now.since(at) >= QUANTILES_EVERY);
         let mut next = (**self.up.state.borrow()).clone();
-        if due {
-            next.settling = engine.delays();
+        if due && let Some(quantiles) = engine.delays() {
+            next.settling = Some(quantiles);
             self.up.quantiles_at = Some(now);
         }
         next.in_flight_bytes = as_u64(window.under_way());
@@ -510,31 +432,4 @@ pub(crate) async fn settle_all(up: &mut Uplink) -> Result<(), SpoolStopped> {
         }
     }
     Ok(())
-}
-
-async fn append_event(up: &Uplink, kind: EventKind, text: &str) -> Step {
-    let wall = up.clock.wall();
-    let record = Record {
-        stamp: RecordStamp {
-            boot: up.options.boot,
-            mono: up.now(),
-            wall,
-        },
-        body: Body::Event(Event {
-            time: wall,
-            kind,
-            subject: "uplink".to_owned(),
-            text: text.to_owned(),
-        }),
-    };
-    match record.encode() {
-        Ok(sealed) => {
-            let appended = up.spool.append(Lane::Event, vec![sealed]).await;
-            appended.map_err(|_| Outcome::SpoolStopped)
-        }
-        Err(error) => {
-            tracing::error!(%error, ?kind, "event not recorded");
-            Ok(())
-        }
-    }
 }

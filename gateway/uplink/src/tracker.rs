@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// Live records that wait so long are backlog: what comes after them is what "now" means.
 const LIVE_LAG: Duration = Duration::from_secs(5);
-/// Put-off groups kept apart; beyond, the last ones are put off together.
+/// Put-off groups kept apart; beyond, those of one stream are put off together.
 const MAX_DEFERRED: usize = 128;
 
 #[derive(Debug)]
@@ -79,6 +79,13 @@ impl Tracker {
 
     /// The spool holds something else than before. Streams it lists no more are forgotten.
     pub fn held(&mut self, held: &[Held], now: Instant) {
+        let same = self.streams.len() == held.len();
+        let mut pairs = self.streams.iter().zip(held);
+        if same && pairs.all(|(state, entry)| state.stream == stream_of(entry)) {
+            let pairs = self.streams.iter_mut().zip(held);
+            pairs.for_each(|(state, entry)| state.set_held(entry));
+            return;
+        }
         self.streams
             .retain(|state| held.iter().any(|h| state.stream == stream_of(h)));
         for (place, entry) in held.iter().enumerate() {
@@ -206,13 +213,11 @@ impl Tracker {
                 group.until = group.until.max(until);
                 group.seqs.union(&seqs);
             }
-            _ if room => self.deferred.push(Deferred {
+            _ => self.deferred.push(Deferred {
                 until,
                 stream,
                 seqs,
             }),
-            // No room and no group of the stream: at worst it is offered too early.
-            _ => self.give_up(stream, &seqs),
         }
     }
 
@@ -389,5 +394,4 @@ pub fn seqs(first: Seq, last: Seq) -> SeqSet {
 }
 
 #[cfg(test)]
-#[path = "tracker/tests.rs"]
 mod tests;

@@ -187,6 +187,28 @@ fn a_paused_lane_waits_and_others_do_not() {
     assert!(tracker.candidate(class(false)).is_some());
 }
 
+#[test]
+fn any_number_of_put_off_groups_stays_bounded_and_offers_nothing_early() {
+    let mut tracker = Tracker::new(OWN);
+    tracker.held(&[held(OLD, 1, 9), held(OWN, 1, 100_000)], at(0));
+    for seq in 1..1000 {
+        tracker.hand(stream(OWN), range(seq * 2, seq * 2));
+        tracker.defer(stream(OWN), seqs(seq * 2, seq * 2), at(1000 + seq));
+    }
+    tracker.gone(stream(OLD), range(1, 9), at(5000));
+    assert!(tracker.deferred.len() <= MAX_DEFERRED + 2);
+    assert_eq!(
+        tracker.uncovered(stream(OLD), range(1, 9)),
+        SeqSet::new(),
+        "the other stream's group finds its place"
+    );
+    tracker.tick(at(4999));
+    assert!(tracker.uncovered(stream(OWN), range(2, 2)) == seqs(2, 2));
+    tracker.tick(at(5000));
+    assert_eq!(tracker.deadline(), None);
+    assert_eq!(tracker.uncovered(stream(OLD), range(1, 9)), seqs(1, 9));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Append(u64),

@@ -253,7 +253,7 @@ async fn connection(
     }
 }
 
-/// Topic, packet id (0 at QoS 0) and payload.
+/// Topic, packet id (0 where no PUBACK is wanted) and payload.
 fn read_publish(packet: &Packet) -> Option<(String, u16, Vec<u8>)> {
     let (topic, mut at) = text(&packet.body, 0);
     let mut id = 0;
