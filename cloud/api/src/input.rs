@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn field_of<T: std::fmt::Debug>(result: Result<T, Problem>) -> String {
-        result.unwrap_err().field.unwrap()
+        result.unwrap_err().field.unwrap().into()
     }
 
     #[test]

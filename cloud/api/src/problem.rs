@@ -13,35 +13,45 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// Stable name of the kind of problem: `urn:fogline:problem:<kind>`.
-    #[serde(rename = "type")]
-    pub(crate) kind: String,
+    #[serde(rename = "type", serialize_with = "as_urn")]
+    #[schema(value_type = String)]
+    pub(crate) kind: &'static str,
     /// The kind, in words.
-    pub(crate) title: String,
+    #[schema(value_type = String)]
+    pub(crate) title: &'static str,
     /// HTTP status.
     pub(crate) status: u16,
     /// What was wrong this time and what is allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) detail: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) detail: Option<Box<str>>,
     /// The query parameter, path part or body field that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) field: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) field: Option<Box<str>>,
     /// The permission that is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) permission: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) permission: Option<&'static str>,
     /// Try again after so many seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) retry_after_s: Option<u64>,
+    pub(crate) retry_after_s: Option<u32>,
     /// The request's id, also in the server's log.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) request_id: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) request_id: Option<Box<str>>,
+}
+
+fn as_urn<S: serde::Serializer>(kind: &&'static str, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("urn:fogline:problem:{kind}"))
 }
 
 impl Problem {
     /// A problem of this kind.
-    pub(crate) fn new(status: StatusCode, kind: &str, title: &str) -> Self {
+    pub(crate) fn new(status: StatusCode, kind: &'static str, title: &'static str) -> Self {
         Self {
-            kind: format!("urn:fogline:problem:{kind}"),
-            title: title.to_owned(),
+            kind,
+            title,
             status: status.as_u16(),
             detail: None,
             field: None,
@@ -66,20 +76,20 @@ impl Problem {
     }
 
     /// A field of the request is wrong.
-    pub(crate) fn field(field: &str, detail: impl Into<String>) -> Self {
+    pub(crate) fn field(field: &str, detail: impl Into<Box<str>>) -> Self {
         let mut problem = Self::new(
             StatusCode::BAD_REQUEST,
             "invalid-field",
             "a field of the request is wrong",
         );
-        problem.field = Some(field.to_owned());
+        problem.field = Some(field.into());
         problem.detail(detail)
     }
 
     /// The thing named by `field` does not exist.
-    pub(crate) fn unknown(field: &str, detail: impl Into<String>) -> Self {
+    pub(crate) fn unknown(field: &str, detail: impl Into<Box<str>>) -> Self {
         let mut problem = Self::of_status(StatusCode::NOT_FOUND);
-        problem.field = Some(field.to_owned());
+        problem.field = Some(field.into());
         problem.detail(detail)
     }
 
@@ -90,18 +100,18 @@ impl Problem {
             "login-needed",
             "log in to see this",
         );
-        problem.permission = Some("session".to_owned());
+        problem.permission = Some("session");
         problem
     }
 
     /// Somebody is logged in but may not do this.
-    pub(crate) fn forbidden(permission: &str, detail: impl Into<String>) -> Self {
+    pub(crate) fn forbidden(permission: &'static str, detail: impl Into<Box<str>>) -> Self {
         let mut problem = Self::new(
             StatusCode::FORBIDDEN,
             "forbidden",
             "this session may not do that",
         );
-        problem.permission = Some(permission.to_owned());
+        problem.permission = Some(permission);
         problem.detail(detail)
     }
 
@@ -119,7 +129,7 @@ impl Problem {
     }
 
     /// Too much at once; try again.
-    pub(crate) fn busy(detail: impl Into<String>, retry_after_s: u64) -> Self {
+    pub(crate) fn busy(detail: impl Into<Box<str>>, retry_after_s: u32) -> Self {
         let mut problem = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "busy",
@@ -130,14 +140,14 @@ impl Problem {
     }
 
     /// Adds what was wrong this time.
-    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+    pub(crate) fn detail(mut self, detail: impl Into<Box<str>>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
     /// The finished answer, with the request's id.
     pub(crate) fn render(mut self, request_id: Option<&str>) -> Response {
-        self.request_id = request_id.map(str::to_owned);
+        self.request_id = request_id.map(Box::from);
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();

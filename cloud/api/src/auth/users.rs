@@ -102,13 +102,14 @@ pub async fn reset_password(
 
 fn locked(wait: std::time::Duration) -> Problem {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
     let mut problem = Problem::new(
         StatusCode::TOO_MANY_REQUESTS,
         "locked-out",
         "too many failed logins",
     );
-    problem.retry_after_s = Some(seconds.max(1));
-    problem.detail(format!("try again in {} s", seconds.max(1)))
+    problem.retry_after_s = Some(seconds);
+    problem.detail(format!("try again in {seconds} s"))
 }
 
 fn store_failed(error: &StoreError) -> Problem {
@@ -172,7 +173,7 @@ async fn check_password(
                 "wrong-login",
                 "name or password is wrong",
             );
-            problem.field = Some("password".to_owned());
+            problem.field = Some("password".into());
             Err(problem)
         }
     }

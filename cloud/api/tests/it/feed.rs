@@ -1,5 +1,5 @@
 //! A gateway's part, without a gateway: registers itself, says hello, commits records of moving
-//! values, events and claims. Shared by the tests and by `examples/demo_api.rs`.
+//! values, events and claims.
 
 use cloud_store::{Incoming, NewGateway, Store};
 use protocols_model::{
@@ -26,6 +26,15 @@ pub(crate) struct Feed {
 
 /// A point: device, name, type, unit, scale.
 pub(crate) type Point<'a> = (&'a str, &'a str, ValueType, &'a str, f64);
+
+/// What is claimed as lost: of the first point where the number is known, of all otherwise.
+pub(crate) struct Loss {
+    pub(crate) range: SeqRange,
+    pub(crate) reason: LossReason,
+    pub(crate) from: Timestamp,
+    pub(crate) to: Timestamp,
+    pub(crate) readings: Option<u64>,
+}
 
 impl Feed {
     /// Registers the gateway.
@@ -160,17 +169,10 @@ impl Feed {
             .await;
     }
 
-    /// Claims seqs as lost.
-    pub(crate) async fn claim(
-        &mut self,
-        store: &dyn Store,
-        range: SeqRange,
-        reason: LossReason,
-        (from, to): (Timestamp, Timestamp),
-        readings: Option<u64>,
-        now: Timestamp,
-    ) {
-        let points = readings
+    /// Claims seqs as lost; the claim comes when the loss ended.
+    pub(crate) async fn claim(&mut self, store: &dyn Store, loss: Loss) {
+        let points = loss
+            .readings
             .map(|readings| PointLoss {
                 dictionary: self.dictionary_hash(),
                 index: 0,
@@ -182,15 +184,15 @@ impl Feed {
         let claim = Claim {
             epoch: self.epoch,
             lane: Lane::Telemetry,
-            range,
-            reason,
-            from,
-            to,
-            readings,
-            at_most: readings.is_none().then_some(40),
+            range: loss.range,
+            reason: loss.reason,
+            from: loss.from,
+            to: loss.to,
+            readings: loss.readings,
+            at_most: loss.readings.is_none().then_some(40),
             points,
         };
-        self.commit(store, Lane::Event, Body::Claims(vec![claim]), now)
+        self.commit(store, Lane::Event, Body::Claims(vec![claim]), loss.to)
             .await;
     }
 

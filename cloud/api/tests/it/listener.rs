@@ -105,7 +105,7 @@ async fn the_page_is_served_whatever_the_address_and_says_so_when_it_was_not_bui
         return;
     };
     assert_eq!(root.head_of_cache(), "no-cache");
-    let asset: String = text[at..].chars().take_while(|c| *c != '"').collect();
+    let asset: String = text.chars().skip(at).take_while(|c| *c != '"').collect();
     let file = stack.client().get(&asset).await;
     assert_eq!(file.status, 200);
     assert!(file.head_of_cache().contains("immutable"));

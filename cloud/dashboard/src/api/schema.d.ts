@@ -798,7 +798,7 @@ export interface components {
             /** @description The request's id, also in the server's log. */
             request_id?: string | null;
             /**
-             * Format: int64
+             * Format: int32
              * @description Try again after so many seconds.
              */
             retry_after_s?: number | null;

@@ -1,15 +1,13 @@
 //! The API and the page with a seeded store and moving values, without broker and gateways: for work
-//! on the dashboard.
+//! on the dashboard, and to look at it.
 //!
-//! `cargo run -p cloud-api --example demo_api`, then open the URL it prints. It keeps its database in
-//! a temporary folder and stops at Ctrl-C.
+//! `FOGLINE_DEMO=1 cargo test -p cloud-api --test it serve_a_demo -- --ignored --nocapture`, then open
+//! the URL it prints. Its database stands in a temporary folder; it stops at Ctrl-C.
 
-#[path = "../tests/it/feed.rs"]
-mod feed;
-
-use cloud_api::{Alone, ApiConfig, Listen, OneTimeLogin, TlsFiles, first_user};
+use crate::feed::{Feed, Loss, Point, Take};
+use crate::support::write_pair;
+use cloud_api::{Alone, ApiConfig, Listen, OneTimeLogin, first_user};
 use cloud_store::{SqliteOptions, SqliteStore, Store};
-use feed::{Feed, Point, Take};
 use protocols_model::{Clock as _, LossReason, Reason, SystemClock, Timestamp, Value, ValueType};
 use protocols_wire::EventKind;
 use std::sync::Arc;
@@ -58,7 +56,7 @@ fn values(time: Timestamp, silent: bool) -> Vec<Take> {
             5,
             time,
             Ok(Value::U64(
-                48_211_940 + (time.as_millis() / 1200 % 90_000_000) as u64,
+                48_211_940 + time.as_millis().unsigned_abs() / 1200 % 90_000_000,
             )),
         ),
         (6, time, number(50.0 + wave(17.0, 0.02) + noise() * 0.01)),
@@ -92,11 +90,13 @@ async fn seed(store: &dyn Store, feed: &mut Feed, now: Timestamp) {
             let until = time.plus(Duration::from_secs(420));
             feed.claim(
                 store,
-                range,
-                LossReason::Evicted,
-                (time, until),
-                Some(2940),
-                until,
+                Loss {
+                    range,
+                    reason: LossReason::Evicted,
+                    from: time,
+                    to: until,
+                    readings: Some(2940),
+                },
             )
             .await;
             second += 420;
@@ -107,11 +107,13 @@ async fn seed(store: &dyn Store, feed: &mut Feed, now: Timestamp) {
             let until = time.plus(Duration::from_secs(20));
             feed.claim(
                 store,
-                range,
-                LossReason::CrashTail,
-                (time, until),
-                None,
-                until,
+                Loss {
+                    range,
+                    reason: LossReason::CrashTail,
+                    from: time,
+                    to: until,
+                    readings: None,
+                },
             )
             .await;
             second += 60;
@@ -130,6 +132,11 @@ async fn seed(store: &dyn Store, feed: &mut Feed, now: Timestamp) {
             .await;
         second += 60;
     }
+    say(store, feed, start, now).await;
+}
+
+/// What the gateway said of itself meanwhile.
+async fn say(store: &dyn Store, feed: &mut Feed, start: Timestamp, now: Timestamp) {
     feed.event(
         store,
         EventKind::Started,
@@ -161,8 +168,13 @@ async fn seed(store: &dyn Store, feed: &mut Feed, now: Timestamp) {
     feed.hello(store, now).await;
 }
 
-#[tokio::main]
-async fn main() {
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "serves until it is stopped"]
+async fn serve_a_demo() {
+    // A run of all ignored tests must not hang here.
+    if std::env::var_os("FOGLINE_DEMO").is_none() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(
         SqliteStore::open(&folder.path().join("fogline.db"), SqliteOptions::default()).unwrap(),
@@ -182,16 +194,9 @@ async fn main() {
         .await
         .unwrap();
 
-    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let files = TlsFiles {
-        certificates: folder.path().join("server.pem"),
-        key: folder.path().join("server.key"),
-    };
-    std::fs::write(&files.certificates, pair.cert.pem()).unwrap();
-    std::fs::write(&files.key, pair.signing_key.serialize_pem()).unwrap();
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
-    let mut config = ApiConfig::new(Listen::Socket(socket), files);
+    let mut config = ApiConfig::new(Listen::Socket(socket), write_pair(folder.path()));
     config.one_time_login = OneTimeLogin::MaySkip;
     let first = first_user(store.as_ref(), now).await.unwrap().unwrap();
     println!(
