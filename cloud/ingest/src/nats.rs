@@ -179,6 +179,11 @@ impl NatsSource {
         &self,
         (name, filter): (&str, &str),
     ) -> Result<Consumer<pull::Config>, SourceError> {
+        // Looked at first: making one anew writes to the broker's disk even when nothing changes.
+        let held = self.jetstream.get_consumer_from_stream(name, STREAM).await;
+        if let Ok(held) = held {
+            return Ok(held);
+        }
         let config = pull::Config {
             durable_name: Some(name.to_owned()),
             filter_subject: filter.to_owned(),

@@ -10,11 +10,12 @@ use protocols_model::Clock;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks at stream and consumers: how long they may be gone before gateways are kept out.
 const ENSURE_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks while they are gone: how long gateways wait longer than they must.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// What ingest works with.
 #[derive(Clone)]
@@ -79,14 +80,13 @@ pub async fn watch_source(
     ready: watch::Sender<bool>,
     stop: CancellationToken,
 ) {
-    let mut ticks = tokio::time::interval(ENSURE_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut alarmed = false;
     let mut told = false;
+    let mut rest = Duration::ZERO;
     loop {
         tokio::select! { biased;
             () = stop.cancelled() => break,
-            _ = ticks.tick() => {}
+            () = tokio::time::sleep(rest) => {}
         }
         let looked = tokio::select! { biased;
             () = stop.cancelled() => break,
@@ -113,6 +113,7 @@ pub async fn watch_source(
             }
         }
         told = !is_ready;
+        rest = if is_ready { ENSURE_EVERY } else { RETRY };
         stats.set_source_ready(is_ready);
         if ready.send_replace(is_ready) != is_ready {
             tracing::info!(is_ready, "stream and consumers");

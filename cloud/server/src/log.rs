@@ -1,6 +1,6 @@
 //! Logs to standard error, results to standard output.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
@@ -17,6 +17,7 @@ pub(crate) fn start(format: LogFormat) {
     let filter = std::env::var("FOGLINE_LOG").unwrap_or_else(|_| "info,async_nats=warn".to_owned());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.try_init(),
