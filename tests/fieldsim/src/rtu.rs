@@ -80,8 +80,6 @@ impl Bus {
 #[derive(Debug)]
 pub struct Line {
     ours: SerialStream,
-    // Kept open: without any reader of the far side our reads would fail while no gateway runs.
-    _theirs: SerialStream,
 }
 
 impl Line {
@@ -90,20 +88,15 @@ impl Line {
     /// # Errors
     /// Where the terminal or the link cannot be made.
     pub fn make(link: &Path) -> anyhow::Result<Self> {
-        let (ours, mut theirs) = SerialStream::pair().context("making a pseudo-terminal")?;
-        theirs
-            .set_exclusive(false)
-            .context("letting others open the pseudo-terminal")?;
+        // The far side is closed again at once: a gateway opens it for itself alone.
+        let (ours, theirs) = SerialStream::pair().context("making a pseudo-terminal")?;
         let name = theirs.name().context("the pseudo-terminal has no name")?;
         if link.is_symlink() {
             std::fs::remove_file(link)?;
         }
         std::os::unix::fs::symlink(&name, link)
             .with_context(|| format!("linking {} to {name}", link.display()))?;
-        Ok(Self {
-            ours,
-            _theirs: theirs,
-        })
+        Ok(Self { ours })
     }
 
     /// Serves `bus` on the line until the process ends.
@@ -117,7 +110,14 @@ impl Line {
             let mut byte = [0u8; 64];
             match tokio::time::timeout(FRAME_GAP, self.ours.read(&mut byte)).await {
                 Err(_silence) => request.clear(),
-                Ok(read) => request.extend_from_slice(byte.get(..read?).unwrap_or_default()),
+                Ok(Ok(n)) if n > 0 => {
+                    request.extend_from_slice(byte.get(..n).unwrap_or_default());
+                }
+                // Nobody has the far side open: no gateway runs just now.
+                Ok(_) => {
+                    request.clear();
+                    tokio::time::sleep(FRAME_GAP).await;
+                }
             }
             let Some((frame, &[crc_low, crc_high])) = request.split_last_chunk::<2>() else {
                 continue;
@@ -135,7 +135,8 @@ impl Line {
                 frame.extend_from_slice(&modbus::crc16(&frame));
                 let line_time = byte_time * u32::try_from(frame.len() + REQUEST_LEN)?;
                 tokio::time::sleep(TURNAROUND + line_time).await;
-                self.ours.write_all(&frame).await?;
+                // A gateway that is gone by now hears nothing; the line goes on.
+                let _gone = self.ours.write_all(&frame).await;
             }
         }
     }
