@@ -116,7 +116,7 @@ impl Core {
             }
         }
         if lost_claims {
-            let gaps = self.claim_all_gaps(LossReason::Damaged);
+            let gaps = self.claim_all_gaps(LossReason::Damaged, now);
             self.claim(gaps, now);
         }
     }

@@ -183,10 +183,10 @@ impl Core {
                 book.is_some_and(|book| book.lane(Lane::Event).entries.contains_key(seq))
             }));
         if doubtful {
-            gone = self.claim_all_gaps(reason);
+            gone = self.claim_all_gaps(reason, now);
         }
         for age in &new {
-            if !scan.tails.contains(&age.epoch) {
+            if !doubtful && !scan.tails.contains(&age.epoch) {
                 gone.extend(self.crash_tail(*age, now));
             }
         }
@@ -306,9 +306,12 @@ impl Core {
 
     /// Claims everything that is not held, of every open epoch: what remains to be done when claims
     /// themselves are lost, and nobody knows what they said. The cloud strikes what it has.
-    pub(super) fn claim_all_gaps(&self, reason: LossReason) -> Vec<Claim> {
+    pub(super) fn claim_all_gaps(&self, reason: LossReason, now: Now) -> Vec<Claim> {
         let mut claims = Vec::new();
         for book in self.books.values() {
+            if book.age != self.current {
+                claims.extend(self.crash_tail(book.age, now));
+            }
             for lane in Lane::ALL {
                 let lane_book = book.lane(lane);
                 let held = lane_book.entries.keys().copied();

@@ -359,8 +359,15 @@ impl World {
         if !unreadable {
             self.on_record.insert(self.core.epoch());
         }
+        let current = self.core.epoch();
+        let on_record = &self.on_record;
+        // Held on a disk that cannot be read now; or of an epoch that only memory ever knew.
+        let out_of_sight = |key: &RecordKey| {
+            let elsewhere = on_disk.contains(key) || key.epoch != current;
+            unreadable && elsewhere || key.epoch != current && !on_record.contains(&key.epoch)
+        };
         for (key, known) in &self.known {
-            if known.settled || held.contains(key) {
+            if known.settled || held.contains(key) || out_of_sight(key) {
                 continue;
             }
             let mut reasons = self
@@ -369,17 +376,12 @@ impl World {
                 .filter(|(record, claim)| {
                     (claim.epoch, claim.lane) == (key.epoch, key.lane)
                         && claim.range.contains(key.seq)
-                        && (held.contains(record) || self.known[record].settled)
+                        && (held.contains(record)
+                            || self.known[record].settled
+                            || unreadable && out_of_sight(record))
                 })
                 .map(|(_, claim)| claim.reason)
                 .peekable();
-            if unreadable && (on_disk.contains(key) || key.epoch != self.core.epoch()) {
-                // Held, on a disk that cannot be read now.
-                continue;
-            }
-            if key.epoch != self.core.epoch() && !self.on_record.contains(&key.epoch) {
-                continue;
-            }
             assert!(
                 reasons.peek().is_some(),
                 "{key:?} is neither held nor settled nor claimed"
