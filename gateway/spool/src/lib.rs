@@ -1,6 +1,26 @@
 //! The spool: what was read stays here until the cloud has settled it.
 //!
-//! Between the pipeline (append) and the uplink (fetch, settle), on sled. One thread owns it.
+//! ```text
+//! pipeline ─ append ─▶ memory ─ due ─▶ sled (one thread owns it)
+//!                        │   ▲            │
+//!                        └─ fetch ◀───────┘ ─▶ uplink ─ settle ─▶ forgotten
+//! ```
+//! Guarantees (design.md C1, C2, C5, section 5):
+//! - a record leaves only when the cloud settled it, or behind a claim in the loss ledger that names
+//!   it, and that claim is on disk before the record leaves it;
+//! - identities are given once, whatever crashes, is copied or restored: an epoch is drawn at each start;
+//! - a record settled before it is due for the disk (`commit_interval`, alarms at once) never touches the
+//!   flash, and nothing periodic is written while the uplink is healthy;
+//! - live bytes, memory, disk, quarantine and write rate are bounded; what happens at each bound is
+//!   counted in [`SpoolCounters`] and shown as a [`SpoolAlarm`].
+//!
+//! Failure: nothing about the spool keeps the gateway from starting or running. Damaged records and
+//! whole stores are set aside and claimed; after an unclean stop the crash tail is claimed; a disk that
+//! cannot be used leaves the spool in memory until it can. What no program can do: of a process that
+//! lived and died while the disk was unusable, nothing remains.
+//!
+//! Rules stand in `core` (synchronous, takes `now`), the seam to the disk in `store`; only `sled_store`
+//! names sled. Fail points: [`failpoint`]. Tools for people: [`offline`].
 
 #![forbid(unsafe_code)]
 

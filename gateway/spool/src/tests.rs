@@ -12,6 +12,7 @@
 #![expect(clippy::too_many_lines, reason = "a scenario reads best in one piece")]
 
 mod bound;
+mod cost;
 mod damage;
 mod kill;
 mod model;
