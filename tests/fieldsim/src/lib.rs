@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer_log;
+pub mod bus;
 pub mod modbus;
 pub mod rtu;
 pub mod signal;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tests_fieldsim::answer_log::AnswerLog;
-use tests_fieldsim::rtu::{Bus, Line};
+use tests_fieldsim::bus::Bus;
+use tests_fieldsim::rtu::Line;
 use tests_fieldsim::{BusKind, Site, tcp};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,8 +62,8 @@ async fn start(site: &Site, log: &Arc<AnswerLog>) -> anyhow::Result<BTreeMap<Str
                 let line = Line::make(Path::new(link))?;
                 let baud = *baud;
                 // A line that fails ends the simulator: a judge must not go on with half a site.
-                tokio::spawn(async move {
-                    if let Err(error) = line.serve(&bus, baud).await {
+                std::thread::spawn(move || {
+                    if let Err(error) = line.serve(&bus, baud) {
                         abandon(&error);
                     }
                 });

@@ -120,6 +120,47 @@ pub enum Shape {
         /// Period in polls.
         period: f64,
     },
+    /// A measured quantity: stays for some polls, then moves by a few steps around a slow sine.
+    Walk {
+        /// Middle.
+        base: f64,
+        /// Amplitude.
+        amplitude: f64,
+        /// Period in polls.
+        period: f64,
+        /// Same seed, same values.
+        seed: u64,
+    },
+    /// A counter that rises by 1 to `2 * step - 1` with every poll, `step` on average.
+    Total {
+        /// Average rise; at least 1.
+        step: u64,
+        /// Same seed, same values.
+        seed: u64,
+    },
+    /// Always the same.
+    Constant {
+        /// The value.
+        value: u64,
+    },
+    /// Anything from `base` to `base + spread - 1`, new with every poll.
+    Noise {
+        /// Lowest value.
+        base: u64,
+        /// How many values there are; at least 1.
+        spread: u64,
+        /// Same seed, same values.
+        seed: u64,
+    },
+}
+
+impl Shape {
+    /// Whether the poll number can be read out of the value. The shapes where it cannot are there to
+    /// be measured with, not to be judged by.
+    #[must_use]
+    pub const fn carries_poll_number(self) -> bool {
+        matches!(self, Self::Count | Self::Sine { .. })
+    }
 }
 
 /// One point of a unit.

@@ -1,6 +1,6 @@
 //! Modbus TCP server: any number of connections, one request at a time on each.
 
-use crate::rtu::Bus;
+use crate::bus::Bus;
 use anyhow::Context as _;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,7 +35,7 @@ async fn connection(bus: &Bus, mut stream: TcpStream) -> anyhow::Result<()> {
         let length = usize::from(u16::from_be_bytes([length_high, length_low]));
         let mut pdu = vec![0u8; length.checked_sub(1).context("empty frame")?];
         stream.read_exact(&mut pdu).await?;
-        if let Some(answer) = bus.answer(unit, &pdu).await? {
+        if let Some(answer) = bus.answer(unit, &pdu)? {
             let length = u16::try_from(answer.len() + 1)?.to_be_bytes();
             let [length_high, length_low] = length;
             let mut frame = vec![

@@ -19,7 +19,7 @@ pub struct Unit {
 pub struct Answer {
     /// The answer body.
     pub pdu: Vec<u8>,
-    /// Every point that lies wholly inside the request.
+    /// Every point that lies wholly inside the request and whose value carries its poll number.
     pub polls: Vec<PolledPoint>,
 }
 
@@ -99,11 +99,14 @@ impl Unit {
                 }
             }
             if whole {
-                polls.push(PolledPoint {
-                    point: point.id.clone(),
-                    n: *n,
-                    raw,
-                });
+                // What a judge could not count by is not logged: it would cost more than the answer.
+                if point.shape.carries_poll_number() {
+                    polls.push(PolledPoint {
+                        point: point.id.clone(),
+                        n: *n,
+                        raw,
+                    });
+                }
                 *n += 1;
             }
         }
