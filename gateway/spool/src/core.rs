@@ -95,6 +95,8 @@ pub(crate) struct Core {
     memory_readings: u64,
     /// Bytes of claim records among both.
     claim_bytes: u64,
+    /// Claims are joined above so many bytes: their reserve, or twice what joining left of them.
+    join_above: u64,
     pace: Pace,
     last_commit: Option<Instant>,
     /// The small file must be written although nothing is committed.

@@ -156,4 +156,32 @@ mod tests {
         assert_eq!(rules.len(), 2);
         assert_eq!(bad, ["x", "y=die:1", "z=kill:2"]);
     }
+
+    #[cfg(feature = "failpoints")]
+    #[test]
+    #[ignore = "run by the test below, in a process of its own"]
+    fn child_that_passes_points() {
+        for _ in 0..5 {
+            super::hit("other");
+            super::hit("mine");
+        }
+        println!("survived");
+    }
+
+    #[cfg(feature = "failpoints")]
+    #[test]
+    fn the_third_hit_ends_the_process_and_is_written_down() {
+        let temp = tempfile::tempdir().unwrap();
+        let log = temp.path().join("log");
+        let run = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture"])
+            .arg("failpoint::tests::child_that_passes_points")
+            .env("FOGLINE_FAILPOINTS", "mine=kill:1:3,other=kill:0")
+            .env("FOGLINE_FAILPOINT_LOG", &log)
+            .output()
+            .unwrap();
+        assert!(!run.status.success());
+        assert!(!String::from_utf8_lossy(&run.stdout).contains("survived"));
+        assert_eq!(std::fs::read_to_string(log).unwrap(), "mine 3\n");
+    }
 }

@@ -9,7 +9,7 @@ use crate::pace::written_bytes;
 use crate::store::{Op, StoreError, Tree};
 use crate::tally::Tally;
 use crate::value::{self, Value};
-use protocols_model::{DictionaryHash, Instant, Lane, Seq};
+use protocols_model::{Instant, Lane, Seq};
 use std::time::Duration;
 
 /// Bytes handed to the store at once: bounds what a large commit holds twice.
@@ -99,11 +99,9 @@ impl Core {
     }
 
     fn try_commit(&mut self, taken: &[Taken], now: Now) -> Result<(), StoreError> {
-        let names: std::collections::BTreeSet<DictionaryHash> = taken
-            .iter()
-            .flat_map(|record| record.value.dictionaries.iter().copied())
-            .collect();
-        let needed: Vec<_> = self.dictionaries.not_on_disk(names).collect();
+        // Not only of what is taken: a store that was opened again may have lost one.
+        let used = self.dictionaries.used();
+        let needed: Vec<_> = self.dictionaries.not_on_disk(used).collect();
         let mut ops: Vec<Op> = needed
             .iter()
             .map(|(name, bytes)| Op::Put(Tree::Dictionaries, name.0.to_vec(), bytes.to_vec()))

@@ -71,10 +71,11 @@ impl Core {
                 self.evict(self.memory_used - buffer + chunk, true, now);
             }
         }
-        if self.claim_bytes > self.claim_reserve() {
+        if self.claim_bytes > self.claim_reserve().max(self.join_above) {
             self.join_claims(now);
         } else if self.claim_bytes < self.claim_reserve() / 2 {
             self.claims_full = false;
+            self.join_above = 0;
         }
     }
 
@@ -157,9 +158,6 @@ impl Core {
 
     /// Joins all claim records into fewer; the old records' seqs are claimed as replaced.
     fn join_claims(&mut self, now: Now) {
-        if self.claims_full && self.claims.len() < 2 {
-            return;
-        }
         let mut old: Vec<(Age, Seq)> = Vec::new();
         let mut joined: Vec<Claim> = Vec::new();
         for (age, seq) in self.claims.keys().copied().collect::<Vec<_>>() {
@@ -209,6 +207,8 @@ impl Core {
                 self.delete_later((age, Lane::Event, seq), entry.bytes, behind, now);
             }
         }
+        // What cannot be joined further must not be written again with every record.
+        self.join_above = self.claim_bytes.saturating_mul(2);
         self.commit(now, false);
         self.flush_deletes(now);
     }

@@ -83,6 +83,7 @@ impl Core {
             memory_used: 0,
             memory_readings: 0,
             claim_bytes: 0,
+            join_above: 0,
             last_commit: None,
             tally_due: false,
             growth_cap: None,
