@@ -30,15 +30,18 @@ struct Load {
     seconds: i64,
     /// Points per record at most; a record also ends where its bytes do.
     per_record: usize,
+    /// Seconds of field time between two runs of the compactor.
+    compact_every: i64,
 }
 
-const LOADS: [Load; 3] = [
+const LOADS: [Load; 4] = [
     Load {
         name: "many gateways, 1 s batches",
         gateways: 100,
         points: 1_000,
         seconds: 30,
         per_record: 1_500,
+        compact_every: i64::MAX,
     },
     Load {
         name: "few large gateways, 1 s batches",
@@ -46,6 +49,7 @@ const LOADS: [Load; 3] = [
         points: 10_000,
         seconds: 30,
         per_record: 1_500,
+        compact_every: i64::MAX,
     },
     Load {
         name: "worst case, one reading a record",
@@ -53,6 +57,15 @@ const LOADS: [Load; 3] = [
         points: 10,
         seconds: 50,
         per_record: 1,
+        compact_every: i64::MAX,
+    },
+    Load {
+        name: "an hour of one gateway, compacted every five minutes",
+        gateways: 1,
+        points: 1_000,
+        seconds: 3_600,
+        per_record: 1_500,
+        compact_every: 300,
     },
 ];
 
@@ -81,27 +94,26 @@ async fn run(load: &Load, path: &Path) -> Result<(), Failure> {
     let batches = (0..load.seconds)
         .map(|second| batch(load, &gateways, &dictionaries, second))
         .collect::<Result<Vec<_>, _>>()?;
-    let (mut readings, mut records, mut longest) = (0u64, 0u64, Duration::ZERO);
-    let begun = std::time::Instant::now();
-    for batch in batches {
+    let (mut readings, mut records) = (0u64, 0u64);
+    let (mut ingesting, mut compacting, mut longest) =
+        (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let mut hot = 0;
+    for (second, batch) in (1i64..).zip(batches) {
         records += batch
             .iter()
             .map(|incoming| incoming.records.len() as u64)
             .sum::<u64>();
-        let one = std::time::Instant::now();
+        let begun = std::time::Instant::now();
         let settled = store.commit(batch).await?;
-        longest = longest.max(one.elapsed());
+        ingesting += begun.elapsed();
+        longest = longest.max(begun.elapsed());
         readings += settled.iter().map(|settled| settled.readings).sum::<u64>();
-    }
-    let spent = begun.elapsed().as_secs_f64();
-    let hot = size(path)?;
-    let begun = std::time::Instant::now();
-    while store.maintain(Timestamp(i64::MAX / 2)).await? == MaintainStep::Worked {
-        if store.maintain_report().await?.record_rows == 0 {
-            break;
+        if second % load.compact_every == 0 || second == load.seconds {
+            hot = size(path)?;
+            compacting += compact(&store).await?;
         }
     }
-    let compacting = begun.elapsed().as_secs_f64();
+    let (spent, compacting) = (ingesting.as_secs_f64(), compacting.as_secs_f64());
     store.close().await?;
     println!("{}:", load.name);
     println!(
@@ -123,6 +135,14 @@ async fn run(load: &Load, path: &Path) -> Result<(), Failure> {
 #[expect(clippy::cast_precision_loss, reason = "a printed figure")]
 const fn float(count: u64) -> f64 {
     count as f64
+}
+
+/// Runs the compactor until no record row is left; returns the time it took.
+async fn compact(store: &SqliteStore) -> Result<Duration, Failure> {
+    let begun = std::time::Instant::now();
+    let later = Timestamp((BEGIN_S + 7_200) * 1_000_000_000);
+    while store.maintain(later).await? == MaintainStep::Worked {}
+    Ok(begun.elapsed())
 }
 
 /// Bytes of packed blocks.

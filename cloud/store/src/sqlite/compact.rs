@@ -19,8 +19,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Most bytes of record bodies in a step: some 100 000 readings, some 100 ms of work.
-const STEP_BYTES: usize = 256 * 1024;
+/// Most bytes of record bodies in a step. The more a step takes, the less often a block is written
+/// again before its hour is full; the writer is held up for some 50 ms.
+const STEP_BYTES: usize = 1024 * 1024;
+/// Samples after which a step takes no more records: 64 bytes each in memory.
+const STEP_SAMPLES: usize = 300_000;
 /// Most records in a step.
 const STEP_RECORDS: usize = 2_048;
 /// Most records of a gateway that a step looks at.
@@ -158,7 +161,8 @@ pub(super) fn plan(
     let sql = format!("SELECT {RECORD_COLUMNS} FROM record WHERE id = ?1 AND received <= ?2");
     let mut statement = conn.prepare_cached(&sql).map_err(&fail)?;
     let (mut known, mut fresh) = (Known::default(), Fresh::new());
-    let (mut bytes, mut taken, mut broken) = (0, Vec::new(), Vec::new());
+    let (mut bytes, mut count) = (0, 0);
+    let (mut taken, mut broken) = (Vec::new(), Vec::new());
     for id in ids {
         let record = statement
             .query_row(params![id, older_than.0], RecordRow::read)
@@ -178,6 +182,7 @@ pub(super) fn plan(
         bytes += record.body.len();
         match read {
             Ok(()) => {
+                count += samples.len();
                 for (series, sample) in samples {
                     place(
                         &mut fresh,
@@ -193,7 +198,7 @@ pub(super) fn plan(
             Err(StoreError::Damaged { what }) => broken.push((record, what)),
             Err(why) => return Err(why),
         }
-        if bytes >= STEP_BYTES || taken.len() >= STEP_RECORDS {
+        if bytes >= STEP_BYTES || count >= STEP_SAMPLES || taken.len() >= STEP_RECORDS {
             break;
         }
     }
