@@ -14,7 +14,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`config`] | what [`serve`] is given |
-//! | `serve`, `tls` | the listener and its certificate |
+//! | `serve`, `stall`, `tls` | the listener, its limits and its certificate |
 //! | `layers`, `problem`, `input` | what surrounds every request |
 //! | `auth` | passwords, lockout, sessions, the gate |
 //! | `app`, `routes`, `views` | the routes and what they answer |
@@ -33,6 +33,7 @@ mod live;
 mod problem;
 mod routes;
 mod serve;
+mod stall;
 mod tls;
 mod views;
 

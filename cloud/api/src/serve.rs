@@ -1,12 +1,13 @@
 //! The listener: HTTPS only, bounded in every direction, stopped by draining.
 //!
 //! Bounds (P4): connections by a semaphore taken *before* accepting, so that the kernel's backlog
-//! holds the rest; the TLS handshake, a request's head and the drain by time; a request's body by
-//! size. On stop the listener closes first, requests under way get the drain time, event streams end
-//! by themselves, what is left is cut.
+//! holds the rest; the TLS handshake, a request's head, an unread answer and the drain by time; a
+//! request's body by size. On stop the listener closes first, requests under way get the drain time,
+//! event streams end by themselves, what is left is cut.
 
 use crate::app::{self, AppState};
 use crate::config::{ApiConfig, Listen, Surroundings};
+use crate::stall::{self, Stall};
 use crate::tls::{Reloading, TlsError};
 use axum::Router;
 use axum::extract::Request;
@@ -196,7 +197,8 @@ impl Connection {
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
             .max_concurrent_streams(MAX_H2_STREAMS);
-        let connection = builder.serve_connection(TokioIo::new(tls), service);
+        let connection =
+            builder.serve_connection(TokioIo::new(Stall::new(tls, stall::LIMIT)), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             biased;

@@ -303,7 +303,7 @@ pub(crate) struct LatestView {
     pub(crate) series: i64,
     /// When it was taken, by the gateway's clock.
     pub(crate) time_ms: i64,
-    /// When it came, by ours: age is counted from here.
+    /// When it came, by ours. Its age counts from the older of both: backlog is not news.
     pub(crate) received_ms: i64,
     /// The value, exact; none when the quality is bad.
     pub(crate) text: Option<String>,

@@ -655,7 +655,7 @@ export interface components {
             quality: string;
             /**
              * Format: int64
-             * @description When it came, by ours: age is counted from here.
+             * @description When it came, by ours. Its age counts from the older of both: backlog is not news.
              */
             received_ms: number;
             /**

@@ -18,8 +18,14 @@ describe('age', () => {
     expect(ago(13_000, 1000)).toBe('12 s ago')
   })
   it('a value is stale only beyond its own limit', () => {
-    const value = { received_ms: 0, stale_after_ms: 5000 }
+    const value = { time_ms: 0, received_ms: 0, stale_after_ms: 5000 }
     expect(isStale(value, 5000)).toBe(false)
     expect(isStale(value, 5001)).toBe(true)
+  })
+  it('backlog that just came is old, and a clock ahead makes nothing young', () => {
+    const backlog = { time_ms: 0, received_ms: 60_000, stale_after_ms: 5000 }
+    expect(isStale(backlog, 60_000)).toBe(true)
+    const ahead = { time_ms: 90_000, received_ms: 0, stale_after_ms: 5000 }
+    expect(isStale(ahead, 60_000)).toBe(true)
   })
 })

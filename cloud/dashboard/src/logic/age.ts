@@ -1,6 +1,7 @@
 // Ages and staleness: how old a value is, in words, and when that is too old.
 
 export interface Aged {
+  time_ms: number
   received_ms: number
   stale_after_ms: number
 }
@@ -8,8 +9,16 @@ export interface Aged {
 /** Age in milliseconds; clocks that disagree never make it negative. */
 export const ageOf = (nowMs: number, thenMs: number) => Math.max(0, nowMs - thenMs)
 
+/**
+ * Since when a value is as it is: the older of when it was taken and when it came. Backlog that just
+ * came is old; a gateway whose clock runs ahead makes nothing younger. A clock that runs behind makes
+ * values look older than they are: the safe side, and its offset stands on the gateway's page.
+ */
+export const sinceOf = (value: { time_ms: number; received_ms: number }) =>
+  Math.min(value.time_ms, value.received_ms)
+
 export const isStale = (value: Aged, nowMs: number) =>
-  ageOf(nowMs, value.received_ms) > value.stale_after_ms
+  ageOf(nowMs, sinceOf(value)) > value.stale_after_ms
 
 /** A span in words, one unit: 0 s, 59 s, 12 min, 3 h, 2 d. */
 export function span(ms: number): string {

@@ -32,13 +32,20 @@ describe('truths', () => {
     expect(levels(quiet)[0]).toBe('ok')
     expect(truths(quiet, NOW)[3]).toMatchObject({ level: 'warn', state: 'stale' })
   })
-  it('fresh backlog does not turn a disconnected session green', () => {
-    const drained: Gateway = {
+  it('fresh data does not turn a disconnected session green', () => {
+    const gone: Gateway = {
       ...gateway,
       session: { state: 'disconnected', since_ms: NOW - 1 },
-      data: { newest_sample_ms: 0, newest_received_ms: NOW },
+      data: { newest_sample_ms: NOW - 1000, newest_received_ms: NOW },
     }
-    expect(levels(drained)).toEqual(['bad', 'none', 'bad', 'ok'])
+    expect(levels(gone)).toEqual(['bad', 'none', 'bad', 'ok'])
+  })
+  it('backlog that just came is not fresh', () => {
+    const drained = { ...gateway, data: { newest_sample_ms: NOW - 600_000, newest_received_ms: NOW } }
+    expect(truths(drained, NOW)[3]).toMatchObject({
+      level: 'warn',
+      detail: 'newest came now, taken 10 min ago',
+    })
   })
   it('an unknown link is not an up link', () => {
     const silent = { ...gateway, devices: { up: 0, down: 0, unknown: 3 } }

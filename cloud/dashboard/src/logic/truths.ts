@@ -59,12 +59,17 @@ function data(gateway: Gateway, now: number): Truth {
   if (came === null || came === undefined) {
     return { name, level: 'none', state: 'none yet', detail: 'no reading was ever stored' }
   }
-  const fresh = ageOf(now, came) <= FRESH_MS
+  // Backlog that just came is not fresh data.
+  const taken = gateway.data.newest_sample_ms ?? came
+  const fresh = ageOf(now, Math.min(came, taken)) <= FRESH_MS
+  const late = came - taken > FRESH_MS
   return {
     name,
     level: fresh ? 'ok' : 'warn',
     state: fresh ? 'fresh' : 'stale',
-    detail: `newest record came ${ago(now, came)}`,
+    detail: late
+      ? `newest came ${ago(now, came)}, taken ${ago(now, taken)}`
+      : `newest record came ${ago(now, came)}`,
   }
 }
 

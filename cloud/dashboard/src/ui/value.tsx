@@ -1,14 +1,14 @@
 // One live value: number and unit, quality in words when it is not good, age, and greyed when stale.
 import type { Latest, Series } from '../api/client'
 import { live, useLatest, useNow } from '../api/live'
-import { ago, ageOf, isStale, span } from '../logic/age'
+import { ago, ageOf, isStale, sinceOf, span } from '../logic/age'
 import { moment, utc, value } from '../logic/format'
 import { quality } from '../logic/quality'
 import css from './value.module.css'
 
 export function ageText(latest: Latest, now: number): string {
-  const age = ageOf(now, latest.received_ms)
-  return isStale(latest, now) ? `stale ${span(age)}` : ago(now, latest.received_ms)
+  const since = sinceOf(latest)
+  return isStale(latest, now) ? `stale ${span(ageOf(now, since))}` : ago(now, since)
 }
 
 export function ValueText({ series, latest }: { series: Series; latest: Latest | undefined }) {
