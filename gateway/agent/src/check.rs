@@ -19,7 +19,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let loaded = load(&path, options);
     // The identity is a file of its own: what is wrong with it does not stop a gateway from reading
     // and keeping, but it will not report.
-    let identity = loaded.config.as_deref().and_then(uplink::identity_problem);
+    let identity = loaded.config.as_ref().and_then(uplink::identity_problem);
     match args.format {
         Format::Json => say(format_args!(
             "{}\n",
@@ -46,7 +46,7 @@ fn machine_form(loaded: &Loaded, identity: Option<&str>) -> anyhow::Result<Strin
 
 fn human_form(path: &Path, loaded: &Loaded, identity: Option<&str>) -> String {
     let mut text = render(&loaded.problems, colour_out());
-    if let Some(secret) = loaded.config.as_deref().and_then(uplink::readable_secret) {
+    if let Some(secret) = loaded.config.as_ref().and_then(uplink::readable_secret) {
         let path = secret.display();
         text +=
             &format!("warning: others can read the private key in {path}; run: chmod 600 {path}\n");

@@ -20,7 +20,7 @@ use crate::links::SkipReporter;
 use crate::reload::Chosen;
 use crate::snapshot::{Running, Source};
 use crate::uplink::{Ground, Uplink};
-use crate::{boot, check, http, last_good, lock, machine, systemd, uplink};
+use crate::{boot, http, last_good, lock, machine, systemd, uplink};
 use anyhow::Context;
 use gateway_config::GatewayConfig;
 use gateway_spool::{OpenReport, SpoolHandle, SpoolState};
@@ -97,7 +97,7 @@ impl Wakers {
 
 impl Gateway {
     /// Starts everything; when it returns, devices are being read.
-    pub(crate) async fn start(path: PathBuf, chosen: Chosen) -> anyhow::Result<Self> {
+    pub(crate) async fn start(path: PathBuf, mut chosen: Chosen) -> anyhow::Result<Self> {
         let config = Arc::clone(&chosen.config);
         let state_dir = config.gateway.state_dir.clone();
         if let Err(error) = std::fs::create_dir_all(&state_dir) {
@@ -126,8 +126,9 @@ impl Gateway {
             stats: Arc::default(),
             live: live_seen,
         };
-        let generation = prepare(&config, &shared.stats)?.start(&shared);
         let about = swap::about(&path, &chosen);
+        let field = std::mem::take(&mut chosen.field);
+        let generation = prepare(&config, field, &shared.stats)?.start(&shared);
         let ground = Ground {
             spool: spool.clone(),
             clock: Arc::clone(&clock),
@@ -251,7 +252,7 @@ impl Gateway {
             .chain(unusable);
         told.extend(notes.map(|text| (EventKind::Spool, String::new(), text)));
         events.tell_all(told).await;
-        tracing::info!("{}", check::summary(&self.config));
+        tracing::info!("{}", chosen.summary);
     }
 
     /// Keeps the files of a configuration that came up. Failing to is no reason to stop.

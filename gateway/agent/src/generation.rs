@@ -2,12 +2,14 @@
 //! together. A reload swaps generations; spool and uplink live on.
 
 use crate::events::Events;
+use crate::reload::Field;
 use crate::supervisor::{BusSlot, supervise};
 use gateway_config::GatewayConfig;
 use gateway_pipeline::{BatchAge, Inputs, Pipeline, SWEEP_CAPACITY, Stats};
 use gateway_spool::SpoolStopped;
-use protocols_driver::{Driver, DriverContext, STOP_BOUND};
+use protocols_driver::{BusStatus, Driver, DriverContext, STOP_BOUND};
 use protocols_modbus::ModbusDriver;
+use protocols_modbus::config::Bus;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -31,9 +33,8 @@ pub(crate) struct Shared {
 /// Everything checked and built, nothing started: what can fail has not failed.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    config: Arc<GatewayConfig>,
     pipeline: Pipeline,
-    drivers: Vec<ModbusDriver>,
+    buses: Vec<Bus>,
 }
 
 /// A running configuration.
@@ -45,27 +46,28 @@ pub(crate) struct Generation {
     slots: Arc<[Arc<BusSlot>]>,
 }
 
-/// Builds what `config` asks for.
+/// Builds what a configuration asks for.
 ///
 /// # Errors
 /// What the configuration's own check could not see.
-pub(crate) fn prepare(config: &Arc<GatewayConfig>, stats: &Arc<Stats>) -> anyhow::Result<Prepared> {
-    let age = config
-        .uplink
-        .as_ref()
-        .map_or_else(BatchAge::default, |uplink| BatchAge {
-            live: uplink.batch_live,
-            offline: uplink.batch_offline,
-        });
-    let pipeline = Pipeline::try_new(&config.points, age, Arc::clone(stats))?;
-    let drivers = config.buses.iter().map(|bus| {
-        let refused = |errors: Vec<_>| anyhow::anyhow!("bus {}: {errors:?}", bus.name);
-        ModbusDriver::new(bus.clone()).map_err(refused)
+pub(crate) fn prepare(
+    config: &GatewayConfig,
+    field: Field,
+    stats: &Arc<Stats>,
+) -> anyhow::Result<Prepared> {
+    let age = config.uplink.as_ref();
+    let age = age.map_or_else(BatchAge::default, |uplink| BatchAge {
+        live: uplink.batch_live,
+        offline: uplink.batch_offline,
     });
+    let pipeline = Pipeline::try_new(field.points, age, Arc::clone(stats))?;
+    for bus in &field.buses {
+        let errors = bus.check();
+        anyhow::ensure!(errors.is_empty(), "bus {}: {errors:?}", bus.name);
+    }
     Ok(Prepared {
-        config: Arc::clone(config),
-        drivers: drivers.collect::<Result<_, _>>()?,
         pipeline,
+        buses: field.buses,
     })
 }
 
@@ -94,8 +96,10 @@ impl Prepared {
         };
         let mut supervisors = JoinSet::new();
         let mut slots = Vec::new();
-        for (driver, bus) in self.drivers.into_iter().zip(self.config.buses.clone()) {
-            let slot = Arc::new(BusSlot::new(driver.status()));
+        for bus in self.buses {
+            let devices = bus.devices.iter().map(|device| device.id.clone());
+            let status = BusStatus::new(Arc::clone(&bus.name), devices);
+            let slot = Arc::new(BusSlot::new(Arc::new(status)));
             slots.push(Arc::clone(&slot));
             let make = move || -> Box<dyn Driver> {
                 let driver = ModbusDriver::new(bus.clone());

@@ -1,15 +1,20 @@
 //! Which configuration to run: the file, or the last good one when the file cannot be used.
 
-use crate::{last_good, machine};
+use crate::{check, last_good, machine};
 use gateway_config::source::Source;
-use gateway_config::{GatewayConfig, Loaded, Options, Problem, Severity, load};
+use gateway_config::{GatewayConfig, Loaded, Options, PointConfig, Problem, Severity, load};
+use protocols_modbus::config::Bus;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A configuration that can be run.
 #[derive(Debug)]
 pub(crate) struct Chosen {
+    /// Everything but the field side, which goes where it runs.
     pub(crate) config: Arc<GatewayConfig>,
+    pub(crate) field: Field,
+    /// What it amounts to, in one line.
+    pub(crate) summary: String,
     pub(crate) files: Vec<Arc<Source>>,
     /// Digest of its files, for people.
     pub(crate) revision: String,
@@ -17,6 +22,35 @@ pub(crate) struct Chosen {
     pub(crate) last_good: bool,
     /// What is wrong with the file.
     pub(crate) problems: Vec<Problem>,
+}
+
+/// What is read: the larger part of a large configuration, so there is one copy of it.
+#[derive(Debug, Default)]
+pub(crate) struct Field {
+    pub(crate) buses: Vec<Bus>,
+    pub(crate) points: Vec<PointConfig>,
+}
+
+impl Chosen {
+    fn new(
+        mut config: GatewayConfig,
+        files: Vec<Arc<Source>>,
+        problems: Vec<Problem>,
+        last_good: bool,
+    ) -> Self {
+        Self {
+            summary: check::summary(&config),
+            field: Field {
+                buses: std::mem::take(&mut config.buses),
+                points: std::mem::take(&mut config.points),
+            },
+            config: Arc::new(config),
+            revision: revision(&files),
+            files,
+            last_good,
+            problems,
+        }
+    }
 }
 
 /// Nothing can be run.
@@ -44,13 +78,7 @@ pub(crate) fn at_start(path: &Path) -> Result<Chosen, Nothing> {
     let Some((config, files)) = kept.and_then(|kept| Some((kept.config?, kept.files))) else {
         return Err(Nothing { problems });
     };
-    Ok(Chosen {
-        config,
-        revision: revision(&files),
-        files,
-        last_good: true,
-        problems,
-    })
+    Ok(Chosen::new(config, files, problems, true))
 }
 
 /// The file, for a reload; what is wrong with it and where the state is kept otherwise.
@@ -62,13 +90,7 @@ pub(crate) fn from_file(path: &Path) -> Result<Chosen, (Vec<Problem>, PathBuf)> 
         files,
     } = load(path, options());
     match config {
-        Some(config) => Ok(Chosen {
-            config,
-            revision: revision(&files),
-            files,
-            last_good: false,
-            problems,
-        }),
+        Some(config) => Ok(Chosen::new(config, files, problems, false)),
         None => Err((problems, state_dir)),
     }
 }

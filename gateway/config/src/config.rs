@@ -61,7 +61,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration; `None` when there is an error among the problems.
-    pub config: Option<Arc<GatewayConfig>>,
+    pub config: Option<GatewayConfig>,
     /// Everything that is wrong, in the order of files and lines.
     pub problems: Vec<Problem>,
     /// The state directory, also where the rest cannot be used.
@@ -92,7 +92,7 @@ pub fn load_with(
         read_root(root, base, options, &mut state_dir)
     });
     let files = notes.sources();
-    let config = config.filter(|_| !notes.has_errors()).map(Arc::new);
+    let config = config.filter(|_| !notes.has_errors());
     Loaded {
         config,
         problems: notes.into_sorted(),

@@ -16,7 +16,7 @@
 use crate::filter::{self, LastKept};
 use crate::stats::{Stats, add};
 use gateway_config::{PointConfig, Report};
-use protocols_model::{Instant, Reading, Value, ValueType};
+use protocols_model::{DictionaryHash, Instant, Reading, Value, ValueType};
 use protocols_wire::{
     Column, Dictionary, EncodeError, Record, RecordStamp, Sample, SealedRecord, Telemetry,
 };
@@ -78,6 +78,7 @@ impl Point {
 pub struct Pipeline {
     points: Vec<Point>,
     dictionaries: Vec<Dictionary>,
+    hashes: Vec<DictionaryHash>,
     touched: Vec<u32>,
     opened: Option<Instant>,
     batch_bytes: usize,
@@ -92,32 +93,35 @@ impl Pipeline {
     /// # Errors
     /// [`SetupError`] where a point cannot stand in a dictionary.
     pub fn try_new(
-        points: &[PointConfig],
+        points: Vec<PointConfig>,
         age: BatchAge,
         stats: Arc<Stats>,
     ) -> Result<Self, SetupError> {
-        let descriptors = points.iter().map(|point| point.descriptor.clone());
-        let dictionaries =
-            Dictionary::chunk(descriptors.collect()).map_err(SetupError::Dictionary)?;
+        let split = points
+            .into_iter()
+            .map(|point| (point.descriptor, point.report));
+        let (descriptors, reports): (Vec<_>, Vec<_>) = split.unzip();
+        let dictionaries = Dictionary::chunk(descriptors).map_err(SetupError::Dictionary)?;
         let places = dictionaries.iter().zip(0u32..).flat_map(|(dictionary, d)| {
             let entries = dictionary.entries().iter().zip(0u32..);
             entries.map(move |(entry, index)| (d, index, entry.value_type))
         });
         let points = places
-            .zip(points)
-            .map(|((dictionary, index, value_type), config)| Point {
-                report: config.report,
+            .zip(reports)
+            .map(|((dictionary, index, value_type), report)| Point {
+                report,
                 value_type,
                 dictionary,
                 index,
                 last: None,
                 filtered: 0,
                 samples: Vec::new(),
-                expected: 0,
+                expected: 1,
             })
             .collect();
         Ok(Self {
             points,
+            hashes: dictionaries.iter().map(Dictionary::hash).collect(),
             dictionaries,
             touched: Vec::new(),
             opened: None,
@@ -128,10 +132,10 @@ impl Pipeline {
         })
     }
 
-    /// The dictionaries its records refer to; the spool must hold them before the first record.
-    #[must_use]
-    pub fn dictionaries(&self) -> &[Dictionary] {
-        &self.dictionaries
+    /// Gives up the dictionaries that its records refer to; the spool must hold them before the
+    /// first record. Here only their names are needed from then on.
+    pub fn take_dictionaries(&mut self) -> Vec<Dictionary> {
+        std::mem::take(&mut self.dictionaries)
     }
 
     /// Whether the uplink is live: decides how old a batch may become.
@@ -226,7 +230,7 @@ impl Pipeline {
     /// Takes everything out of the columns, in the order of the point table.
     fn drain(&mut self) -> Telemetry {
         self.touched.sort_unstable();
-        let mut used: Vec<Option<u32>> = vec![None; self.dictionaries.len()];
+        let mut used: Vec<Option<u32>> = vec![None; self.hashes.len()];
         let mut telemetry = Telemetry {
             dictionaries: Vec::new(),
             columns: Vec::with_capacity(self.touched.len()),
@@ -237,16 +241,15 @@ impl Pipeline {
                 .and_then(|place| self.points.get_mut(place));
             let Some(point) = point else { continue };
             let place = usize::try_from(point.dictionary).unwrap_or(usize::MAX);
-            let (Some(slot), Some(dictionary)) =
-                (used.get_mut(place), self.dictionaries.get(place))
+            let (Some(slot), Some(dictionary)) = (used.get_mut(place), self.hashes.get(place))
             else {
                 continue;
             };
             let dictionary = *slot.get_or_insert_with(|| {
-                telemetry.dictionaries.push(dictionary.hash());
+                telemetry.dictionaries.push(*dictionary);
                 u32::try_from(telemetry.dictionaries.len() - 1).unwrap_or(u32::MAX)
             });
-            point.expected = point.samples.len();
+            point.expected = point.samples.len().max(1);
             telemetry.columns.push(Column {
                 dictionary,
                 index: point.index,

@@ -49,7 +49,7 @@ pub async fn run(
     mut inputs: Inputs,
     clock: Arc<dyn Clock>,
 ) -> Result<(), SpoolStopped> {
-    let dictionaries = pipeline.dictionaries().to_vec();
+    let dictionaries = pipeline.take_dictionaries();
     inputs.spool.keep_dictionaries(dictionaries).await?;
     pipeline.set_live(*inputs.live.borrow_and_update());
     let mut link_known = true;

@@ -1,13 +1,12 @@
 //! SIGHUP: a good configuration is swapped in under the running spool, a bad one changes nothing.
 
 use super::Gateway;
-use crate::check;
-use crate::generation::prepare;
+use crate::generation::{Prepared, prepare};
 use crate::links::SkipReporter;
 use crate::reload::{self, Chosen};
 use crate::snapshot::ConfigReport;
 use crate::uplink::Uplink;
-use gateway_config::GatewayConfig;
+use gateway_config::{GatewayConfig, Problem, Severity};
 use protocols_wire::EventKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,35 +16,14 @@ impl Gateway {
     /// Reads the configuration anew: a good one is swapped in, a bad one changes nothing.
     pub(super) async fn reload(mut self) -> anyhow::Result<Self> {
         let subject = self.path.display().to_string();
-        let refuse = |this: &Self, why: String| {
-            this.source
-                .update(|running| running.about.refused = Some(why.clone()));
-            let text = format!("refused, the old one goes on: {why}");
-            (EventKind::Configuration, subject.clone(), text)
-        };
-        let prepared = match reload::from_file(&self.path) {
-            Err((problems, _)) => {
-                let first = problems.first().map_or_else(String::new, |problem| {
-                    let line = problem.position().map_or(0, |at| at.line);
-                    format!(
-                        "{} problems, the first in line {line}: {}",
-                        problems.len(),
-                        problem.message
-                    )
-                });
-                Err(refuse(&self, first))
-            }
-            Ok(chosen) => match self.needs_restart(&chosen.config) {
-                Some(what) => Err(refuse(&self, format!("{what} changes only with a restart"))),
-                None => prepare(&chosen.config, &self.shared.stats)
-                    .map(|prepared| (chosen, prepared))
-                    .map_err(|error| refuse(&self, format!("{error:#}"))),
-            },
-        };
-        let (chosen, prepared) = match prepared {
+        let (chosen, about, prepared) = match self.read_anew() {
             Ok(ready) => ready,
-            Err((kind, subject, text)) => {
-                self.shared.events.tell(kind, &subject, text).await;
+            Err(why) => {
+                let text = format!("refused, the old one goes on: {why}");
+                self.source
+                    .update(|running| running.about.refused = Some(why));
+                let events = &self.shared.events;
+                events.tell(EventKind::Configuration, &subject, text).await;
                 return Ok(self);
             }
         };
@@ -65,7 +43,6 @@ impl Gateway {
             }
             self.uplink = Uplink::start(&self.config, &chosen.revision, &self.ground);
         }
-        let about = about(&self.path, &chosen);
         self.source.update(|running| {
             running.config = Arc::clone(&self.config);
             running.about = about;
@@ -73,16 +50,36 @@ impl Gateway {
         });
         self.show_uplink();
         self.keep(&chosen);
-        let text = format!(
-            "revision {} runs: {}",
-            chosen.revision,
-            check::summary(&self.config)
-        );
+        let text = format!("revision {} runs: {}", chosen.revision, chosen.summary);
         self.shared
             .events
             .tell(EventKind::Configuration, &subject, text)
             .await;
         Ok(self)
+    }
+
+    /// What the file asks for now, ready to start; or why it cannot be used.
+    fn read_anew(&self) -> Result<(Chosen, ConfigReport, Prepared), String> {
+        let mut chosen = reload::from_file(&self.path).map_err(|(problems, _)| {
+            let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+            let first = problems.iter().find(is_error);
+            first.map_or_else(String::new, |problem| {
+                let line = problem.position().map_or(0, |at| at.line);
+                let count = problems.len();
+                format!(
+                    "{count} problems, the first in line {line}: {}",
+                    problem.message
+                )
+            })
+        })?;
+        if let Some(what) = self.needs_restart(&chosen.config) {
+            return Err(format!("{what} changes only with a restart"));
+        }
+        let about = about(&self.path, &chosen);
+        let field = std::mem::take(&mut chosen.field);
+        let prepared = prepare(&chosen.config, field, &self.shared.stats);
+        let prepared = prepared.map_err(|error| format!("{error:#}"))?;
+        Ok((chosen, about, prepared))
     }
 
     /// What of a new configuration cannot be swapped under a running process.
@@ -111,6 +108,6 @@ pub(super) fn about(path: &Path, chosen: &Chosen) -> ConfigReport {
         revision: chosen.revision.clone(),
         last_good: chosen.last_good,
         refused: None,
-        points: chosen.config.points.len(),
+        points: chosen.field.points.len(),
     }
 }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 struct Builder<'a> {
     notes: &'a Notes<'a>,
     /// Where devices and points were written, for what the driver finds.
-    places: BTreeMap<(DeviceId, Option<PointId>), Place>,
+    places: BTreeMap<(DeviceId, Option<PointId>), &'a Place>,
     /// Who has which unit of which bus.
     units: BTreeMap<(usize, u8), DeviceId>,
     points: Vec<PointConfig>,
@@ -23,12 +23,12 @@ struct Builder<'a> {
 }
 
 /// Connects names and builds the buses of the drivers.
-pub(super) fn build(
+pub(super) fn build<'a>(
     buses: Vec<RawBus>,
-    templates: &[Template],
-    devices: &[RawDevice],
+    templates: &'a [Template],
+    devices: &'a [RawDevice],
     defaults: &Layer,
-    notes: &Notes<'_>,
+    notes: &'a Notes<'a>,
 ) -> Field {
     let mut builder = Builder {
         notes,
@@ -43,12 +43,12 @@ pub(super) fn build(
     builder.finish(buses)
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     fn device(
         &mut self,
-        device: &RawDevice,
+        device: &'a RawDevice,
         buses: &[RawBus],
-        templates: &[Template],
+        templates: &'a [Template],
         defaults: &Layer,
     ) {
         let notes = self.notes;
@@ -77,7 +77,7 @@ impl Builder<'_> {
             let message = format!("unit {number} of this bus is already device {other}");
             notes.push(Problem::error(&unit.place, message, "one device a unit"));
         }
-        self.places.insert((id.clone(), None), device.place.clone());
+        self.places.insert((id.clone(), None), &device.place);
         let from_template = template.map_or(&[][..], |template| &template.points);
         let mut points = Vec::new();
         let mut seen = BTreeSet::new();
@@ -107,7 +107,7 @@ impl Builder<'_> {
             .push(device);
     }
 
-    fn point(&mut self, device: &DeviceId, raw: &RawPoint, layer: &Layer) -> Option<Point> {
+    fn point(&mut self, device: &DeviceId, raw: &'a RawPoint, layer: &Layer) -> Option<Point> {
         let period = raw.period(layer, self.notes)?;
         let point = Point {
             key: PointKey(u32::try_from(self.points.len()).ok()?),
@@ -120,7 +120,7 @@ impl Builder<'_> {
             range: raw.range.map(|(low, high)| low..=high),
         };
         self.places
-            .insert((device.clone(), Some(point.id.clone())), raw.place.clone());
+            .insert((device.clone(), Some(point.id.clone())), &raw.place);
         self.points.push(PointConfig {
             descriptor: PointDescriptor {
                 device: device.clone(),
@@ -156,7 +156,7 @@ impl Builder<'_> {
                 let place = self
                     .places
                     .get(&(error.device.clone(), error.point.clone()));
-                let place = place.unwrap_or(&raw.name.place);
+                let place = place.copied().unwrap_or(&raw.name.place);
                 // The place says which device or point; a template's problem is told once.
                 self.notes
                     .push(Problem::error(place, error.problem.to_string(), ""));

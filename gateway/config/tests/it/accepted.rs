@@ -7,10 +7,9 @@ use gateway_config::{
 use protocols_modbus::config::{Bus, Transport};
 use protocols_model::ValueType;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-fn accepted(files: &[(&str, &str)]) -> Arc<GatewayConfig> {
+fn accepted(files: &[(&str, &str)]) -> GatewayConfig {
     let loaded = load_texts(files, CHECK);
     let config = loaded.config.clone();
     config.unwrap_or_else(|| panic!("{}", render(&loaded.problems, false)))

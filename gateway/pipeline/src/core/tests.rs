@@ -24,7 +24,7 @@ fn pipeline(points: u32, report: impl Fn(u32) -> Report) -> Pipeline {
     let points: Vec<_> = (0..points)
         .map(|n| point(&format!("p{n}"), report(n)))
         .collect();
-    Pipeline::try_new(&points, BatchAge::default(), Arc::default()).unwrap()
+    Pipeline::try_new(points, BatchAge::default(), Arc::default()).unwrap()
 }
 
 fn at(millis: u64) -> Instant {
@@ -57,7 +57,7 @@ fn contents(
 ) {
     let mut first = BTreeMap::new();
     let mut start = 0;
-    for dictionary in pipeline.dictionaries() {
+    for dictionary in &pipeline.dictionaries {
         first.insert(dictionary.hash(), start);
         start += u32::try_from(dictionary.entries().len()).unwrap();
     }
@@ -133,7 +133,7 @@ fn a_reading_of_an_unknown_point_is_told_and_not_taken() {
 fn many_points_are_spread_over_dictionaries_and_each_keeps_its_place() {
     const POINTS: u32 = 3000;
     let mut pipeline = pipeline(POINTS, |_| Report::Every);
-    assert!(pipeline.dictionaries().len() > 1);
+    assert!(pipeline.dictionaries.len() > 1);
     pipeline.take(
         at(0),
         (0..POINTS).rev().map(|n| reading(n, 0, f64::from(n % 50))),

@@ -36,7 +36,7 @@ fn rig(age: BatchAge) -> Rig {
         },
         report: Report::Every,
     };
-    let pipeline = Pipeline::try_new(&[point], age, Arc::default()).unwrap();
+    let pipeline = Pipeline::try_new(vec![point], age, Arc::default()).unwrap();
     let (sweeps, receiver) = mpsc::channel(SWEEP_CAPACITY);
     let (live, live_seen) = watch::channel(false);
     let inputs = Inputs {
