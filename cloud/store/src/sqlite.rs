@@ -65,7 +65,8 @@ pub struct Limits {
     pub quarantine_per_gateway: u64,
     /// Most open epochs per gateway; records of more are hinted to come later.
     pub epochs_per_gateway: u64,
-    /// Records older than this (by receive time) are turned into blocks.
+    /// When a record is older than twice this (by receive time), it and all of its gateway that are
+    /// older than this are turned into blocks.
     pub compact_after: Duration,
     /// Samples and 1-minute rollups older than this are dropped; stamps older than this are suspect.
     pub retention: Duration,

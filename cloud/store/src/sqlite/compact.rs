@@ -130,18 +130,26 @@ pub(super) struct Change {
     pub(super) retimed: u64,
 }
 
-/// The next compaction step, if one is due.
+/// The next compaction step, if one is due: when a record is older than twice `after`, everything
+/// of its gateway that is older than `after` goes. The distance between the two makes steps large:
+/// a compactor that took each record as it came of age would write each hour's block hundreds of
+/// times.
 pub(super) fn plan(
     conn: &Connection,
-    older_than: Timestamp,
+    now: Timestamp,
+    after: Duration,
     retention: Duration,
 ) -> Result<Option<Change>, StoreError> {
+    let older_than = now.minus(after);
+    let overdue = older_than.minus(after);
     let fail = failed("looking for records to compact");
     let due: Option<(i64, i64)> = conn
-        .prepare_cached("SELECT id, gateway FROM record WHERE received <= ?1 ORDER BY id LIMIT 1")
+        .prepare_cached(
+            "SELECT id, gateway FROM record WHERE received <= ?1 ORDER BY received LIMIT 1",
+        )
         .and_then(|mut statement| {
             statement
-                .query_row([older_than.0], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row([overdue.0], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()
         })
         .map_err(&fail)?;

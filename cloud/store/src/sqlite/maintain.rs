@@ -41,8 +41,8 @@ impl Maintain for SqliteStore {
             if let Some(step) = retime::plan(conn, limits.retention)? {
                 return Ok(Some(Step::Retime(step)));
             }
-            let older_than = now.minus(limits.compact_after);
-            if let Some(change) = compact::plan(conn, older_than, limits.retention)? {
+            let after = limits.compact_after;
+            if let Some(change) = compact::plan(conn, now, after, limits.retention)? {
                 return Ok(Some(Step::Compact(Box::new(change))));
             }
             let oldest = now.minus(limits.retention);

@@ -60,6 +60,7 @@ CREATE TABLE record (
   received INTEGER NOT NULL, boot INTEGER NOT NULL, clock_offset INTEGER NOT NULL,
   shift INTEGER NOT NULL, first INTEGER, last INTEGER, body BLOB NOT NULL);
 CREATE UNIQUE INDEX record_key ON record (gateway, epoch, lane, seq);
+CREATE INDEX record_received ON record (received);
 
 -- Samples that no chart shows, because their stamp cannot be right; week by time of receipt.
 CREATE TABLE block_suspect (

@@ -64,5 +64,6 @@ mod sqlite_passes {
         retention_drops_old_weeks_and_keeps_long_rollups,
         counts_and_latest_values_survive_compaction_and_reopening,
         gaps_of_bad_quality_and_of_silence_are_told,
+        the_compactor_gathers_before_it_works,
     );
 }

@@ -342,3 +342,22 @@ pub(crate) async fn gaps_of_bad_quality_and_of_silence_are_told(mut kit: impl Ki
     patient.silence = Some(Duration::from_secs(200));
     assert_eq!(store.query(series, patient).await.unwrap().gaps.len(), 1);
 }
+
+pub(crate) async fn the_compactor_gathers_before_it_works(mut kit: impl Kit) {
+    let store = kit.open(Limits {
+        compact_after: Duration::from_secs(60),
+        ..eager()
+    });
+    let gw = enter(&*store, "gw-1").await;
+    let dict = floats(1);
+    for (seq, received) in [(1, 0), (2, 30), (3, 90)] {
+        let sent = minute(&dict, seq, NOW_S - 600 + 60 * seq.cast_signed());
+        let received = seconds(NOW_S + received);
+        send_at(&*store, &gw, received, vec![dict.clone()], vec![sent]).await;
+    }
+    for (at, rows) in [(100, 3), (119, 3), (121, 1), (200, 1), (211, 0)] {
+        maintain(&*store, seconds(NOW_S + at)).await;
+        let report = store.maintain_report().await.unwrap();
+        assert_eq!(report.record_rows, rows, "after {at} s");
+    }
+}
