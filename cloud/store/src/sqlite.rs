@@ -42,7 +42,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use threads::{Pool, Writer};
 use tokio::sync::broadcast;
@@ -118,6 +118,9 @@ struct Shared {
     generation: AtomicU64,
     /// By row id of the gateway.
     derived: RwLock<HashMap<i64, GatewayDerived>>,
+    /// Whether `derived` was made. When serving it is at the opening; else at the first question,
+    /// for it means reading every record since the last compaction.
+    derived_made: Mutex<bool>,
     /// Time maps of boots, for the digest of records before they reach the writer.
     maps: RwLock<HashMap<(GatewayId, BootId), TimeMap>>,
     live: broadcast::Sender<Arc<LiveUpdate>>,
@@ -126,6 +129,19 @@ struct Shared {
 }
 
 impl Shared {
+    /// Makes the derived state, unless that was done.
+    fn make_derived(&self, conn: &Connection) -> Result<(), StoreError> {
+        let mut made = self
+            .derived_made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !*made {
+            *self.derived_mut() = replay::derived(conn, self.limits.retention)?;
+            *made = true;
+        }
+        Ok(())
+    }
+
     fn derived(&self) -> RwLockReadGuard<'_, HashMap<i64, GatewayDerived>> {
         self.derived.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,7 +173,7 @@ impl SqliteStore {
 
     /// Opens the database beside the process that serves it: for the registry, the accounts and
     /// the queries. Ingest and maintenance fail with [`StoreError::InUse`]; latest values and
-    /// counts are as of the opening.
+    /// counts are as of the first question for them.
     ///
     /// # Errors
     /// [`StoreError::Newer`], [`StoreError::Open`] with what to do.
@@ -175,13 +191,17 @@ impl SqliteStore {
         let generation = read_generation(&conn)?;
         let shared = Arc::new(Shared {
             path: path.to_owned(),
-            derived: RwLock::new(replay::derived(&conn, limits.retention)?),
+            derived: RwLock::default(),
+            derived_made: Mutex::new(false),
             maps: RwLock::new(replay::maps(&conn)?),
             limits,
             generation: AtomicU64::new(generation),
             live: broadcast::Sender::new(LIVE_QUEUE),
             _lock: lock,
         });
+        if shared._lock.is_some() {
+            shared.make_derived(&conn)?;
+        }
         Ok(Self {
             writer: Writer::start(conn, Arc::clone(&shared))?,
             readers: Pool::start(&shared, "store-reader", READERS)?,

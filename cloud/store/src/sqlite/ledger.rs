@@ -27,6 +27,7 @@ pub(super) fn counts(
         lost: 0,
         lost_filtered: 0,
     };
+    shared.make_derived(conn)?;
     if let Some(state) = shared.derived().get(&row) {
         for (&id, series) in &state.series {
             let counts = all.entry(id).or_insert_with(|| empty(id));

@@ -93,8 +93,11 @@ impl Maintain for SqliteStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        let write = |state: &mut WriterState| {
-            // Not needed for correctness: the next start then has no WAL to read.
+        let serving = self.serving().is_ok();
+        let write = move |state: &mut WriterState| {
+            if serving {
+                write_all_down(state)?;
+            }
             state
                 .conn
                 .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -104,6 +107,22 @@ impl Maintain for SqliteStore {
         self.writer.close();
         done
     }
+}
+
+/// Writes down every gateway's state. Correctness does not need it: the next start is faster.
+fn write_all_down(state: &mut WriterState) -> Result<(), StoreError> {
+    let fail = failed("writing latest values down");
+    let tx = state.conn.transaction().map_err(&fail)?;
+    for (gateway, derived) in state.shared.derived().iter() {
+        write_down(&tx, *gateway, derived).map_err(&fail)?;
+    }
+    tx.commit().map_err(&fail)?;
+    for derived in state.shared.derived_mut().values_mut() {
+        for series in derived.series.values_mut() {
+            series.dirty = false;
+        }
+    }
+    Ok(())
 }
 
 /// Applies a step; the look-through tells how far it has come.
@@ -339,7 +358,7 @@ fn write_down(conn: &Connection, gateway: i64, state: &GatewayDerived) -> rusqli
     }
     conn.prepare_cached(
         "INSERT OR REPLACE INTO gateway_state VALUES
-           (?1, (SELECT seq FROM sqlite_sequence WHERE name = 'record'), ?2, ?3)",
+           (?1, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'record'), 0), ?2, ?3)",
     )?
     .execute(params![
         gateway,

@@ -139,6 +139,7 @@ fn latest(
     let Some((row, _)) = gateway_row(conn, gateway)? else {
         return Ok(Vec::new());
     };
+    shared.make_derived(conn)?;
     let derived = shared.derived();
     let Some(state) = derived.get(&row) else {
         return Ok(Vec::new());
@@ -192,6 +193,7 @@ fn devices(
         })
         .map_err(&fail)?;
     let mut all: BTreeMap<DeviceId, DeviceState> = BTreeMap::new();
+    shared.make_derived(conn)?;
     let derived = shared.derived();
     let state = derived.get(&row);
     for series in series_of_gateway(conn, Some(gateway))? {

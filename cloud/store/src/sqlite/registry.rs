@@ -217,6 +217,7 @@ impl Registry for SqliteStore {
             };
             let series = count("SELECT count(*) FROM series WHERE gateway = ?1")?;
             let quarantined = count("SELECT count(*) FROM quarantine WHERE gateway = ?1")?;
+            shared.make_derived(conn)?;
             let derived = shared.derived();
             let freshness = derived.get(&row);
             Ok(Some(GatewayState {

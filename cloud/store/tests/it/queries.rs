@@ -304,6 +304,9 @@ pub(crate) async fn counts_and_latest_values_survive_compaction_and_reopening(mu
             seconds(NOW_S - 781 + 120 * round.cast_signed())
         );
         expected = Some((120 * (round + 1), latest[0].value.clone()));
+        if round % 3 == 0 {
+            store.close().await.unwrap();
+        }
         drop(store);
     }
 }

@@ -81,6 +81,8 @@ async fn one_process_serves_and_another_may_use_the_registry_beside_it() {
     let settled = send(&serving, &gw, vec![dict], vec![sent.clone()]).await;
     assert_eq!(settled.readings, 1);
     assert_eq!(export(&beside).await.len(), 1);
+    assert_eq!(beside.latest(&gw, None).await.unwrap().len(), 1);
+    assert_eq!(beside.counts(&gw).await.unwrap()[0].stored, 1);
     assert!(beside.users().await.unwrap().is_empty());
     assert!(matches!(
         beside.commit(vec![]).await,
