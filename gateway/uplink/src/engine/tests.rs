@@ -59,6 +59,9 @@ struct World {
     told: BTreeSet<RecordKey>,
     /// By generation: what the cloud said is stored.
     vouched: BTreeMap<u64, BTreeSet<RecordKey>>,
+    /// A spool that is busy: what it was told and has not done, with the generation of that time.
+    busy: bool,
+    told_spool: Vec<(Stream, Settled, u64)>,
     evicted: BTreeSet<RecordKey>,
     left: BTreeSet<RecordKey>,
     sent: u64,
@@ -91,6 +94,8 @@ impl World {
             cloud_up: true,
             told: BTreeSet::new(),
             vouched: BTreeMap::new(),
+            busy: false,
+            told_spool: Vec::new(),
             evicted: BTreeSet::new(),
             left: BTreeSet::new(),
             sent: 0,
@@ -313,7 +318,14 @@ impl World {
                 self.answer(nonce);
             }
             if let Some((stream, settled)) = self.engine.take_settled() {
-                self.settle(stream, &settled);
+                let generation = self.engine.generation.unwrap();
+                self.told_spool.push((stream, settled, generation));
+                continue;
+            }
+            if !self.busy && !self.told_spool.is_empty() {
+                for (stream, settled, generation) in std::mem::take(&mut self.told_spool) {
+                    self.settle(stream, &settled, generation);
+                }
                 self.look();
                 continue;
             }
@@ -367,7 +379,7 @@ impl World {
         self.handed.push((self.packets, publish.payload));
     }
 
-    fn settle(&mut self, stream: Stream, settled: &Settled) {
+    fn settle(&mut self, stream: Stream, settled: &Settled, generation: u64) {
         assert!(settled.refused.is_empty());
         for range in settled.stored.ranges() {
             for seq in range.first()..=range.last() {
@@ -377,7 +389,7 @@ impl World {
                     seq,
                 };
                 if self.spool.remove(&key).is_some() {
-                    let vouched = &self.vouched[&self.engine.generation.unwrap()];
+                    let vouched = &self.vouched[&generation];
                     assert!(vouched.contains(&key), "{key:?} left without being stored");
                     self.left.insert(key);
                 }
@@ -388,6 +400,7 @@ impl World {
     /// Everything works from now on: how many seconds until the spool is empty.
     fn quiesce(&mut self) -> u64 {
         self.cloud_up = true;
+        self.busy = false;
         let start = self.now;
         for _ in 0..4000 {
             self.connect();
@@ -429,6 +442,7 @@ enum Step {
     Restore(u64),
     Evict(u64),
     Cloud(bool),
+    Busy(bool),
     Pass(u64),
 }
 
@@ -451,6 +465,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1u64..5).prop_map(Step::Restore),
         1 => (1u64..4).prop_map(Step::Evict),
         1 => any::<bool>().prop_map(Step::Cloud),
+        2 => any::<bool>().prop_map(Step::Busy),
         6 => (1u64..9000).prop_map(Step::Pass),
     ]
 }
@@ -490,6 +505,7 @@ proptest! {
                 }
                 Step::Evict(n) => world.evict(n),
                 Step::Cloud(up) => world.cloud_up = up,
+                Step::Busy(busy) => world.busy = busy,
                 Step::Pass(ms) => world.now = world.now.plus(Duration::from_millis(ms)),
             }
             world.pump();
@@ -676,6 +692,37 @@ fn lost_acknowledgements_are_asked_for_and_nothing_is_sent_twice() {
     world.downs.clear();
     run(&mut world, 8);
     assert!(world.spool.is_empty(), "hello after five seconds");
+    assert_eq!(world.engine.counters().resent, 0);
+}
+
+#[test]
+fn what_went_before_a_lost_connection_waits_for_the_answer_of_the_next() {
+    let mut world = World::new(0, 0);
+    world.connect();
+    run(&mut world, 1);
+    for _ in 0..3 {
+        world.append(OWN, Lane::Telemetry, 1);
+        world.pump();
+    }
+    let handed = world.handed.len();
+    assert_eq!(handed, 3);
+    // One got its PUBACK, the others arrived without: all are stored, no acknowledgement comes.
+    world.puback(0);
+    world.disconnect(handed);
+    while !world.inbox.is_empty() {
+        world.ingest(0);
+    }
+    world.downs.clear();
+    world.cloud_up = false;
+    world.connect();
+    // Longer than backlog waits for an answer: silence is no reason to send again.
+    run(&mut world, 15);
+    assert_eq!(
+        world.engine.counters().resent,
+        0,
+        "sent again without an answer"
+    );
+    assert!(world.quiesce() < 10);
     assert_eq!(world.engine.counters().resent, 0);
 }
 
