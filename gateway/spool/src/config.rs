@@ -10,7 +10,12 @@ const MEMORY_PER_LIVE_TENTHS: u64 = 6;
 /// Memory of sled and of the spool's own thread when nothing is live.
 const MEMORY_BASE_BYTES: u64 = 8 * 1024 * 1024;
 /// The smallest disk quota that holds sled's own files, the reserved claim space and a few records.
-pub const MIN_DISK_QUOTA_BYTES: u64 = 16 * 1024 * 1024;
+/// Builds with fail points take less, so that a chaos round can fill a spool in seconds.
+pub const MIN_DISK_QUOTA_BYTES: u64 = if cfg!(feature = "failpoints") {
+    64 * 1024
+} else {
+    16 * 1024 * 1024
+};
 
 /// How the spool behaves. Every bound has a default that suits a small gateway.
 #[derive(Debug, Clone)]

@@ -607,6 +607,7 @@ fn cut_power(seed: u64, steps: u64, cuts: u64, mutant: Mutant) -> Result<(), Str
     while (points.len() as u64) < cuts.min(events.len() as u64) {
         points.insert(dice.below(events.len() as u64 + 1) as usize);
     }
+    let mut hits: BTreeMap<String, u64> = BTreeMap::new();
     let mut disk = Disk::default();
     let mut promised = Promised::default();
     for (place, event) in events.iter().enumerate() {
@@ -619,12 +620,14 @@ fn cut_power(seed: u64, steps: u64, cuts: u64, mutant: Mutant) -> Result<(), Str
             continue;
         }
         let fate = FATES[dice.below(FATES.len() as u64) as usize];
+        *hits.entry(format!("{fate:?}")).or_default() += 1;
         let image = dir.path().join(format!("image-{place}"));
         disk.image(&image, fate, &mut dice);
         judge(&image, &promised, place as u64)
             .map_err(|what| format!("seed {seed}, after event {place} ({fate:?}): {what}"))?;
         fs::remove_dir_all(&image).unwrap();
     }
+    println!("what was left after the last syncs: {hits:?}");
     Ok(())
 }
 
