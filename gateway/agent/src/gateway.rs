@@ -19,6 +19,7 @@ use crate::generation::{Generation, Shared, prepare};
 use crate::links::SkipReporter;
 use crate::reload::Chosen;
 use crate::snapshot::{Running, Source};
+use crate::spool_watch::SpoolWatch;
 use crate::uplink::{Ground, Uplink};
 use crate::{boot, http, last_good, lock, machine, systemd, uplink};
 use anyhow::Context;
@@ -62,6 +63,7 @@ pub(crate) struct Gateway {
     source: Arc<Source>,
     clock_watch: ClockWatch,
     skips: SkipReporter,
+    spool_watch: SpoolWatch,
     _lock: Option<File>,
     _endpoint: AbortOnDropHandle<()>,
     _watchdog: AbortOnDropHandle<()>,
@@ -161,6 +163,7 @@ impl Gateway {
             uplink,
             clock_watch: ClockWatch::default(),
             skips: SkipReporter::new(),
+            spool_watch: SpoolWatch::new(),
             _lock: lock,
             _endpoint: http::start(&config, Arc::clone(&source)).await,
             _watchdog: AbortOnDropHandle::new(tokio::spawn(systemd::feed_watchdog(spool.clone()))),
@@ -279,9 +282,11 @@ impl Gateway {
                 Seen::Map(origin, uncertainty) => self.shared.events.map(origin, uncertainty).await,
             }
         }
-        let skipped = self.skips.look(mono, &self.generation.slots());
-        if !skipped.is_empty() {
-            self.shared.events.tell_all(skipped).await;
+        let state = Arc::clone(&self.spool_state.borrow());
+        let mut events = self.spool_watch.look(mono, &state);
+        events.extend(self.skips.look(mono, &self.generation.slots()));
+        if !events.is_empty() {
+            self.shared.events.tell_all(events).await;
         }
         if let Some(uplink) = &mut self.uplink
             && uplink.look(&self.ground).await
@@ -289,7 +294,7 @@ impl Gateway {
             self.show_uplink();
         }
         let totals = self.shared.stats.totals();
-        let held = self.spool_state.borrow().records;
+        let held = state.records;
         systemd::line(&format!(
             "{} readings, {held} records in the spool",
             totals.taken

@@ -27,6 +27,7 @@ mod reload;
 mod service;
 mod snapshot;
 mod spool_command;
+mod spool_watch;
 mod status;
 mod supervisor;
 mod systemd;

@@ -89,6 +89,8 @@ pub(crate) struct SpoolReport {
     pub(crate) memory_bytes: u64,
     pub(crate) loss_window_ms: u64,
     pub(crate) alarms: Vec<String>,
+    /// Why the disk cannot be used, while it cannot.
+    pub(crate) disk_trouble: Option<String>,
     pub(crate) counters: BTreeMap<String, u64>,
 }
 
@@ -141,6 +143,12 @@ impl Report {
                 .alarms
                 .iter()
                 .map(|alarm| format!("spool: {alarm}")),
+        );
+        problems.extend(
+            self.spool
+                .disk_trouble
+                .iter()
+                .map(|why| format!("disk: {why}")),
         );
         if self.pipeline.unsealable > 0 {
             problems.push(format!(
@@ -293,6 +301,7 @@ fn spool(state: &SpoolState) -> SpoolReport {
             .map(SpoolAlarm::as_str)
             .map(str::to_owned)
             .collect(),
+        disk_trouble: state.disk_trouble.clone(),
         counters: counters
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))

@@ -106,19 +106,22 @@ impl Pipeline {
             let entries = dictionary.entries().iter().zip(0u32..);
             entries.map(move |(entry, index)| (d, index, entry.value_type))
         });
-        let points = places
-            .zip(reports)
-            .map(|((dictionary, index, value_type), report)| Point {
-                report,
-                value_type,
-                dictionary,
-                index,
-                last: None,
-                filtered: 0,
-                samples: Vec::new(),
-                expected: 1,
-            })
-            .collect();
+        // Sized exactly: a large point table must not carry the slack of growth.
+        let mut points = Vec::with_capacity(reports.len());
+        points.extend(
+            places
+                .zip(reports)
+                .map(|((dictionary, index, value_type), report)| Point {
+                    report,
+                    value_type,
+                    dictionary,
+                    index,
+                    last: None,
+                    filtered: 0,
+                    samples: Vec::new(),
+                    expected: 1,
+                }),
+        );
         Ok(Self {
             points,
             hashes: dictionaries.iter().map(Dictionary::hash).collect(),

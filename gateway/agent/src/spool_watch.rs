@@ -1,0 +1,119 @@
+//! What happens to the spool, as events: alarms that come and go, rotations, stores set aside.
+
+use crate::limiter::Limiter;
+use gateway_spool::{SpoolAlarm, SpoolState};
+use protocols_model::Instant;
+use protocols_wire::EventKind;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// At most one event per alarm in this span: at the bound it comes and goes with every settlement.
+const PAUSE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(crate) struct SpoolWatch {
+    alarms: BTreeSet<SpoolAlarm>,
+    rotations: u64,
+    set_aside: u64,
+    limiter: Limiter<&'static str>,
+}
+
+impl SpoolWatch {
+    pub(crate) const fn new() -> Self {
+        Self {
+            alarms: BTreeSet::new(),
+            rotations: 0,
+            set_aside: 0,
+            limiter: Limiter::new(PAUSE),
+        }
+    }
+
+    /// Looks at the spool's state; what is worth telling.
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        state: &SpoolState,
+    ) -> Vec<(EventKind, String, String)> {
+        let mut news = Vec::new();
+        for alarm in self.alarms.symmetric_difference(&state.alarms) {
+            let text = if state.alarms.contains(alarm) {
+                "began"
+            } else {
+                "is over"
+            };
+            news.extend(self.limiter.changed(now, alarm.as_str(), text));
+        }
+        self.alarms.clone_from(&state.alarms);
+        news.extend(self.limiter.due(now));
+        let told = |subject: &str, text: String| (EventKind::Spool, subject.to_owned(), text);
+        let mut events: Vec<_> = news
+            .into_iter()
+            .map(|news| told(&news.subject, news.latest.to_owned()))
+            .collect();
+        let counters = &state.counters;
+        if counters.rotations > self.rotations {
+            self.rotations = counters.rotations;
+            let text = "the empty spool moved to a fresh directory".to_owned();
+            events.push(told("rotated", text));
+        }
+        if counters.quarantined_stores > self.set_aside {
+            self.set_aside = counters.quarantined_stores;
+            let text = format!("{} damaged stores were set aside", self.set_aside);
+            events.push(told("quarantined", text));
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gateway_spool::SpoolCounters;
+    use protocols_model::Epoch;
+
+    fn state(alarms: &[SpoolAlarm], rotations: u64) -> SpoolState {
+        SpoolState {
+            epoch: Epoch(1),
+            held: Vec::new(),
+            dictionaries: Vec::new(),
+            last: [0; 4],
+            live_bytes: 0,
+            quota_bytes: 1,
+            records: 0,
+            memory_bytes: 0,
+            loss_window: Duration::ZERO,
+            alarms: alarms.iter().copied().collect(),
+            disk_trouble: None,
+            counters: SpoolCounters {
+                rotations,
+                ..SpoolCounters::default()
+            },
+        }
+    }
+
+    #[test]
+    fn an_alarm_is_told_when_it_begins_and_when_it_is_over_but_not_at_each_flap() {
+        let at = |seconds| Instant(Duration::from_secs(seconds));
+        let bound = [SpoolAlarm::AtBound];
+        let mut watch = SpoolWatch::new();
+        let texts = |events: Vec<(EventKind, String, String)>| {
+            events
+                .into_iter()
+                .map(|(_, subject, text)| format!("{subject} {text}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            texts(watch.look(at(0), &state(&bound, 0))),
+            ["at-bound began"]
+        );
+        assert!(watch.look(at(5), &state(&[], 0)).is_empty());
+        assert!(watch.look(at(10), &state(&bound, 0)).is_empty());
+        assert!(watch.look(at(15), &state(&[], 0)).is_empty());
+        assert_eq!(
+            texts(watch.look(at(60), &state(&[], 0))),
+            ["at-bound is over"]
+        );
+        assert_eq!(watch.look(at(65), &state(&[], 1)).len(), 1);
+        assert!(watch.look(at(70), &state(&[], 1)).is_empty());
+    }
+}
