@@ -10,6 +10,8 @@ mod proto;
 mod read;
 mod seal;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 mod times;
 mod write;
 
