@@ -4,8 +4,8 @@ use crate::kit::*;
 use cloud_store::{
     GapKind, Limits, MaintainStep, Points, QueryRange, QueryResult, SeriesId, Store, TimeRange,
 };
-use protocols_model::{Lane, Quality, Reason, Timestamp, Value, ValueType};
-use protocols_wire::{Dictionary, Sample};
+use protocols_model::{BootId, Lane, Quality, Reason, Timestamp, Value, ValueType};
+use protocols_wire::{Dictionary, EnvelopeRecord, RecordStamp, Sample};
 use std::time::Duration;
 
 const HOUR: i64 = 3600;
@@ -50,16 +50,22 @@ fn wave(second: i64) -> f64 {
 }
 
 /// A record with one sample a second of column 0, some of them bad.
-fn minute(dictionary: &Dictionary, seq: u64, from: i64) -> protocols_wire::EnvelopeRecord {
+fn minute(dictionary: &Dictionary, seq: u64, from: i64) -> EnvelopeRecord {
+    minute_of(BOOT, dictionary, seq, from)
+}
+
+fn minute_of(boot: BootId, dictionary: &Dictionary, seq: u64, from: i64) -> EnvelopeRecord {
     let sample = |s: i64| match s % 97 {
         0 => bad(seconds(s)),
         _ => good(seconds(s), wave(s)),
     };
     let samples: Vec<Sample> = (from..from + 60).map(sample).collect();
-    record(
-        key(1, Lane::Telemetry, seq),
-        telemetry(dictionary, vec![(0, samples)]),
-    )
+    let stamp = RecordStamp {
+        boot,
+        ..stamp_at(now())
+    };
+    let body = telemetry_stamped(stamp, dictionary, vec![(0, samples)]);
+    record(key(1, Lane::Telemetry, seq), body)
 }
 
 pub(crate) async fn an_answer_does_not_depend_on_how_much_was_compacted(mut kit: impl Kit) {
@@ -141,7 +147,9 @@ pub(crate) async fn late_data_joins_its_hour_and_its_rollups(mut kit: impl Kit) 
     let gw = enter(&*store, "gw-1").await;
     let dict = floats(1);
     for seq in [3, 1, 2, 5, 4] {
-        let body = minute(&dict, seq, NOW_S - 3000 + 60 * seq.cast_signed());
+        // Of two boots: their samples share the hour and its rollups, but no block.
+        let boot = BootId(seq % 2);
+        let body = minute_of(boot, &dict, seq, NOW_S - 3000 + 60 * seq.cast_signed());
         send(&*store, &gw, vec![dict.clone()], vec![body]).await;
         maintain(&*store, now()).await;
     }
