@@ -1,7 +1,9 @@
-//! A TCP link that can be broken: passes, cuts, stalls, or swallows one direction (half-open).
+//! A TCP link that can be broken: passes, cuts, stalls, or swallows one direction (half-open). It
+//! counts what it carries.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,10 +23,26 @@ pub enum Link {
     HalfOpen,
 }
 
+/// Bytes that a link has carried: the content of the TCP streams, headers below TCP not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Carried {
+    /// From clients.
+    pub up: u64,
+    /// To clients.
+    pub down: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
 /// A proxy in front of one address.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
+    carried: Arc<Counters>,
     link: watch::Sender<Link>,
     stop: CancellationToken,
 }
@@ -41,9 +59,12 @@ impl Proxy {
         let address = listener.local_addr()?;
         let (link, seen) = watch::channel(Link::Passing);
         let stop = CancellationToken::new();
-        tokio::spawn(accept(listener, target, seen, stop.clone()));
+        let carried = Arc::new(Counters::default());
+        let counting = Arc::clone(&carried);
+        tokio::spawn(accept(listener, target, seen, counting, stop.clone()));
         Ok(Self {
             address,
+            carried,
             link,
             stop,
         })
@@ -53,6 +74,15 @@ impl Proxy {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What passed since the start, all connections together.
+    #[must_use]
+    pub fn carried(&self) -> Carried {
+        Carried {
+            up: self.carried.up.load(Ordering::Relaxed),
+            down: self.carried.down.load(Ordering::Relaxed),
+        }
     }
 
     /// Breaks or heals the link, open connections included.
@@ -71,6 +101,7 @@ async fn accept(
     listener: TcpListener,
     target: SocketAddr,
     link: watch::Receiver<Link>,
+    carried: Arc<Counters>,
     stop: CancellationToken,
 ) {
     loop {
@@ -83,7 +114,14 @@ async fn accept(
         if *link.borrow() == Link::Cut {
             continue;
         }
-        tokio::spawn(connection(client, target, link.clone(), stop.clone()));
+        let carried = Arc::clone(&carried);
+        tokio::spawn(connection(
+            client,
+            target,
+            link.clone(),
+            carried,
+            stop.clone(),
+        ));
     }
 }
 
@@ -91,6 +129,7 @@ async fn connection(
     client: TcpStream,
     target: SocketAddr,
     link: watch::Receiver<Link>,
+    carried: Arc<Counters>,
     stop: CancellationToken,
 ) {
     let Ok(server) = TcpStream::connect(target).await else {
@@ -105,9 +144,10 @@ async fn connection(
         to_server,
         link.clone(),
         Arc::clone(&both),
-        false,
+        (&carried.up, false),
     );
-    let down = pump(from_server, to_client, link, both, true);
+    let counted = (&carried.down, true);
+    let down = pump(from_server, to_client, link, both, counted);
     tokio::join!(up, down);
 }
 
@@ -116,7 +156,7 @@ async fn pump(
     mut to: OwnedWriteHalf,
     mut link: watch::Receiver<Link>,
     both: Arc<CancellationToken>,
-    is_answer: bool,
+    (carried, is_answer): (&AtomicU64, bool),
 ) {
     let mut buffer = vec![0u8; CHUNK];
     loop {
@@ -131,6 +171,8 @@ async fn pump(
             changed = link.changed() => if changed.is_err() { break },
             read = from.read(&mut buffer), if !blocked => {
                 let bytes = read.ok().and_then(|n| buffer.get(..n)).unwrap_or_default();
+                // Before they leave: whoever has them finds them counted.
+                carried.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 if bytes.is_empty() || to.write_all(bytes).await.is_err() {
                     break;
                 }
@@ -171,6 +213,7 @@ mod tests {
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         let long = Duration::from_secs(60);
         assert_eq!(says(&mut stream, long).await, Some(b'x'));
+        assert_eq!(proxy.carried(), Carried { up: 1, down: 1 });
         for blocked in [Link::Stalled, Link::HalfOpen] {
             proxy.set(blocked);
             assert_eq!(says(&mut stream, Duration::from_millis(300)).await, None);
