@@ -12,6 +12,12 @@ describe('format', () => {
     expect(digitsOf(0)).toBeUndefined()
     expect(value({ text: '229.8', number: 229.8 }, of('f64', 0.01))).toBe('229.80')
   })
+  it('shows seven digits at most, but all before the point', () => {
+    expect(number(12.420000067, 9)).toBe('12.42000')
+    expect(number(123456789.25, 2)).toBe('123\u2009456\u2009789')
+    expect(number(0.000123, 9)).toBe('0.000123')
+    expect(number(-5.5, 1)).toBe('-5.5')
+  })
   it('never loses digits of an integer', () => {
     const text = '18446744073709551615'
     expect(value({ text, number: Number(text) }, of('u64')).replaceAll('\u2009', '')).toBe(text)

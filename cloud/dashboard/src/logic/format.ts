@@ -11,10 +11,16 @@ export function digitsOf(scale: number): number | undefined {
   return undefined
 }
 
-/** A number with the digits that matter; thin spaces between thousands. */
+/** More digits than this nobody reads at a glance; exact values stand in the data table. */
+const GLANCE = 7
+
+/** A number with the digits that matter, seven at most; thin spaces between thousands. */
 export function number(value: number, digits?: number): string {
-  if (digits !== undefined) return group(value.toFixed(digits))
   const size = Math.abs(value)
+  if (digits !== undefined) {
+    const whole = size < 1 ? 1 : Math.floor(Math.log10(size)) + 1
+    return group(value.toFixed(Math.max(0, Math.min(digits, GLANCE - whole))))
+  }
   if (size !== 0 && (size < 1e-4 || size >= 1e15)) return value.toExponential(3)
   if (Number.isInteger(value)) return group(value.toFixed(0))
   return group(String(Number(value.toPrecision(6))))

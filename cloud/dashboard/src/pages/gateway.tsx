@@ -93,7 +93,7 @@ function PointRow({ series }: { series: Series }) {
 function DeviceCard({ device, series }: { device: Device; series: Series[] }) {
   const now = useNow()
   return (
-    <section className={page.card} id={device.id} aria-labelledby={`d-${device.id}`} data-testid="device">
+    <section className={`${page.card} ${css.device}`} id={device.id} aria-labelledby={`d-${device.id}`} data-testid="device">
       <div className={page.cardHead}>
         <h2 id={`d-${device.id}`}>{device.id}</h2>
         <span className={page.tag}>
@@ -162,6 +162,12 @@ export function GatewayPage({ id }: { id: string }) {
   useEffect(() => {
     document.title = `${id} · Fogline`
   }, [id])
+  // The devices come after the page: only then can the one that the address names be shown.
+  const loaded = devices.data !== undefined && series.data !== undefined && gateway.data !== undefined
+  useEffect(() => {
+    const wanted = window.location.hash.slice(1)
+    if (loaded && wanted) document.getElementById(wanted)?.scrollIntoView()
+  }, [loaded])
   if (gateway.error && !gateway.data) {
     return <Failure error={gateway.error} retry={() => void gateway.refetch()} />
   }

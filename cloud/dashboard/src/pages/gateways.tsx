@@ -58,16 +58,16 @@ function DeviceRow({ device, series, path }: { device: Device; series: Series[];
             {device.bad} of {device.series} bad
           </span>
         ) : null}
+        {more > 0 ? (
+          <Link href={`${path}#${device.id}`} className={css.more}>
+            + {more} more points
+          </Link>
+        ) : null}
       </div>
       <div className={css.cells}>
         {series.slice(0, SHOWN).map((each) => (
           <Cell key={each.id} series={each} />
         ))}
-        {more > 0 ? (
-          <Link href={path} className={css.more}>
-            + {more} more
-          </Link>
-        ) : null}
       </div>
     </li>
   )
@@ -82,7 +82,7 @@ export function useGateway(id: string) {
   const devices = useQuery({
     queryKey: ['devices', id],
     queryFn: () => api.devices(id),
-    refetchInterval: 10_000,
+    refetchInterval: 5000,
   })
   const latest = useQuery({
     queryKey: ['latest', id],

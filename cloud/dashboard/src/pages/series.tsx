@@ -147,9 +147,7 @@ function DataTable({ data, show }: { data: SeriesData; show: (value: number) => 
                 <tr key={`${t}-${i}`}>
                   <td className={page.nowrap}>{moment(t)}</td>
                   <td className={page.number}>
-                    {samples.number[i] === null || samples.number[i] === undefined
-                      ? (samples.text[i] ?? '—')
-                      : cell(samples.number[i])}
+                    {samples.text[i] ?? '—'}
                   </td>
                   <td>{quality(samples.quality[i] ?? '').words}</td>
                 </tr>
