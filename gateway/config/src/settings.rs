@@ -168,7 +168,7 @@ pub(crate) fn read_spool(
     );
     set(
         &mut spool.rotate_above_bytes,
-        table.size("rotate_above", (1 << 20)..=(1 << 40)),
+        table.size("rotate_above", (128 << 10)..=(1 << 40)),
     );
     set(&mut spool.disk_quota_bytes, max.clone());
     spool.max_write_per_day = max_write.map(|rate| rate.value);

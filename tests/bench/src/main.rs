@@ -1,2 +1,65 @@
-//! Placeholder head; see ARCHITECTURE.md.
-fn main() {}
+//! `fogline-bench`: the numbers, measured on the real system beside a yardstick.
+//!
+//! ```text
+//! field (100 units × 100 registers) ─▶ gateway │ yardstick ─▶ counting link ─▶ broker ─▶ cloud ─▶ SQLite
+//!            │ answer log                  │ /proc               │ bytes                          │ watched
+//!            └──────────── what was read, when ─── figures ──────┴────── what is stored, when ────┘
+//! ```
+//!
+//! Gateway and yardstick take turns (A/B/A/B) in one run against the same broker, so that a slow or
+//! busy machine slows both. Nothing is believed because a component says so: readings are counted in
+//! the simulator's answer log and in the database. `README.md` says how to read the result.
+//! A figure that could not be measured is said to be so and fails the run; it is never guessed.
+
+#![forbid(unsafe_code)]
+
+mod broker;
+mod config;
+mod database;
+mod field;
+mod figures;
+mod ingest;
+mod machine;
+mod measure;
+mod plan;
+mod report;
+mod rig;
+mod yardstick;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Measures Fogline beside a bare yardstick.
+#[derive(Debug, Parser)]
+#[command(name = "fogline-bench")]
+struct Cli {
+    #[command(subcommand)]
+    part: Option<Part>,
+    #[command(flatten)]
+    plan: plan::Plan,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Be the yardstick (started by the benchmark itself).
+    #[command(hide = true)]
+    Yardstick(yardstick::Yardstick),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    debug_assert!(installed.is_ok(), "another provider was installed before");
+    let cli = Cli::parse();
+    match cli.part {
+        // One thread, as the gateway has.
+        Some(Part::Yardstick(args)) => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(yardstick::run(args)),
+        None => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?
+            .block_on(cli.plan.run()),
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! What it says is used to know when to look (quiescence) and to show to people; never to judge.
 
-use crate::process::{Process, Recipe};
+use crate::process::{Process, Recipe, arm};
 use anyhow::Context as _;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 
 /// How long a gateway may take to stop in order.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Where libfaketime reads the offset of the wall clock.
+const CLOCK_FILE: &str = "clock-offset";
 /// How long its local endpoint may take to answer.
 const STATUS_LIMIT: Duration = Duration::from_secs(5);
 
@@ -72,13 +74,31 @@ pub struct Uplink {
 }
 
 impl Gateway {
-    /// Starts a gateway whose folder holds `gateway.toml` and `identity.toml`.
+    /// Starts a gateway whose folder holds `gateway.toml` and `identity.toml`. With `faketime` its
+    /// wall clock follows [`Self::step_clock`]; its monotonic clock never does.
     ///
     /// # Errors
     /// Where the process cannot be started.
-    pub fn start(id: &str, dir: &Path, binary: &Path, logs: &Path) -> anyhow::Result<Self> {
+    pub fn start(
+        id: &str,
+        dir: &Path,
+        binary: &Path,
+        logs: &Path,
+        faketime: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let config = dir.join("gateway.toml");
         let mut recipe = Recipe::new(id, binary, &["run", "--config"], logs);
+        if let Some(library) = faketime {
+            let offset = dir.join(CLOCK_FILE);
+            std::fs::write(&offset, "+0")?;
+            let text = |path: &Path| path.to_string_lossy().into_owned();
+            recipe.environment = vec![
+                ("LD_PRELOAD".to_owned(), text(library)),
+                ("FAKETIME_TIMESTAMP_FILE".to_owned(), text(&offset)),
+                ("FAKETIME_CACHE_DURATION".to_owned(), "1".to_owned()),
+                ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()),
+            ];
+        }
         recipe.arguments.push(config.to_string_lossy().into_owned());
         let process = Process::start(recipe)?;
         let mut gateway = Self {
@@ -91,6 +111,20 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// Steps the wall clock to `offset` from the machine's, within a second or so.
+    ///
+    /// # Errors
+    /// Where the offset cannot be written.
+    pub fn step_clock(&self, offset_s: i64) -> anyhow::Result<()> {
+        std::fs::write(self.dir.join(CLOCK_FILE), format!("{offset_s:+}"))?;
+        Ok(())
+    }
+
+    /// Arms fail points for the next start, in the form of `FOGLINE_FAILPOINTS`; empty disarms.
+    pub fn arm(&mut self, failpoints: &str, log: &Path) {
+        arm(self.process.recipe_mut(), failpoints, log);
+    }
+
     fn begin(&mut self) {
         self.runs.push(Run {
             gateway: self.id.clone(),
@@ -98,6 +132,13 @@ impl Gateway {
             ended_ns: i64::MAX,
             ending: Ending::Clean,
         });
+    }
+
+    /// Notes that what the last life left behind was damaged on purpose.
+    pub fn note_damage(&mut self) {
+        if let Some(run) = self.runs.last_mut() {
+            run.ending = Ending::Damaged;
+        }
     }
 
     fn end(&mut self, at: i64, ending: Ending) {

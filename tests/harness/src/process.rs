@@ -42,6 +42,23 @@ impl Recipe {
     }
 }
 
+/// Arms fail points for the next start, in the form of `FOGLINE_FAILPOINTS`; empty disarms. Each
+/// hit leaves a line in `log`.
+pub fn arm(recipe: &mut Recipe, failpoints: &str, log: &Path) {
+    recipe
+        .environment
+        .retain(|(name, _)| !name.starts_with("FOGLINE_FAILPOINT"));
+    if !failpoints.is_empty() {
+        let log = log.to_string_lossy().into_owned();
+        recipe
+            .environment
+            .push(("FOGLINE_FAILPOINTS".to_owned(), failpoints.to_owned()));
+        recipe
+            .environment
+            .push(("FOGLINE_FAILPOINT_LOG".to_owned(), log));
+    }
+}
+
 /// A process that was started from a recipe.
 #[derive(Debug)]
 pub struct Process {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tests_fieldsim::{BusKind, BusSite, PointSite, Shape, Site, Space, UnitSite, WordKind, signal};
 
@@ -177,8 +177,12 @@ pub struct GatewayOptions {
     pub commit: Duration,
     /// Disk quota of the spool, as the configuration writes it.
     pub spool_max: String,
+    /// An empty spool larger than this on disk moves to a fresh directory.
+    pub rotate_above: String,
     /// How often every point is polled.
     pub poll: Duration,
+    /// libfaketime, where the gateways' clocks are to be stepped.
+    pub faketime: Option<PathBuf>,
 }
 
 impl Default for GatewayOptions {
@@ -188,7 +192,9 @@ impl Default for GatewayOptions {
             batch_offline: Duration::from_secs(2),
             commit: Duration::from_secs(2),
             spool_max: "64MiB".to_owned(),
+            rotate_above: "32MiB".to_owned(),
             poll: Duration::from_secs(1),
+            faketime: None,
         }
     }
 }
@@ -204,11 +210,12 @@ pub fn gateway_toml(
 ) -> String {
     let mut text = format!(
         "schema = 1\n\n[gateway]\nid = \"{gateway}\"\nstate_dir = \"state\"\n\n\
-         [spool]\nmax = \"{}\"\ncommit = \"{}ms\"\n\n\
+         [spool]\nmax = \"{}\"\ncommit = \"{}ms\"\nrotate_above = \"{}\"\n\n\
          [uplink.cloud]\nidentity = \"identity.toml\"\n\
          batch_age = {{ live = \"{}ms\", offline = \"{}ms\" }}\n\n[http]\nport = 0\n",
         options.spool_max,
         options.commit.as_millis(),
+        options.rotate_above,
         options.batch_live.as_millis(),
         options.batch_offline.as_millis(),
     );

@@ -174,12 +174,10 @@ impl Stack {
             let config = site::gateway_toml(&self.site, &name, ports, &self.options);
             std::fs::write(dir.join("gateway.toml"), config)?;
             let binary = self.binaries.ours("fogline-gateway");
-            self.gateways.push(Gateway::start(
-                &name,
-                &dir,
-                &binary,
-                &self.dir.join("logs"),
-            )?);
+            let faketime = self.options.faketime.as_deref();
+            let logs = self.dir.join("logs");
+            self.gateways
+                .push(Gateway::start(&name, &dir, &binary, &logs, faketime)?);
         }
         Ok(())
     }

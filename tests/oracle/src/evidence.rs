@@ -61,6 +61,9 @@ pub enum Ending {
     Clean,
     /// It was killed, or ended at a fail point.
     Killed,
+    /// It was killed, and its spool was damaged before the next start: how much went is not bounded,
+    /// but the ledger must name the epoch.
+    Damaged,
 }
 
 /// One life of a gateway process, by the judge's own clock.

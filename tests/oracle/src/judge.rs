@@ -1,7 +1,7 @@
 //! The verdict.
 
 use crate::evidence::{Ending, Evidence, LedgerRow, Run};
-use crate::matching::{EpochRuns, Matched, epoch_runs, match_rows, run_at};
+use crate::matching::{EpochRuns, Matched, epoch_runs, match_rows, offsets, run_at};
 use crate::track::{self, Track};
 use std::collections::HashMap;
 use std::fmt;
@@ -84,10 +84,11 @@ impl fmt::Display for Verdict {
 pub fn judge(evidence: &Evidence) -> Verdict {
     let tracks = track::build(evidence);
     let epochs = epoch_runs(&tracks, &evidence.runs);
+    let offsets = offsets(&tracks);
     let mut verdict = Verdict::default();
     let mut budget = LedgerBudget::new(&evidence.ledger);
     for track in &tracks {
-        let matched = match_rows(track, &evidence.runs, &epochs);
+        let matched = match_rows(track, &evidence.runs, &epochs, &offsets);
         verdict.points += u64::from(track.full_mask.count_ones());
         if track.deadband_raw > 0.0 {
             verdict.filtering_points += 1;
@@ -221,7 +222,7 @@ impl Bench<'_> {
         let life = run.and_then(|run| self.evidence.runs.get(run));
         if life.is_some_and(|life| self.is_crash_tail(place, run, life)) {
             verdict.crash_tail += 1;
-        } else if budget.take(&self.track.gateway, &self.track.device, &self.track.points) {
+        } else if budget.take(self.track, run, self.epochs) {
             verdict.ledger += 1;
         } else {
             verdict.lost += 1;
@@ -232,32 +233,36 @@ impl Bench<'_> {
     }
 
     /// The tail of a kill: nothing of this life is stored after it, it was answered within the loss
-    /// window before the end, and the ledger names the crash of that epoch.
+    /// window before the end, and the ledger names the crash of that epoch. Where the spool was
+    /// damaged on top, the entry alone must do.
     fn is_crash_tail(&self, place: usize, run: Option<usize>, life: &Run) -> bool {
         let Some(read) = self.track.reads.get(place) else {
             return false;
         };
-        let reads = self
-            .track
-            .reads
-            .iter()
-            .zip(&self.matched.stored)
-            .skip(place + 1);
-        let later_stored = reads
-            .take_while(|(later, _)| later.t <= life.ended_ns)
-            .any(|(_, stored)| *stored != 0);
         let named = self.evidence.ledger.iter().any(|entry| {
-            entry.gateway == self.track.gateway
-                && entry.reason == "crash-tail"
-                && self
-                    .epochs
-                    .get(&(entry.gateway.clone(), entry.epoch.clone()))
-                    .is_none_or(|&of| Some(of) == run)
+            entry.reason == "crash-tail"
+                && entry.gateway == self.track.gateway
+                && of_run(self.epochs, entry, run)
         });
-        life.ending == Ending::Killed
-            && !later_stored
-            && read.t >= life.ended_ns - self.evidence.loss_window_ns
-            && named
+        let later_stored = || {
+            let reads = self
+                .track
+                .reads
+                .iter()
+                .zip(&self.matched.stored)
+                .skip(place + 1);
+            reads
+                .take_while(|(later, _)| later.t <= life.ended_ns)
+                .any(|(_, stored)| *stored != 0)
+        };
+        named
+            && match life.ending {
+                Ending::Clean => false,
+                Ending::Damaged => true,
+                Ending::Killed => {
+                    read.t >= life.ended_ns - self.evidence.loss_window_ns && !later_stored()
+                }
+            }
     }
 
     fn sentence(&self, raw: i64, t: i64, what: &str) -> String {
@@ -271,15 +276,22 @@ impl Bench<'_> {
     }
 }
 
-/// How many readings of each point the ledger still answers for, crash tails apart.
-struct LedgerBudget {
-    exact: HashMap<(String, String, String), u64>,
-    /// Gateways with an entry that cannot count (a quarantined spool).
-    uncounted: Vec<String>,
+/// Whether an entry speaks of an epoch of this life; one of an epoch from which nothing at all is
+/// stored could be of any.
+fn of_run(epochs: &EpochRuns, entry: &LedgerRow, run: Option<usize>) -> bool {
+    let epoch = (entry.gateway.clone(), entry.epoch.clone());
+    epochs.get(&epoch).is_none_or(|&of| Some(of) == run)
 }
 
-impl LedgerBudget {
-    fn new(ledger: &[LedgerRow]) -> Self {
+/// How many readings of each point the ledger still answers for, crash tails apart.
+struct LedgerBudget<'a> {
+    exact: HashMap<(String, String, String), u64>,
+    /// Entries that cannot count (a damaged or quarantined spool).
+    uncounted: Vec<&'a LedgerRow>,
+}
+
+impl<'a> LedgerBudget<'a> {
+    fn new(ledger: &'a [LedgerRow]) -> Self {
         let mut exact: HashMap<_, u64> = HashMap::new();
         let mut uncounted = Vec::new();
         for entry in ledger.iter().filter(|entry| entry.reason != "crash-tail") {
@@ -292,21 +304,22 @@ impl LedgerBudget {
                 *exact.entry(key).or_default() += point.readings;
             }
             if entry.readings.is_none() {
-                uncounted.push(entry.gateway.clone());
+                uncounted.push(entry);
             }
         }
         Self { exact, uncounted }
     }
 
-    fn take(&mut self, gateway: &str, device: &str, points: &[String]) -> bool {
-        for point in points {
-            let key = (gateway.to_owned(), device.to_owned(), point.clone());
+    fn take(&mut self, track: &Track, run: Option<usize>, epochs: &EpochRuns) -> bool {
+        for point in &track.points {
+            let key = (track.gateway.clone(), track.device.clone(), point.clone());
             if let Some(left) = self.exact.get_mut(&key).filter(|left| **left > 0) {
                 *left -= 1;
                 return true;
             }
         }
-        self.uncounted.iter().any(|name| name == gateway)
+        let mut uncounted = self.uncounted.iter();
+        uncounted.any(|entry| entry.gateway == track.gateway && of_run(epochs, entry, run))
     }
 }
 

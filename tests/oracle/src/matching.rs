@@ -1,4 +1,7 @@
 //! Which stored row is which read: by raw value, in order of seq within an epoch.
+//!
+//! The bits of a bank repeat after a few polls. Their rows are placed by a neighbour: a value of the
+//! same device and epoch that never repeats says how far the gateway's clock was off at that moment.
 
 use crate::evidence::Run;
 use crate::track::Track;
@@ -6,6 +9,12 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Which life of its gateway an epoch belongs to: place in the list of runs.
 pub(crate) type EpochRuns = HashMap<(String, String), usize>;
+
+/// Per gateway, device and epoch: stored time, and what to add to it for the simulator's time.
+pub(crate) type Offsets = HashMap<(String, String, String), Vec<(i64, i64)>>;
+
+/// How far a bank's row may be from where its neighbour puts it.
+const BANK_TOLERANCE_NS: i64 = 1_500_000_000;
 
 /// What became of a track's reads.
 #[derive(Debug, Default)]
@@ -42,6 +51,43 @@ pub(crate) fn epoch_runs(tracks: &[Track], runs: &[Run]) -> EpochRuns {
         .collect()
 }
 
+/// How far each gateway's clock was off, by tracks whose values never repeat.
+pub(crate) fn offsets(tracks: &[Track]) -> Offsets {
+    let mut offsets = Offsets::new();
+    for track in tracks.iter().filter(|track| track.is_wide) {
+        let by_raw: HashMap<i64, i64> = track.reads.iter().map(|read| (read.raw, read.t)).collect();
+        for row in &track.rows {
+            if let Some(&t) = row.raw.and_then(|raw| by_raw.get(&raw)) {
+                let key = (
+                    track.gateway.clone(),
+                    track.device.clone(),
+                    row.epoch.clone(),
+                );
+                offsets
+                    .entry(key)
+                    .or_default()
+                    .push((row.time, t - row.time));
+            }
+        }
+    }
+    offsets.values_mut().for_each(|list| list.sort_unstable());
+    offsets
+}
+
+/// When the simulator gave what is stored with `time`, as far as a neighbour tells.
+fn simulator_time(track: &Track, epoch: &str, time: i64, offsets: &Offsets) -> Option<i64> {
+    let key = (
+        track.gateway.clone(),
+        track.device.clone(),
+        epoch.to_owned(),
+    );
+    let list = offsets.get(&key)?;
+    let after = list.partition_point(|(at, _)| *at < time);
+    let near = list.get(after.saturating_sub(1)..list.len().min(after + 1))?;
+    let (_, offset) = near.iter().min_by_key(|(at, _)| at.abs_diff(time))?;
+    Some(time + offset)
+}
+
 /// The life of `gateway` that was running at `t`.
 pub(crate) fn run_at(runs: &[Run], gateway: &str, t: i64) -> Option<usize> {
     runs.iter()
@@ -49,7 +95,12 @@ pub(crate) fn run_at(runs: &[Run], gateway: &str, t: i64) -> Option<usize> {
 }
 
 /// Matches the rows of a track to its reads.
-pub(crate) fn match_rows(track: &Track, runs: &[Run], epochs: &EpochRuns) -> Matched {
+pub(crate) fn match_rows(
+    track: &Track,
+    runs: &[Run],
+    epochs: &EpochRuns,
+    offsets: &Offsets,
+) -> Matched {
     let mut matched = Matched {
         stored: vec![0; track.reads.len()],
         after_bad: vec![false; track.reads.len()],
@@ -79,9 +130,19 @@ pub(crate) fn match_rows(track: &Track, runs: &[Run], epochs: &EpochRuns) -> Mat
             .into_iter()
             .filter(|&place| run.is_none_or(|run| within(run, track, place)))
             .collect();
-        // In order: the first read not before the last one matched.
-        match candidates.iter().find(|&&place| place >= next) {
-            Some(&place) => {
+        let is_bank = track.full_mask != 1;
+        let told = if is_bank {
+            simulator_time(track, &epoch, row.time, offsets)
+        } else {
+            None
+        };
+        let found = match told {
+            Some(t) => nearest(track, &candidates, t),
+            // In order: the first read not before the last one matched.
+            None => candidates.iter().copied().find(|&place| place >= next),
+        };
+        match found {
+            Some(place) => {
                 if let (Some(stored), Some(after_bad)) = (
                     matched.stored.get_mut(place),
                     matched.after_bad.get_mut(place),
@@ -91,11 +152,7 @@ pub(crate) fn match_rows(track: &Track, runs: &[Run], epochs: &EpochRuns) -> Mat
                     *after_bad |= bad;
                 }
                 // The other bits of a bank may come in the next row of the same read.
-                next = if track.full_mask == 1 {
-                    place + 1
-                } else {
-                    place
-                };
+                next = if is_bank { place } else { place + 1 };
             }
             None if candidates.is_empty() => matched.invented += u64::from(row.mask.count_ones()),
             None => matched.duplicated += u64::from(row.mask.count_ones()),
@@ -103,6 +160,12 @@ pub(crate) fn match_rows(track: &Track, runs: &[Run], epochs: &EpochRuns) -> Mat
         bad = false;
     }
     matched
+}
+
+fn nearest(track: &Track, candidates: &[usize], t: i64) -> Option<usize> {
+    let distance = |&place: &usize| track.reads.get(place).map_or(u64::MAX, |r| r.t.abs_diff(t));
+    let found = candidates.iter().copied().min_by_key(distance)?;
+    (distance(&found) <= BANK_TOLERANCE_NS.unsigned_abs()).then_some(found)
 }
 
 fn candidates(track: &Track, by_raw: &HashMap<i64, Vec<usize>>, raw: i64, mask: u32) -> Vec<usize> {

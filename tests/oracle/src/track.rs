@@ -19,6 +19,8 @@ pub(crate) struct Read {
 pub(crate) struct Row {
     pub epoch: String,
     pub seq: u64,
+    /// Its time as stored, by the gateway's clock.
+    pub time: i64,
     /// Raw value; none for a bad reading.
     pub raw: Option<i64>,
     /// Which bits of a bank the row holds; 1 for ordinary points.
@@ -155,6 +157,7 @@ fn add_rows(
             let held = banks.entry(slot).or_insert_with(|| Row {
                 epoch: row.epoch.clone(),
                 seq: row.seq,
+                time: row.time_ns,
                 raw: raw.map(|_| 0),
                 mask: 0,
             });
@@ -167,6 +170,7 @@ fn add_rows(
             track.rows.push(Row {
                 epoch: row.epoch.clone(),
                 seq: row.seq,
+                time: row.time_ns,
                 raw,
                 mask: 1,
             });

@@ -2,6 +2,7 @@
 //! and for the browser tests (`browser`). `cargo xtask` builds it and hands over to it.
 
 mod browser;
+mod chaos;
 mod demo;
 mod screen;
 
@@ -19,6 +20,8 @@ struct Cli {
 enum Task {
     /// Run until Ctrl-C, or with --check until the judge has spoken.
     Demo(demo::Demo),
+    /// One fault a round, then the judge.
+    Chaos(chaos::Chaos),
     /// Run the dashboard's tests in a real browser against the real system.
     Browser,
 }
@@ -27,6 +30,7 @@ enum Task {
 async fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Demo(demo) => demo.run().await,
+        Task::Chaos(chaos) => chaos.run().await,
         Task::Browser => browser::run().await,
     };
     match done {

@@ -1,0 +1,129 @@
+//! The committed set of signals: 100 Modbus TCP units of 100 registers, each register a point.
+//!
+//! | registers of a unit | move as |
+//! |---|---|
+//! | 0 | the probe: counts its own polls, so that each answer can be found again in the database |
+//! | 1–70 | quantities: at 3 of 10 polls by up to 3 steps, around a slow sine |
+//! | 71–80 | counters, rising at every poll by 1 to 40 with irregular steps |
+//! | 81–94 | constants: set points, states, limits |
+//! | 95–99 | noise: 4 to 64 values, new with every poll |
+//!
+//! All are closed forms of the poll number (`tests_fieldsim::signal`): the same bytes everywhere.
+
+use tests_fieldsim::{BusKind, BusSite, PointSite, Shape, Site, Space, UnitSite, WordKind};
+
+/// Units, each on an address of its own.
+pub(crate) const UNITS: u16 = 100;
+/// Registers of a unit, each a point.
+pub(crate) const REGISTERS: u16 = 100;
+/// Readings that one answer brings.
+pub(crate) const READINGS_PER_ANSWER: u64 = REGISTERS as u64;
+/// The probe's name.
+pub(crate) const PROBE: &str = "probe";
+
+/// All units, polled by `gateway`.
+pub(crate) fn site(gateway: &str) -> Site {
+    let bus = |number| BusSite {
+        name: bus_name(number),
+        gateway: gateway.to_owned(),
+        kind: BusKind::Tcp { port: 0 },
+        units: vec![unit(number)],
+    };
+    Site {
+        buses: (1..=UNITS).map(bus).collect(),
+    }
+}
+
+/// Name of a unit's bus.
+pub(crate) fn bus_name(number: u16) -> String {
+    format!("net-{number:03}")
+}
+
+/// Name of a unit's device.
+pub(crate) fn device_name(number: u16) -> String {
+    format!("meter-{number:03}")
+}
+
+/// Name of the point at a register.
+pub(crate) fn point_name(register: u16) -> String {
+    if register == 0 {
+        PROBE.to_owned()
+    } else {
+        format!("r{register:02}")
+    }
+}
+
+fn unit(number: u16) -> UnitSite {
+    let point = |register| PointSite {
+        id: point_name(register),
+        space: Space::Input,
+        address: register,
+        kind: WordKind::U16,
+        shape: shape(number, register),
+        unit: String::new(),
+        deadband: 0.0,
+        beat_s: 0,
+    };
+    UnitSite {
+        unit: 1,
+        device: device_name(number),
+        points: (0..REGISTERS).map(point).collect(),
+        silent_every_s: 0,
+        silent_s: 0,
+    }
+}
+
+fn shape(unit: u16, register: u16) -> Shape {
+    let seed = u64::from(unit) << 16 | u64::from(register);
+    match register {
+        0 => Shape::Count,
+        1..=70 => Shape::Walk {
+            base: 500.0 + 90.0 * f64::from(register),
+            amplitude: 20.0,
+            period: 1800.0 + 10.0 * f64::from(register),
+            seed,
+        },
+        71..=80 => Shape::Total {
+            step: u64::from(register % 10) * 2 + 2,
+            seed,
+        },
+        81..=94 => Shape::Constant {
+            value: seed * 977 % 60_000,
+        },
+        _ => Shape::Noise {
+            base: 2000,
+            spread: 4 << (register - 95),
+            seed,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use tests_fieldsim::signal;
+
+    #[test]
+    fn a_third_of_the_set_moves_from_one_second_to_the_next() {
+        let units: Vec<UnitSite> = (1..=UNITS).map(unit).collect();
+        let points = units.iter().flat_map(|unit| &unit.points);
+        let (mut moved, mut all) = (0, 0);
+        for point in points {
+            for n in 100..110 {
+                moved += i32::from(signal::raw_at(point, n) != signal::raw_at(point, n + 1));
+                all += 1;
+            }
+        }
+        let share = f64::from(moved) / f64::from(all);
+        assert!((0.28..0.42).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn every_answer_of_a_unit_can_be_told_from_the_others() {
+        let unit = unit(7);
+        let probe = &unit.points[0];
+        let values: HashSet<i64> = (0..5000).map(|n| signal::raw_at(probe, n)).collect();
+        assert_eq!(values.len(), 5000);
+    }
+}
