@@ -118,7 +118,8 @@ impl Record {
     }
 
     /// The numbers of an encoded record, and how many readings of which point it holds: what a
-    /// claim needs when the record has to go. Points are bounded by what fits a claim record.
+    /// claim needs when the record has to go. Values are not looked at. There is an entry for each
+    /// column, at most [`MAX_RECORD_COLUMNS`]; [`Self::seal_claims`] leaves out what does not fit.
     ///
     /// # Errors
     /// [`DecodeError`] where the bytes are damaged.

@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::too_many_lines,
     reason = "a test may end where it fails"
 )]
 

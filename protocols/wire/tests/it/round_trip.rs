@@ -3,11 +3,13 @@
 use crate::any;
 use bytes::Bytes;
 use proptest::prelude::*;
-use protocols_model::{PointLoss, Timestamp, Value};
+use protocols_model::{
+    Claim, Epoch, Lane, LossReason, PointLoss, Quality, Reason, SeqRange, Timestamp, Value,
+};
 use protocols_wire::limits::{MAX_DICTIONARY_BYTES, MAX_RECORD_BYTES};
 use protocols_wire::{
-    Body, Column, Dictionary, Down, Hello, Record, RecordStamp, Sample, SealedRecord, Telemetry,
-    decode_envelope, encode_envelope,
+    Body, Column, Dictionary, Down, EncodeError, Event, EventKind, Hello, Record, RecordStamp,
+    Sample, SealedRecord, Telemetry, decode_envelope, encode_envelope,
 };
 
 /// Debug text, with floats told apart by their bits (NaN, -0.0).
@@ -179,4 +181,170 @@ fn stamp() -> RecordStamp {
         mono: protocols_model::Instant::default(),
         wall: Timestamp::from_millis(1_700_000_000_123),
     }
+}
+
+#[test]
+fn a_claim_of_more_points_than_fit_keeps_its_totals_and_loses_the_last_points() {
+    // Scattered points with large counts: some six bytes each.
+    let points = (0..8_000u32).map(|at| PointLoss {
+        dictionary: protocols_model::DictionaryHash([9; 16]),
+        index: at.wrapping_mul(2_654_435_761),
+        readings: 100_000 + u64::from(at),
+        filtered: u64::from(at % 7) << 20,
+    });
+    let claim = Claim {
+        epoch: Epoch(1),
+        lane: Lane::Telemetry,
+        range: SeqRange::new(1, 9).unwrap(),
+        reason: LossReason::Evicted,
+        from: Timestamp(1),
+        to: Timestamp(2),
+        readings: Some(1 << 40),
+        at_most: None,
+        points: points.collect(),
+    };
+    let record = Record {
+        stamp: stamp(),
+        body: Body::Claims(vec![claim.clone()]),
+    };
+    assert!(matches!(record.encode(), Err(EncodeError::TooLarge { .. })));
+    let sealed = Record::seal_claims(stamp(), vec![claim.clone()]).unwrap();
+    assert_eq!(sealed.len(), 1, "a claim is never said twice");
+    let Body::Claims(back) = Record::decode(&sealed[0].body).unwrap().body else {
+        panic!("not claims");
+    };
+    assert_eq!(back[0].readings, claim.readings);
+    assert!(back[0].points.len() > 300);
+    assert_eq!(back[0].points, claim.points[..back[0].points.len()]);
+}
+
+#[test]
+fn what_breaks_a_rule_of_the_domain_is_not_written() {
+    let event = |subject: usize, text: usize| Record {
+        stamp: stamp(),
+        body: Body::Event(Event {
+            time: Timestamp(0),
+            kind: EventKind::Spool,
+            subject: "s".repeat(subject),
+            text: "t".repeat(text),
+        }),
+    };
+    assert!(event(256, 1024).encode().is_ok());
+    for (subject, text) in [(257, 0), (0, 1025)] {
+        let refused = event(subject, text).encode();
+        assert!(matches!(refused, Err(EncodeError::TooLarge { .. })));
+    }
+    let column = |dictionary, samples| Record {
+        stamp: stamp(),
+        body: Body::Telemetry(Telemetry {
+            dictionaries: vec![protocols_model::DictionaryHash([7; 16])],
+            columns: vec![Column {
+                dictionary,
+                index: 0,
+                filtered: 0,
+                samples,
+            }],
+        }),
+    };
+    let sample = |value, quality| Sample {
+        time: Timestamp(0),
+        value,
+        quality,
+    };
+    let good = |value| sample(Some(value), Quality::Good);
+    let text = |length: usize| good(Value::Text("x".repeat(length).into()));
+    assert!(column(0, vec![text(4096)]).encode().is_ok());
+    for (what, record) in [
+        ("value over 4 KiB", column(0, vec![text(4097)])),
+        (
+            "mixed types",
+            column(0, vec![good(Value::F64(1.0)), good(Value::I64(1))]),
+        ),
+        (
+            "mixed types",
+            column(0, vec![good(Value::I64(1)), good(Value::U64(1))]),
+        ),
+        (
+            "mixed types",
+            column(0, vec![good(Value::U64(1)), good(Value::Bool(true))]),
+        ),
+        (
+            "mixed types",
+            column(0, vec![good(Value::Bool(true)), text(1)]),
+        ),
+        (
+            "mixed types",
+            column(0, vec![text(1), good(Value::F64(1.0))]),
+        ),
+        ("unlisted dictionary", column(1, vec![text(1)])),
+        (
+            "good without value",
+            column(0, vec![sample(None, Quality::Good)]),
+        ),
+        (
+            "bad with value",
+            column(
+                0,
+                vec![sample(
+                    Some(Value::Bool(true)),
+                    Quality::Bad(Reason::Timeout),
+                )],
+            ),
+        ),
+    ] {
+        assert!(record.encode().is_err(), "{what}");
+        let Body::Telemetry(telemetry) = record.body else {
+            panic!()
+        };
+        assert!(
+            Record::seal_telemetry(stamp(), telemetry).is_err(),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn ten_thousand_columns_of_text_and_numbers_seal_into_full_records() {
+    let columns = (0..10_000u32).map(|index| {
+        let value = if index % 5 == 0 {
+            Value::Text("y".repeat((index as usize * 37) % 4096).into())
+        } else {
+            Value::U64(index.into())
+        };
+        let time = Timestamp::from_millis(5);
+        let quality = Quality::Good;
+        Column {
+            dictionary: index / 5000,
+            index,
+            filtered: 1,
+            samples: vec![Sample {
+                time,
+                value: Some(value),
+                quality,
+            }],
+        }
+    });
+    let telemetry = Telemetry {
+        dictionaries: vec![
+            protocols_model::DictionaryHash([1; 16]),
+            protocols_model::DictionaryHash([2; 16]),
+        ],
+        columns: columns.collect(),
+    };
+    let sealed = Record::seal_telemetry(stamp(), telemetry.clone()).unwrap();
+    let back: Vec<_> = joined(&sealed)
+        .into_iter()
+        .map(|(_, column)| column.samples)
+        .collect();
+    let given: Vec<_> = telemetry
+        .columns
+        .into_iter()
+        .map(|column| column.samples)
+        .collect();
+    assert_eq!(back, given);
+    let bytes: usize = sealed.iter().map(|record| record.body.len()).sum();
+    assert!(
+        bytes / sealed.len() > MAX_RECORD_BYTES / 3,
+        "records are too empty"
+    );
 }
