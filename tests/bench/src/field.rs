@@ -3,14 +3,15 @@
 //! | registers of a unit | move as |
 //! |---|---|
 //! | 0 | the probe: counts its own polls, so that each answer can be found again in the database |
-//! | 1–70 | quantities: at 3 of 10 polls by up to 3 steps, around a slow sine |
-//! | 71–80 | counters, rising at every poll by 1 to 40 with irregular steps |
+//! | 1–20 | quantities at the same level in all units (mains voltage): 3 of 10 polls move by up to 3 steps, around a slow sine |
+//! | 21–70 | quantities at a level of their own in each unit (power, temperature): the same movement |
+//! | 71–80 | counters that stand anywhere, rising at every poll by 1 to 40 with irregular steps |
 //! | 81–94 | constants: set points, states, limits |
 //! | 95–99 | noise: 4 to 64 values, new with every poll |
 //!
 //! All are closed forms of the poll number (`tests_fieldsim::signal`): the same bytes everywhere.
 
-use tests_fieldsim::{BusKind, BusSite, PointSite, Shape, Site, Space, UnitSite, WordKind};
+use tests_fieldsim::{BusKind, BusSite, PointSite, Shape, Site, Space, UnitSite, WordKind, signal};
 
 /// Units, each on an address of its own.
 pub(crate) const UNITS: u16 = 100;
@@ -78,7 +79,11 @@ fn shape(unit: u16, register: u16) -> Shape {
     match register {
         0 => Shape::Count,
         1..=70 => Shape::Walk {
-            base: 500.0 + 90.0 * f64::from(register),
+            base: if register <= 20 {
+                1000.0 + 100.0 * f64::from(register) + f64::from(anywhere(seed) % 64)
+            } else {
+                1000.0 + f64::from(anywhere(seed) % 60_000)
+            },
             amplitude: 20.0,
             period: 1800.0 + 10.0 * f64::from(register),
             seed,
@@ -88,7 +93,7 @@ fn shape(unit: u16, register: u16) -> Shape {
             seed,
         },
         81..=94 => Shape::Constant {
-            value: seed * 977 % 60_000,
+            value: anywhere(seed).into(),
         },
         _ => Shape::Noise {
             base: 2000,
@@ -98,11 +103,16 @@ fn shape(unit: u16, register: u16) -> Shape {
     }
 }
 
+/// A level that has nothing to do with those of other points.
+const fn anywhere(seed: u64) -> u16 {
+    let [high, low, ..] = signal::scattered(seed, 0).to_be_bytes();
+    u16::from_be_bytes([high, low])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashSet;
-    use tests_fieldsim::signal;
 
     #[test]
     fn a_third_of_the_set_moves_from_one_second_to_the_next() {

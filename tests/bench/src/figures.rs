@@ -1,7 +1,8 @@
 //! Figures with their limits, the noise of their rounds, and the verdict.
 //!
 //! A figure is the median of its rounds; its noise is half the distance between its lowest and its
-//! highest round, relative to the median, and never less than [`FLOOR`]. It is missed when it is
+//! highest round, relative to the median, and never less than [`FLOOR`] ([`ALONE`] for a single
+//! round). It is missed when it is
 //! beyond its limit by more than that noise. Without enough rounds it is *not measured*, which fails
 //! the run as well: nothing is claimed that was not seen.
 
@@ -9,6 +10,8 @@ use crate::measure::median;
 
 /// What even perfect rounds leave uncertain: the clock, the edges of a window.
 const FLOOR: f64 = 0.03;
+/// What one round alone leaves uncertain.
+const ALONE: f64 = 0.1;
 
 /// What a figure is held against.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -85,10 +88,11 @@ impl Figure {
     pub(crate) fn noise(&self) -> f64 {
         let (low, high) = self.span();
         let value = self.value().abs();
+        let floor = if self.rounds.len() < 2 { ALONE } else { FLOOR };
         if value > 0.0 {
-            ((high - low) / 2.0 / value).max(FLOOR)
+            ((high - low) / 2.0 / value).max(floor)
         } else {
-            FLOOR
+            floor
         }
     }
 

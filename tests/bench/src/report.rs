@@ -14,6 +14,7 @@ pub(crate) struct Results {
     cpu: Vec<f64>,
     yardstick_cpu: Vec<f64>,
     ratio: Vec<f64>,
+    polled: Vec<f64>,
     rss: Vec<f64>,
     yardstick_rss: Vec<f64>,
     wire_1s: Vec<f64>,
@@ -47,10 +48,12 @@ impl Results {
             self.pairs_discarded += 1;
             return;
         }
+        let polled = ours.polled_percent().min(bare.polled_percent());
         let (cpu, bare) = (ours.cpu_per_million(), bare.cpu_per_million());
         self.cpu.push(cpu);
         self.yardstick_cpu.push(bare);
         self.ratio.push(cpu / bare);
+        self.polled.push(polled);
     }
 
     /// A round with fast batches.
@@ -104,6 +107,7 @@ impl Results {
         let figures = vec![
             row("cpu_s_per_million", "gateway: CPU s per million readings", AtMost(1.5), self.cpu, pairs, rounds),
             row("cpu_ratio", "gateway: CPU beside the yardstick's", AtMost(2.0), self.ratio, pairs, rounds),
+            row("polled_pct", "polls made of those due, the worse of both, percent", AtLeast(98.0), self.polled, pairs, rounds),
             row("peak_rss_mb", "gateway: peak resident memory, MB", AtMost(20.0), self.rss, 0, rounds),
             row("wire_bytes_1s", "wire, both ways, 1 s batches: bytes per reading", AtMost(3.5), self.wire_1s, 0, rounds),
             row("wire_bytes_10s", "wire, both ways, 10 s batches: bytes per reading", AtMost(1.0), self.wire_10s, 0, 1),

@@ -70,6 +70,12 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
+    /// Percent of the polls that were due and made: one a unit and second.
+    pub(crate) fn polled_percent(&self) -> f64 {
+        let due = f64::from(field::UNITS) * f64::from(field::REGISTERS) * self.seconds;
+        float(self.read) * 100.0 / due
+    }
+
     /// CPU seconds for a million readings taken.
     pub(crate) fn cpu_per_million(&self) -> f64 {
         self.used.cpu_s * 1e6 / float(self.read)

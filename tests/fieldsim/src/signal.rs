@@ -64,11 +64,14 @@ fn shape_at(shape: Shape, n: u64) -> f64 {
         } => {
             let moved = last_move(seed, n);
             let step = scattered(!seed, moved) % WALK_STEPS;
-            sine(base, amplitude, period, moved).round() + step as f64
+            // Each seed somewhere else on its sine.
+            let at = moved + scattered(seed, u64::MAX) % 10_000;
+            sine(base, amplitude, period, at).round() + step as f64
         }
         Shape::Total { step, seed } => {
             // Inside its own step of the ladder, so that the next poll is always above.
-            let ladder = n.wrapping_mul(step.max(1));
+            let begin = scattered(seed, u64::MAX) % (1 << 16);
+            let ladder = begin + n.wrapping_mul(step.max(1));
             ladder.wrapping_add(scattered(seed, n) % step.max(1)) as f64
         }
         Shape::Constant { value } => value as f64,
@@ -84,7 +87,8 @@ fn last_move(seed: u64, n: u64) -> u64 {
 }
 
 /// A number that looks random and is always the same (the finalizer of `SplitMix64`).
-const fn scattered(seed: u64, n: u64) -> u64 {
+#[must_use]
+pub const fn scattered(seed: u64, n: u64) -> u64 {
     let mut x = seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -212,6 +216,10 @@ mod tests {
             assert!(raw_at(&total, n + 1) > raw_at(&total, n));
             assert!((500..520).contains(&raw_at(&noise, n)));
         }
-        assert_eq!(words(WordKind::U16, 65_537), [1], "a full counter begins again");
+        assert_eq!(
+            words(WordKind::U16, 65_537),
+            [1],
+            "a full counter begins again"
+        );
     }
 }

@@ -131,7 +131,8 @@ pub enum Shape {
         /// Same seed, same values.
         seed: u64,
     },
-    /// A counter that rises by 1 to `2 * step - 1` with every poll, `step` on average.
+    /// A counter that begins anywhere and rises by 1 to `2 * step - 1` with every poll, `step` on
+    /// average.
     Total {
         /// Average rise; at least 1.
         step: u64,
