@@ -9,6 +9,8 @@ use std::process::Command;
 pub(crate) struct Wants {
     /// A C compiler (SQLite, zstd, ring).
     pub c_compiler: bool,
+    /// A C++ compiler (libFuzzer).
+    pub cxx_compiler: bool,
     /// Python with pip, unless a broker is already installed.
     pub pip: bool,
     /// Node and npm for the dashboard.
@@ -24,6 +26,7 @@ impl Wants {
     pub(crate) const fn everything() -> Self {
         Self {
             c_compiler: true,
+            cxx_compiler: false,
             pip: true,
             node: true,
             chromium: false,

@@ -320,15 +320,24 @@ impl Stack {
         worst.and(self.broker.stop(STOP_LIMIT).await)
     }
 
+    /// What the devices answered so far, by time.
+    ///
+    /// # Errors
+    /// Where the log cannot be read.
+    pub fn answers(&self) -> anyhow::Result<Vec<AnswerLine>> {
+        let text = std::fs::read_to_string(self.dir.join("field/answers.ndjson"))?;
+        let mut answers: Vec<AnswerLine> = Evidence::read_lines(&text)?;
+        // Lines of several buses are written as they come; the judge wants them by time.
+        answers.sort_by_key(|line| line.t);
+        Ok(answers)
+    }
+
     /// Everything the oracle looks at. The database is read through the cloud's raw export.
     ///
     /// # Errors
     /// Where a file or an export cannot be read.
     pub async fn evidence(&self) -> anyhow::Result<Evidence> {
-        let answers = std::fs::read_to_string(self.dir.join("field/answers.ndjson"))?;
-        let mut answers: Vec<AnswerLine> = Evidence::read_lines(&answers)?;
-        // Lines of several buses are written as they come; the judge wants them by time.
-        answers.sort_by_key(|line| line.t);
+        let answers = self.answers()?;
         let stored = self.cloud_command(&["export", "--readings"]).await?;
         let ledger = self.cloud_command(&["export", "--ledger"]).await?;
         let window = self.options.batch_live.max(self.options.batch_offline)
