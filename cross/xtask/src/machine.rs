@@ -51,6 +51,13 @@ pub(crate) fn check(wants: Wants) -> anyhow::Result<()> {
             missing.push(format!("  {what}: {install}"));
         }
     };
+    let cxx = runs("c++", &["--version"]);
+    want(
+        wants.cxx_compiler,
+        cxx,
+        "a C++ compiler",
+        "apt-get install g++",
+    );
     want(
         wants.c_compiler,
         runs("cc", &["--version"]),
