@@ -35,6 +35,7 @@ const WARM_UP: Duration = Duration::from_secs(4);
 const QUIET: Duration = Duration::from_millis(150);
 /// How long to wait for such a moment.
 const QUIET_LIMIT: Duration = Duration::from_secs(30);
+const SECOND_NS: u64 = 1_000_000_000;
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// How long a round of ingest may take.
 const INGEST_LIMIT: Duration = Duration::from_secs(120);
@@ -61,6 +62,8 @@ pub(crate) struct Measured {
     carried: Carried,
     /// Readings that the devices gave.
     read: u64,
+    /// Polls that are missing between the answers of a unit.
+    skipped: u64,
     /// Readings that went over the wire.
     sent: u64,
     /// Share of the machine that others took.
@@ -72,8 +75,8 @@ pub(crate) struct Measured {
 impl Measured {
     /// Percent of the polls that were due and made: one a unit and second.
     pub(crate) fn polled_percent(&self) -> f64 {
-        let due = f64::from(field::UNITS) * f64::from(field::REGISTERS) * self.seconds;
-        float(self.read) * 100.0 / due
+        let made = float(self.read / field::READINGS_PER_ANSWER);
+        made * 100.0 / (made + float(self.skipped))
     }
 
     /// CPU seconds for a million readings taken.
@@ -251,7 +254,7 @@ impl Rig {
         }
         let sent = records.iter().filter(|record| record.row <= to.newest);
         let sent = sent.map(|record| record.readings).sum();
-        Ok(measured(&from, &to, answers.len(), sent, latencies_ms))
+        Ok(measured(&from, &to, &answers, sent, latencies_ms))
     }
 
     /// A round of the yardstick.
@@ -304,9 +307,9 @@ impl Rig {
         }
         process.stop(STOP_LIMIT).await?;
         let (from, to) = measuring?;
-        let answers = self.answers(&from, &to)?.len();
-        let read = answers as u64 * field::READINGS_PER_ANSWER;
-        let seen = measured(&from, &to, answers, read, Vec::new());
+        let answers = self.answers(&from, &to)?;
+        let read = answers.len() as u64 * field::READINGS_PER_ANSWER;
+        let seen = measured(&from, &to, &answers, read, Vec::new());
         // It sends raw registers: fewer bytes than these, and it did not do its work.
         anyhow::ensure!(
             seen.wire_up_bytes_per_reading() > 1.8,
@@ -426,7 +429,27 @@ impl Rig {
     }
 }
 
-fn measured(from: &Edge, to: &Edge, answers: usize, sent: u64, latencies_ms: Vec<f64>) -> Measured {
+/// Polls that are missing: a unit that is asked every second leaves no longer gap than a second
+/// and a half.
+fn skipped(answers: &[AnswerLine]) -> u64 {
+    let mut last: HashMap<&str, i64> = HashMap::new();
+    let mut skipped = 0;
+    for line in answers {
+        if let Some(before) = last.insert(&line.device, line.t) {
+            let gap = u64::try_from(line.t - before).unwrap_or(0);
+            skipped += ((gap + SECOND_NS / 2) / SECOND_NS).saturating_sub(1);
+        }
+    }
+    skipped
+}
+
+fn measured(
+    from: &Edge,
+    to: &Edge,
+    answers: &[AnswerLine],
+    sent: u64,
+    latencies_ms: Vec<f64>,
+) -> Measured {
     Measured {
         seconds: to.at.duration_since(from.at).as_secs_f64(),
         used: to.usage.since(&from.usage),
@@ -434,9 +457,40 @@ fn measured(from: &Edge, to: &Edge, answers: usize, sent: u64, latencies_ms: Vec
             up: to.carried.up - from.carried.up,
             down: to.carried.down - from.carried.down,
         },
-        read: answers as u64 * field::READINGS_PER_ANSWER,
+        read: answers.len() as u64 * field::READINGS_PER_ANSWER,
+        skipped: skipped(answers),
         sent,
         foreign: to.machine.foreign_since(&from.machine),
         latencies_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_that_was_left_out_is_noticed_and_a_late_one_is_not() {
+        let line = |device: &str, ms: i64| AnswerLine {
+            t: ms * 1_000_000,
+            gateway: String::new(),
+            device: device.to_owned(),
+            polls: Vec::new(),
+            kind: "answer".to_owned(),
+        };
+        let even = [
+            line("a", 0),
+            line("b", 10),
+            line("a", 1300),
+            line("b", 1400),
+        ];
+        assert_eq!(skipped(&even), 0);
+        let holes = [
+            line("a", 0),
+            line("b", 10),
+            line("a", 2000),
+            line("b", 3990),
+        ];
+        assert_eq!(skipped(&holes), 1 + 3);
     }
 }
