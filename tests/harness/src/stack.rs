@@ -18,6 +18,7 @@ use tests_fieldsim::answer_log::AnswerLine;
 use tests_fieldsim::{BusKind, Site};
 use tests_oracle::Evidence;
 use tokio::process::Command;
+use tokio::time::Instant;
 
 /// How long a process may take to become reachable on a slow, shared machine.
 pub const START_LIMIT: Duration = Duration::from_secs(90);
@@ -26,6 +27,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// What a crash may take beyond batch age and commit interval: the judge's own clock, a busy disk,
 /// a busy machine.
 const LOSS_SLACK: Duration = Duration::from_secs(2);
+
+/// How late a batch may be sealed on a busy machine.
+const SEAL_SLACK: Duration = Duration::from_secs(1);
 
 /// Where the binaries are.
 #[derive(Debug, Clone)]
@@ -282,11 +286,15 @@ impl Stack {
 
     /// Waits until no gateway holds a reading any more. With the devices stopped the gateways still
     /// report their absence; what counts is that everything held for longer than a batch is settled.
+    /// A spool that is empty sooner proves nothing: the last readings may still wait in a batch.
     ///
     /// # Errors
     /// What is still held after `limit`.
     pub async fn wait_for_quiescence(&self, limit: Duration) -> anyhow::Result<()> {
+        let batch = self.options.batch_live.max(self.options.batch_offline);
+        let sealed = Instant::now() + batch + SEAL_SLACK;
         wait_for("quiescence", limit, async || {
+            anyhow::ensure!(Instant::now() >= sealed, "a batch may still be open");
             for gateway in &self.gateways {
                 let status = gateway.status().await?;
                 let connected = status
