@@ -1,13 +1,16 @@
-//! `fogline-rig`: runs the whole system for people (`demo`), for the judge (`demo --check`, `chaos`)
-//! and for the browser tests (`browser`). `cargo xtask` builds it and hands over to it.
+//! `fogline-rig`: runs the whole system for people (`demo`), for the judge (`demo --check`, `chaos`),
+//! for end-to-end tests (`stories`) and for the browser tests (`browser`). `cargo xtask` builds it and
+//! hands over to it.
 
 mod browser;
 mod chaos;
 mod demo;
 mod screen;
+mod stories;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the whole system on this machine. Use `cargo xtask`, which builds what this needs.
 #[derive(Debug, Parser)]
@@ -24,14 +27,18 @@ enum Task {
     Chaos(chaos::Chaos),
     /// Run the dashboard's tests in a real browser against the real system.
     Browser,
+    /// Tell stories of the whole system and check that they are true.
+    Stories(stories::Stories),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Cli::parse().task {
+        // The demo is ended by its user and stops in order; everything else is cut short.
         Task::Demo(demo) => demo.run().await,
-        Task::Chaos(chaos) => chaos.run().await,
-        Task::Browser => browser::run().await,
+        Task::Chaos(chaos) => unless_ended(chaos.run()).await,
+        Task::Browser => unless_ended(browser::run()).await,
+        Task::Stories(stories) => unless_ended(stories.run()).await,
     };
     match done {
         Ok(code) => code,
@@ -39,5 +46,18 @@ async fn main() -> ExitCode {
             screen::say(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Runs `task` unless we are told to end: then it is dropped, and every process it started with it.
+async fn unless_ended(
+    task: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        biased;
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        _ = terminate.recv() => anyhow::bail!("terminated"),
+        done = task => done,
     }
 }
