@@ -3,13 +3,14 @@
 //! Pure. Settled means stored, lost or refused: it need not be sent again. Which of these it is,
 //! the ledger knows: what stands in no ledger entry as lost is stored.
 
-use protocols_model::{Seq, SeqRange, SeqSet};
+use protocols_model::{Lane, Seq, SeqRange, SeqSet};
 
 /// Most ranges above the watermark that records may make.
-pub(crate) const MAX_RANGES: usize = 64;
+const MAX_RANGES: usize = 64;
 
-/// Most ranges that claims may make. They get more room than records: a claim that waits for gaps
-/// to fill might wait for itself.
+/// Most ranges that claims may make, and records of the lane that claims travel in. They get more
+/// room than other records: a claim that waits for gaps to fill might wait for itself, and gaps of its
+/// own lane (claims that were joined into it) are filled by nothing else.
 const MAX_CLAIM_RANGES: usize = 1024;
 
 /// What is settled of one (gateway, epoch, lane).
@@ -24,11 +25,15 @@ impl Cursor {
         &self.covered
     }
 
-    /// Whether a record with `seq` may be taken: it would not make a range too many. Filling gaps
-    /// is always possible.
-    pub(crate) fn has_room(&self, seq: Seq) -> bool {
+    /// Whether a record with `seq` of `lane` may be taken: it would not make a range too many. Filling
+    /// gaps is always possible.
+    pub(crate) fn has_room(&self, lane: Lane, seq: Seq) -> bool {
+        let most = match lane {
+            Lane::Event => MAX_CLAIM_RANGES,
+            Lane::Alarm | Lane::Telemetry | Lane::Bulk => MAX_RANGES,
+        };
         self.with(seq..=seq)
-            .is_some_and(|covered| above(&covered) <= MAX_RANGES)
+            .is_some_and(|covered| above(&covered) <= most)
             || self.covered.contains(seq)
     }
 
@@ -101,15 +106,21 @@ mod tests {
         let mut cursor = Cursor::default();
         cursor.cover(SeqRange::one(1).unwrap());
         for n in 1..=64u64 {
-            assert!(cursor.has_room(1 + 2 * n));
+            assert!(cursor.has_room(Lane::Telemetry, 1 + 2 * n));
             cursor.cover(SeqRange::one(1 + 2 * n).unwrap());
         }
-        assert!(!cursor.has_room(1000));
-        assert!(cursor.has_room(2), "a gap can always be filled");
-        assert!(cursor.has_room(3), "what is covered already takes no room");
+        assert!(!cursor.has_room(Lane::Telemetry, 1000));
+        assert!(
+            cursor.has_room(Lane::Telemetry, 2),
+            "a gap can always be filled"
+        );
+        assert!(
+            cursor.has_room(Lane::Telemetry, 3),
+            "what is covered already takes no room"
+        );
         cursor.cover(SeqRange::one(2).unwrap());
-        assert!(cursor.has_room(1000));
-        assert!(!cursor.has_room(0), "0 names no record");
+        assert!(cursor.has_room(Lane::Telemetry, 1000));
+        assert!(!cursor.has_room(Lane::Telemetry, 0), "0 names no record");
     }
 
     #[test]

@@ -51,7 +51,8 @@ pub(super) fn hello(
         .and_then(|mut update| update.execute(params![row, epoch.0.cast_signed(), received.0]))
         .map_err(failed("marking an epoch active"))?;
     }
-    if drained && !cloned {
+    // A partial hello leaves out epochs that are as open as those it names.
+    if drained && !cloned && !hello.partial {
         close_epochs(&tx, row, &listed, received, received.minus(grace))?;
     }
     let mut epochs = Vec::with_capacity(hello.held.len());

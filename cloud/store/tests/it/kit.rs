@@ -258,6 +258,7 @@ pub(crate) fn hello(boot: u64, epoch: u64, held: &[(u64, Lane)]) -> Hello {
                 last: 5,
             })
             .collect(),
+        partial: false,
         dictionaries: Vec::new(),
         clock: ClockState {
             synced: true,

@@ -83,6 +83,43 @@ pub(crate) async fn a_record_that_would_make_a_65th_range_is_hinted_to_come_late
     assert_eq!(export(&*store).await.len(), 66);
 }
 
+pub(crate) async fn a_claim_behind_many_gaps_of_its_own_lane_is_taken_and_fills_them(
+    mut kit: impl Kit,
+) {
+    let store = kit.open(eager());
+    let gw = enter(&*store, "gw-1").await;
+    let event = |seq| {
+        let happened = Event {
+            time: now(),
+            kind: EventKind::DeviceLink,
+            subject: "meter".to_owned(),
+            text: "down".to_owned(),
+        };
+        let body = encode(stamp_at(now()), Body::Event(happened));
+        record(key(1, Lane::Event, seq), body)
+    };
+    // Claims stood between the events; they were joined into the last record, which claims their places.
+    let events = (0..100).map(|n| event(2 * n + 1)).collect();
+    let settled = send(&*store, &gw, vec![], events).await;
+    assert!(
+        settled.items[0].retry.is_empty(),
+        "{:?}",
+        settled.items[0].retry
+    );
+    for (nth, places) in (1..=100).collect::<Vec<u64>>().chunks(64).enumerate() {
+        let claims = places
+            .iter()
+            .map(|n| claim(1, Lane::Event, 2 * n, 2 * n, Some(0)));
+        let body = encode(stamp_at(now()), Body::Claims(claims.collect()));
+        let joined = record(key(1, Lane::Event, 300 + nth as u64), body);
+        let settled = send(&*store, &gw, vec![], vec![joined]).await;
+        assert_eq!(settled.items[0].stored.count(), 1);
+    }
+    let held = hello(1, 1, &[(1, Lane::Event)]);
+    let answer = store.hello(&gw, held, now(), true).await.unwrap();
+    assert_eq!(answer.epochs[0].settled, set(&[(1, 200), (300, 301)]));
+}
+
 pub(crate) async fn a_record_with_an_unknown_dictionary_waits_for_it(mut kit: impl Kit) {
     let store = kit.open(eager());
     let gw = enter(&*store, "gw-1").await;
@@ -380,6 +417,27 @@ pub(crate) async fn a_closed_epoch_takes_nothing_and_an_epoch_in_use_is_never_cl
     assert_eq!(settled.items[0].refused[0].1, RefuseReason::EpochClosed);
     let answer = store.hello(&gw, listed(), later, true).await.unwrap();
     assert!(answer.epochs[0].closed && !answer.epochs[1].closed);
+}
+
+pub(crate) async fn a_partial_hello_closes_nothing(mut kit: impl Kit) {
+    let store = kit.open(eager());
+    let gw = enter(&*store, "gw-1").await;
+    let dict = floats(1);
+    send(&*store, &gw, vec![dict.clone()], vec![one(&dict, 1)]).await;
+    let later = now().plus(Duration::from_secs(100));
+    let mut part = hello(5, 2, &[(2, Lane::Telemetry)]);
+    part.partial = true;
+    store.hello(&gw, part.clone(), later, true).await.unwrap();
+    let settled = send_at(&*store, &gw, later, vec![], vec![one(&dict, 2)]).await;
+    assert_eq!(
+        settled.items[0].stored,
+        set(&[(2, 2)]),
+        "left out, not closed"
+    );
+    part.partial = false;
+    store.hello(&gw, part, later, true).await.unwrap();
+    let settled = send_at(&*store, &gw, later, vec![], vec![one(&dict, 3)]).await;
+    assert_eq!(settled.items[0].refused[0].1, RefuseReason::EpochClosed);
 }
 
 pub(crate) async fn alternating_boots_raise_identity_cloned_once(mut kit: impl Kit) {

@@ -80,7 +80,7 @@ impl Group<'_> {
         };
         let covered = row.cursor.covered().contains(key.seq);
         let closed = row.closed;
-        let (has_lost, has_room) = (row.has_lost, row.cursor.has_room(key.seq));
+        let (has_lost, has_room) = (row.has_lost, row.cursor.has_room(key.lane, key.seq));
         let mut entries = Vec::new();
         if covered {
             if has_lost {
@@ -288,7 +288,7 @@ impl Group<'_> {
         ) else {
             return Ok(Outcome::Refused(reason));
         };
-        if !row.cursor.covered().contains(key.seq) && row.cursor.has_room(key.seq) {
+        if !row.cursor.covered().contains(key.seq) && row.cursor.has_room(key.lane, key.seq) {
             row.cursor.cover(range);
             row.has_lost = true;
             let reason = LossReason::Refused(reason);
