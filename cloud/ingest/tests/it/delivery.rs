@@ -41,6 +41,7 @@ fn hello(nonce: u64) -> Hello {
             first: 1,
             last: 3,
         }],
+        partial: false,
         dictionaries: vec![],
         clock: ClockState {
             synced: true,

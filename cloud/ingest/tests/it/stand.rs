@@ -206,6 +206,15 @@ impl Stand {
         self.memory.connected.lock().unwrap().get(&id) == Some(&true)
     }
 
+    /// Sends something down to a gateway, as ingest does; says what.
+    pub(crate) async fn send_down(&self, name: &str) -> Vec<u8> {
+        let payload = b"from the cloud".to_vec();
+        let id = GatewayId::try_new(name).unwrap();
+        let sent = self.source.send_down(&id, payload.clone().into()).await;
+        sent.unwrap();
+        payload
+    }
+
     pub(crate) async fn finish(mut self) {
         self.stop.cancel();
         self.tasks.close();
