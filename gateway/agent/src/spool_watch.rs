@@ -75,6 +75,7 @@ mod tests {
         SpoolState {
             epoch: Epoch(1),
             held: Vec::new(),
+            unread: false,
             dictionaries: Vec::new(),
             last: [0; 4],
             live_bytes: 0,

@@ -12,6 +12,7 @@
 mod commit;
 mod evict;
 mod fetch;
+mod generation;
 mod open;
 mod scan;
 mod settle;
@@ -25,6 +26,7 @@ use crate::pace::Pace;
 use crate::record::{Age, Cursor};
 use crate::state::{SpoolAlarm, SpoolCounters, SpoolState};
 use crate::store::{SpoolStore, Tree};
+use crate::tally::Closed;
 use crate::value::{self, OVERHEAD_BYTES, Value};
 use protocols_model::{
     BootId, Claim, DictionaryHash, Epoch, Instant, Lane, LossReason, RefuseReason, Seq, SeqRange,
@@ -79,7 +81,13 @@ pub(crate) struct Core {
     disk: Disk,
     books: BTreeMap<Age, EpochBook>,
     current: Age,
-    closed: Vec<Epoch>,
+    /// The disk has not been read: there may be more epochs on it.
+    unread: bool,
+    closed: Vec<Closed>,
+    /// The cloud's store that settlements come from, and what the small file says of it: only once the
+    /// claims for what the one before took along are durable.
+    generation: Option<u64>,
+    generation_noted: Option<u64>,
     dictionaries: Dictionaries,
     /// Unsettled claim records, and the epochs they speak of, which stay open meanwhile.
     claims: BTreeMap<(Age, Seq), BTreeSet<Epoch>>,
@@ -377,6 +385,7 @@ impl Core {
         SpoolState {
             epoch: self.current.epoch,
             held: self.books.values().flat_map(EpochBook::held).collect(),
+            unread: self.unread,
             dictionaries: self.dictionaries.used(),
             last: Lane::ALL.map(|lane| current.map_or(0, |book| book.lane(lane).last)),
             live_bytes: self.disk_used + self.memory_used,

@@ -34,6 +34,7 @@ pub(crate) enum Request {
         oneshot::Sender<Vec<SpooledRecord>>,
     ),
     Settle(Settlement, oneshot::Sender<SettleOutcome>),
+    Generation(u64, oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -132,6 +133,18 @@ impl SpoolHandle {
     /// [`SpoolStopped`] when the spool's thread has ended.
     pub async fn settle(&self, settlement: Settlement) -> Result<SettleOutcome, SpoolStopped> {
         self.ask(|answer| Request::Settle(settlement, answer)).await
+    }
+
+    /// Tells which store the cloud settles in from now on. Another one than before was restored from
+    /// a backup: what this gateway let go since then may be missing in it, so everything that is not
+    /// held any more is claimed as `cloud restored`, and the cloud strikes what it has. To be told
+    /// after the last settlement of the old store and before the first of the new one.
+    ///
+    /// # Errors
+    /// [`SpoolStopped`] when the spool's thread has ended.
+    pub async fn store_generation(&self, generation: u64) -> Result<(), SpoolStopped> {
+        self.ask(|answer| Request::Generation(generation, answer))
+            .await
     }
 
     /// What the spool tells about itself; changes wake the receiver.

@@ -16,6 +16,8 @@ pub struct SpoolState {
     /// Per epoch and lane the lowest unsettled and the highest appended seq, oldest epoch first;
     /// open but empty epochs are listed too, with `first` 0. What is no longer listed is closed.
     pub held: Vec<Held>,
+    /// The disk could not be read since the start: epochs of before may be missing in `held`.
+    pub unread: bool,
     /// Dictionaries that held records use.
     pub dictionaries: Vec<DictionaryHash>,
     /// Highest seq appended in the current epoch, by lane number.

@@ -3,7 +3,8 @@
 //! Its point is independence: claims stay exact even when the store itself had to be set aside. It is
 //! replaced as a whole (rename + fsync of file and directory) at start, after each commit of the store
 //! and at a clean stop; never while nothing is committed. Format: `crc32 in hex, space, JSON`.
-//! A damaged file reads as none: then the keys in the store tell which epochs there are.
+//! A damaged file reads as none: then the keys in the store tell which epochs there are. Fields that an
+//! older program does not know are ignored by it; those it did not write read as unknown.
 
 use crate::record::Age;
 use protocols_model::{Epoch, Seq, SeqRange, SeqSet, Timestamp};
@@ -23,7 +24,23 @@ pub(crate) struct Tally {
     /// Open epochs, oldest first; the last one is the running process'.
     pub(crate) epochs: Vec<EpochTally>,
     /// Epochs that were closed lately, oldest first.
-    pub(crate) closed: Vec<Epoch>,
+    pub(crate) closed: Vec<Closed>,
+    /// The cloud's store that settlements came from; `None` before the first.
+    pub(crate) generation: Option<u64>,
+}
+
+/// An epoch that is done with: what its claim must say should the cloud lose it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Closed {
+    pub(crate) epoch: Epoch,
+    /// Whether it ended with a clean stop.
+    pub(crate) clean: bool,
+    /// Highest seq appended (after an unclean stop: durable), by lane number.
+    pub(crate) last: [Seq; 4],
+    /// When it started.
+    pub(crate) from: Timestamp,
+    /// When it was closed.
+    pub(crate) to: Timestamp,
 }
 
 /// One open epoch.
@@ -59,6 +76,19 @@ struct File {
     format: u32,
     epochs: Vec<FileEpoch>,
     closed: Vec<String>,
+    #[serde(default)]
+    past: Vec<FileClosed>,
+    #[serde(default)]
+    generation: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileClosed {
+    epoch: String,
+    clean: bool,
+    last: [Seq; 4],
+    from_ns: i64,
+    to_ns: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,7 +154,19 @@ impl Tally {
                     lanes: epoch.lanes.clone(),
                 })
                 .collect(),
-            closed: self.closed.iter().map(Epoch::to_string).collect(),
+            closed: self.closed.iter().map(|c| c.epoch.to_string()).collect(),
+            past: self
+                .closed
+                .iter()
+                .map(|closed| FileClosed {
+                    epoch: closed.epoch.to_string(),
+                    clean: closed.clean,
+                    last: closed.last,
+                    from_ns: closed.from.0,
+                    to_ns: closed.to.0,
+                })
+                .collect(),
+            generation: self.generation,
         };
         let json = serde_json::to_vec(&file).unwrap_or_default();
         let mut out = format!("{:08x} ", crc32fast::hash(&json)).into_bytes();
@@ -163,10 +205,22 @@ impl Tally {
             })
             .collect::<Option<Vec<_>>>()?;
         epochs.sort_by_key(|epoch| epoch.age);
-        let closed = file.closed.iter().filter_map(|hex| Epoch::from_hex(hex));
+        let closed = file.closed.iter().filter_map(|hex| {
+            let epoch = Epoch::from_hex(hex)?;
+            let past = file.past.iter().find(|past| past.epoch == *hex);
+            // Of one that an older program closed nothing more is known: nothing is claimed of it.
+            Some(Closed {
+                epoch,
+                clean: past.is_none_or(|past| past.clean),
+                last: past.map_or([0; 4], |past| past.last),
+                from: Timestamp(past.map_or(0, |past| past.from_ns)),
+                to: Timestamp(past.map_or(0, |past| past.to_ns)),
+            })
+        });
         Some(Self {
             epochs,
             closed: closed.collect(),
+            generation: file.generation,
         })
     }
 }
@@ -190,7 +244,14 @@ mod tests {
                 at_most: Some(u64::MAX),
                 lanes: std::array::from_fn(|_| LaneTally::new([2, 3, 9].into_iter(), u64::MAX)),
             }],
-            closed: vec![Epoch(1)],
+            closed: vec![Closed {
+                epoch: Epoch(1),
+                clean: false,
+                last: [0, 1, u64::MAX, 3],
+                from: Timestamp(-1),
+                to: Timestamp(9),
+            }],
+            generation: Some(u64::MAX),
         };
         let bytes = tally.encode();
         assert_eq!(Tally::decode(&bytes), Some(tally));

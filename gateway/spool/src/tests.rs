@@ -2,7 +2,7 @@
 //!
 //! `model`: random runs against a specification, and a crash at every I/O. `powercut`: the real store
 //! under a write-recording shim. `damage`: one test per kind of damage. `bound`: eviction, full disks,
-//! rotation. `kill`: a real process, killed.
+//! rotation. `kill`: a real process, killed. `restored`: the cloud comes back with an older database.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -17,6 +17,7 @@ mod damage;
 mod kill;
 mod model;
 mod powercut;
+mod restored;
 
 use crate::config::SpoolConfig;
 use crate::core::Now;

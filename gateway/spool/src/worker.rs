@@ -162,6 +162,10 @@ fn serve(core: &mut Core, request: Request, now: Now) -> Option<oneshot::Sender<
         Request::Settle(settlement, sender) => {
             answer(Some(sender), core.settle(&settlement, now));
         }
+        Request::Generation(generation, sender) => {
+            core.store_generation(generation, now);
+            answer(Some(sender), ());
+        }
         Request::Stop(sender) => return Some(sender),
     }
     None

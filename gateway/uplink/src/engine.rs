@@ -12,6 +12,7 @@ use crate::hello::{HelloTimes, Hellos};
 use crate::known::KnownDictionaries;
 use crate::lanes::{Class, Shares};
 use crate::rate::LinkRate;
+use crate::roll::{Named, Roll};
 use crate::tracker::Tracker;
 use crate::window::{Open, Stream, Unpaired, Window, WindowLimits};
 use bytes::Bytes;
@@ -143,7 +144,12 @@ pub struct Engine {
     counters: Counters,
     settled: BTreeMap<Stream, Settled>,
     generation: Option<u64>,
+    /// A generation that the spool has not been told; and the one that it was.
+    generation_news: Option<u64>,
+    generation_told: Option<u64>,
     asked_dictionaries: Vec<DictionaryHash>,
+    /// Which epochs the hellos name.
+    roll: Roll,
     connection: u64,
     connected: bool,
 }
@@ -163,7 +169,10 @@ impl Engine {
             counters: Counters::default(),
             settled: BTreeMap::new(),
             generation: None,
+            generation_news: None,
+            generation_told: None,
             asked_dictionaries: Vec::new(),
+            roll: Roll::default(),
             connection: 0,
             connected: false,
             options,
@@ -201,6 +210,7 @@ impl Engine {
     /// The cloud's answers can be heard: hello is due.
     pub fn subscribed(&mut self, now: Instant) {
         if self.options.confirm == Confirm::Store {
+            self.roll.begin();
             self.hellos.connected(now);
         }
     }
@@ -272,6 +282,14 @@ impl Engine {
         self.connected && self.hellos.poll(self.window.unsettled_since(), now)
     }
 
+    /// The epochs that the next hello names: all of `held`, or as many as a hello may, the running one
+    /// and those of what is under way among them.
+    pub fn name_epochs(&mut self, held: &[Held]) -> Named {
+        let under_way = self.window.iter().map(|open| open.stream.epoch);
+        let always = std::iter::once(self.options.epoch).chain(under_way);
+        self.roll.name(held, &always.collect())
+    }
+
     /// A hello that names `dictionaries` goes out: its nonce.
     pub fn say_hello(&mut self, dictionaries: Vec<DictionaryHash>, now: Instant) -> u64 {
         self.asked_dictionaries = dictionaries;
@@ -308,6 +326,12 @@ impl Engine {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// A store generation that the spool has to be told: after every settlement taken so far, before
+    /// the next one.
+    pub fn take_generation(&mut self) -> Option<u64> {
+        self.generation_news.take()
     }
 
     /// The next thing to tell the spool.

@@ -13,7 +13,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`engine`] | the core: what to do, without I/O |
-//! | [`tracker`], [`window`], [`lanes`], [`hello`], [`rate`], [`known`], [`delay`] | its parts |
+//! | [`tracker`], [`window`], [`lanes`], [`hello`], [`roll`], [`rate`], [`known`], [`delay`] | its parts |
 //! | [`backoff`] | when to connect again, and where |
 //! | [`link`] | the seam to the broker; `rumqtt.rs` is its implementation |
 //! | [`tls`], [`tls_time`] | certificates and the clock they are checked by |
@@ -30,6 +30,7 @@ pub mod known;
 pub mod lanes;
 pub mod link;
 pub mod rate;
+pub mod roll;
 mod rumqtt;
 pub mod run;
 mod session;

@@ -228,6 +228,12 @@ impl<'a, L: MqttLink> Session<'a, L> {
     async fn advance(&mut self) -> Step {
         let now = self.up.now();
         if self.settling.is_none()
+            && let Some(generation) = self.up.engine.take_generation()
+        {
+            let told = self.up.spool.store_generation(generation).await;
+            told.map_err(|_| Outcome::SpoolStopped)?;
+        }
+        if self.settling.is_none()
             && let Some((stream, settled)) = self.up.engine.take_settled()
         {
             let settlement = Settlement {
@@ -420,6 +426,9 @@ async fn with_dictionaries(
 
 /// Tells the spool everything that is settled; at the end of a connection.
 pub(crate) async fn settle_all(up: &mut Uplink) -> Result<(), SpoolStopped> {
+    if let Some(generation) = up.engine.take_generation() {
+        up.spool.store_generation(generation).await?;
+    }
     while let Some((stream, settled)) = up.engine.take_settled() {
         let outcome = up.spool.settle(Settlement {
             epoch: stream.epoch,

@@ -26,6 +26,8 @@ pub struct Hello {
     pub epoch: Epoch,
     /// What the gateway still holds, and which epochs are still open.
     pub held: Vec<Held>,
+    /// Whether there may be more open epochs than `held` names: then none is closed for being left out.
+    pub partial: bool,
     /// Dictionaries that held records use.
     pub dictionaries: Vec<DictionaryHash>,
     /// What the gateway knows of its wall clock.
@@ -182,15 +184,21 @@ impl Hello {
 
 impl Down {
     /// Encodes the message. Sets longer than [`crate::limits::MAX_RANGES`] are cut at the end: what
-    /// is left out stays unsettled and is said later.
+    /// is left out stays unsettled and is said later. An answer that would still be too long is cut
+    /// further, sets first, then states, then missing dictionaries: a gateway must never be left without
+    /// one, and takes what it does not say as not settled, or asks again.
     ///
     /// # Errors
-    /// [`EncodeError::TooLarge`] above [`crate::limits::MAX_CONTROL_BYTES`].
+    /// [`EncodeError::TooLarge`] for an acknowledgement above [`crate::limits::MAX_CONTROL_BYTES`].
     pub fn encode(&self) -> Result<Bytes, EncodeError> {
         match self {
             Self::Ack(ack) => frame::seal(frame::Kind::Ack, &proto::Ack::from(ack)),
             Self::HelloAnswer(answer) => {
-                frame::seal(frame::Kind::HelloAnswer, &proto::HelloAnswer::from(answer))
+                let seal = |answer| frame::seal(frame::Kind::HelloAnswer, &answer);
+                seal(proto::HelloAnswer::from(answer)).or_else(|too_long| {
+                    let mut cuts = proto::HelloAnswer::cuts(answer);
+                    cuts.find_map(|cut| seal(cut).ok()).ok_or(too_long)
+                })
             }
         }
     }

@@ -209,6 +209,7 @@ impl Feed {
                 first: 0,
                 last: 0,
             }],
+            partial: false,
             dictionaries: vec![self.dictionary_hash()],
             clock: ClockState {
                 synced: true,

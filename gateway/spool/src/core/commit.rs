@@ -158,6 +158,7 @@ impl Core {
     /// Takes the state of the books into what the small file will say.
     fn note_durable(&mut self, now: Now) {
         let current = self.current;
+        self.generation_noted = self.generation;
         for book in self.books.values_mut() {
             if book.age == current {
                 book.durable_at = now.wall;
@@ -174,6 +175,7 @@ impl Core {
         let tally = Tally {
             epochs: self.books.values().map(|book| book.to_tally()).collect(),
             closed: self.closed.clone(),
+            generation: self.generation_noted,
         };
         self.store.write_tally(&tally.encode())?;
         self.tally_due = false;

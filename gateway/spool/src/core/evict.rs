@@ -153,7 +153,7 @@ impl Core {
             failpoint::hit("spool.evict");
             self.flush_deletes(now);
         }
-        self.retire();
+        self.retire(now);
     }
 
     /// Joins all claim records into fewer; the old records' seqs are claimed as replaced.

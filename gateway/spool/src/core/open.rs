@@ -73,7 +73,10 @@ impl Core {
             disk: Disk::Works,
             books: BTreeMap::from([(current, book)]),
             current,
+            unread: read.is_err(),
             closed: Vec::new(),
+            generation: tally.as_ref().and_then(|t| t.generation),
+            generation_noted: tally.as_ref().and_then(|t| t.generation),
             dictionaries: Dictionaries::default(),
             claims: BTreeMap::new(),
             deletes: Vec::new(),
@@ -139,6 +142,7 @@ impl Core {
         now: Now,
     ) {
         let quarantined = opened.quarantined.is_some();
+        self.unread = false;
         self.counters.quarantined_stores += u64::from(quarantined);
         report.notes = opened.notes;
         report.quarantined = opened.quarantined;
@@ -199,7 +203,7 @@ impl Core {
         self.claim(gone, now);
         self.claim_damaged(damaged.into_iter().collect(), now);
         self.recount();
-        self.retire();
+        self.retire(now);
     }
 
     /// Lists the epochs of earlier processes; returns those whose records are not in the index yet.
@@ -211,14 +215,14 @@ impl Core {
         now: Now,
     ) -> BTreeSet<Age> {
         let tally = tally.unwrap_or_default();
-        for epoch in tally.closed {
-            if !self.closed.contains(&epoch) {
-                self.closed.push(epoch);
+        for closed in tally.closed {
+            if !self.is_closed(closed.epoch) {
+                self.closed.push(closed);
             }
         }
         for epoch in tally.epochs {
             let known = self.books.keys().any(|age| age.epoch == epoch.age.epoch);
-            if !known && !self.closed.contains(&epoch.age.epoch) {
+            if !known && !self.is_closed(epoch.age.epoch) {
                 let mut book = EpochBook::from_tally(&epoch);
                 book.ended = book.ended.or((!book.clean).then_some(now.wall));
                 self.books.insert(book.age, book);
@@ -226,7 +230,7 @@ impl Core {
         }
         let on_disk = found.keys().chain(damaged.iter().map(|(age, ..)| age));
         for &age in on_disk {
-            if self.books.contains_key(&age) || self.closed.contains(&age.epoch) {
+            if self.books.contains_key(&age) || self.is_closed(age.epoch) {
                 continue;
             }
             // The small file does not know it: what the records say is all there is.

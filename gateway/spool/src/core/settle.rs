@@ -4,7 +4,7 @@ use super::{Core, Now, losses_of};
 use crate::claims::Loss;
 use crate::failpoint;
 use crate::record::{Age, SettleOutcome, Settlement};
-use crate::tally::CLOSED_REMEMBERED;
+use crate::tally::{CLOSED_REMEMBERED, Closed};
 use protocols_model::{Epoch, Lane, LossReason, RefuseReason, Seq, SeqRange};
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ impl Core {
             settlement.stored.ranges().iter().copied().chain(refused)
         };
         let Some(age) = age else {
-            if !self.closed.contains(&settlement.epoch) {
+            if !self.is_closed(settlement.epoch) {
                 outcome.unknown = named().fold(0, |sum, range| range.count().saturating_add(sum));
             }
             self.count(outcome);
@@ -56,7 +56,7 @@ impl Core {
             outcome.refused += self.refuse(age, lane, range, reason, now);
         }
         self.count(outcome);
-        self.retire();
+        self.retire(now);
         failpoint::hit("spool.settle");
         outcome
     }
@@ -127,8 +127,12 @@ impl Core {
         count
     }
 
+    pub(super) fn is_closed(&self, epoch: Epoch) -> bool {
+        self.closed.iter().any(|closed| closed.epoch == epoch)
+    }
+
     /// Closes older epochs of which nothing is held and nothing is claimed any more.
-    pub(super) fn retire(&mut self) {
+    pub(super) fn retire(&mut self, now: Now) {
         let claimed: BTreeSet<Epoch> = self.claims.values().flatten().copied().collect();
         let done: Vec<Age> = self
             .books
@@ -138,8 +142,16 @@ impl Core {
             .filter(|age| !claimed.contains(&age.epoch))
             .collect();
         for age in done {
-            self.books.remove(&age);
-            self.closed.push(age.epoch);
+            let Some(book) = self.books.remove(&age) else {
+                continue;
+            };
+            self.closed.push(Closed {
+                epoch: age.epoch,
+                clean: book.clean,
+                last: Lane::ALL.map(|lane| book.lane(lane).last),
+                from: book.started,
+                to: now.wall,
+            });
             let excess = self.closed.len().saturating_sub(CLOSED_REMEMBERED);
             self.closed.drain(..excess);
             self.tally_due = true;

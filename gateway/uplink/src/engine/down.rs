@@ -97,6 +97,10 @@ impl Engine {
             }
             self.generation = Some(answer.generation);
         }
+        if asked.is_some() && self.generation_told != Some(answer.generation) {
+            self.generation_told = Some(answer.generation);
+            self.generation_news = self.generation_told;
+        }
         let before = self.counters.settled;
         for state in &answer.epochs {
             let stream = Stream {
@@ -121,6 +125,9 @@ impl Engine {
             }
         }
         self.resend_missing(asked, answer.stream_pending, now);
+        if self.roll.goes_on() {
+            self.hellos.ask_at_once();
+        }
     }
 
     fn refuse_held(&mut self, stream: Stream, settled: &SeqSet, now: Instant) {
@@ -132,7 +139,8 @@ impl Engine {
     }
 
     /// What was handed over before the hello and is not settled in the answer is missing: unless the
-    /// broker took it and ingest is still behind, it goes again.
+    /// broker took it and ingest is still behind, it goes again. (A hello that does not name all epochs
+    /// names those of everything that is under way.)
     fn resend_missing(&mut self, asked: Instant, pending: u64, now: Instant) {
         let patience = self.hellos.times().resend_anyway;
         self.send_again(|open| match open.phase {

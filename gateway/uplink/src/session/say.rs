@@ -21,17 +21,19 @@ impl<L: MqttLink> Session<'_, L> {
     pub(super) fn hello(&mut self, now: Instant) -> Step {
         let state = Arc::clone(&self.spool.borrow());
         let mut dictionaries = state.dictionaries.clone();
+        let named = self.up.engine.name_epochs(&state.held);
         loop {
             let nonce = self.up.engine.say_hello(dictionaries.clone(), now);
-            let hello = self.hello_message(&state, nonce, dictionaries.clone());
+            let mut hello = self.hello_message(&state, nonce, dictionaries.clone());
+            hello.held.clone_from(&named.held);
+            hello.partial = named.partial || state.unread;
             match hello.encode() {
                 Ok(payload) => {
                     let topic = Topic::Hello(self.up.options.gateway.clone()).to_mqtt();
                     let said = self.link.publish(&topic, false, payload);
                     return said.map_err(|full| self.end(LinkError::lost(full.to_string())));
                 }
-                // Dictionaries may be left out: they are attached instead. Epochs may not: one that is
-                // not named is closed.
+                // Dictionaries may be left out: they are attached instead. What epochs take is bounded.
                 Err(EncodeError::TooLarge { .. }) if !dictionaries.is_empty() => {
                     dictionaries.truncate(dictionaries.len() / 2);
                 }
@@ -43,6 +45,7 @@ impl<L: MqttLink> Session<'_, L> {
         }
     }
 
+    /// Everything but the epochs.
     fn hello_message(
         &self,
         state: &SpoolState,
@@ -55,7 +58,8 @@ impl<L: MqttLink> Session<'_, L> {
             nonce,
             boot: options.boot,
             epoch: state.epoch,
-            held: state.held.clone(),
+            held: Vec::new(),
+            partial: true,
             dictionaries,
             clock: ClockState {
                 synced: options.clock_synced.load(Ordering::Relaxed),

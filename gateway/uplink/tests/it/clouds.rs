@@ -4,8 +4,8 @@ use crate::Stage;
 use crate::broker::Script;
 use crate::gateway::{append, append_sized, dictionary, empty, open_spool, state, until};
 use bytes::Bytes;
-use protocols_model::{Epoch, Lane, SeqRange, SeqSet};
-use protocols_wire::{Ack, AckItem, Down, EventKind};
+use protocols_model::{Epoch, Lane, LossReason, SeqRange, SeqSet};
+use protocols_wire::{Ack, AckItem, Body, Down, EventKind, Record};
 use std::time::Duration;
 
 fn ack(generation: u64, epoch: Epoch, last: u64) -> Bytes {
@@ -173,6 +173,39 @@ async fn a_restored_database_is_offered_what_is_still_held() {
     stage.all_stored(&uplink, 8).await;
     let hellos = stage.cloud().hellos.len();
     assert!(hellos < 60, "{hellos}: a storm");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_restored_database_lacks_and_nobody_holds_is_claimed() {
+    let stage = Stage::new().await;
+    let uplink = stage.uplink();
+    append(&stage.spool, &dictionary(1), 5).await;
+    stage.all_stored(&uplink, 5).await;
+    {
+        let mut cloud = stage.cloud();
+        cloud.generation = 6;
+        cloud.stored.retain(|key, _| key.seq <= 2);
+    }
+    // What comes next tells the gateway; the records since the backup are long gone there.
+    append(&stage.spool, &dictionary(1), 1).await;
+    let epoch = stage.spool.epoch();
+    let claimed = || {
+        let cloud = stage.cloud();
+        let bodies = cloud
+            .stored
+            .iter()
+            .filter(|(key, _)| key.lane == Lane::Event);
+        let claims = bodies.flat_map(|(_, body)| match Record::decode(body).unwrap().body {
+            Body::Claims(claims) => claims,
+            _ => Vec::new(),
+        });
+        let mut restored = claims.filter(|c| c.reason == LossReason::CloudRestored);
+        restored.any(|c| {
+            (c.epoch, c.lane, c.range.first()) == (epoch, Lane::Telemetry, 1) && c.range.last() >= 5
+        })
+    };
+    until("the loss is claimed", claimed).await;
+    stage.all_stored(&uplink, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

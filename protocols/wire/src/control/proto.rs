@@ -42,6 +42,8 @@ pub(super) struct Hello {
     software: String,
     #[prost(string, tag = "14")]
     config_revision: String,
+    #[prost(bool, tag = "15")]
+    partial: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -161,10 +163,10 @@ fn too_many(what: &'static str, found: usize) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn pack_set(set: &SeqSet) -> Vec<u8> {
+fn pack_set(set: &SeqSet, most: usize) -> Vec<u8> {
     let mut out = Vec::new();
     let mut end = 0;
-    for range in set.ranges().iter().take(MAX_RANGES) {
+    for range in set.ranges().iter().take(most.min(MAX_RANGES)) {
         put_varint(&mut out, range.first() - end);
         put_varint(&mut out, range.last() - range.first());
         end = range.last();
@@ -211,6 +213,7 @@ impl From<&domain::Hello> for Hello {
             spool_quota_bytes: hello.spool_quota_bytes,
             software: hello.software.clone(),
             config_revision: hello.config_revision.clone(),
+            partial: hello.partial,
         }
     }
 }
@@ -242,6 +245,7 @@ impl TryFrom<Hello> for domain::Hello {
             boot: BootId(hello.boot),
             epoch: Epoch(hello.epoch),
             held: held.collect(),
+            partial: hello.partial,
             dictionaries: read_hashes(&hello.dictionaries)?,
             clock: domain::ClockState {
                 synced: hello.clock_synced,
@@ -285,7 +289,7 @@ impl From<&domain::AckItem> for AckItem {
         Self {
             epoch: item.epoch.0,
             lane: item.lane.to_index().into(),
-            stored: pack_set(&item.stored),
+            stored: pack_set(&item.stored, MAX_RANGES),
             refused: refused
                 .map(|(range, reason)| Refused {
                     first: range.first(),
@@ -371,18 +375,40 @@ impl Retry {
 
 impl From<&domain::HelloAnswer> for HelloAnswer {
     fn from(answer: &domain::HelloAnswer) -> Self {
-        let epochs = answer.epochs.iter().map(|state| EpochState {
+        Self::cut(answer, MAX_RANGES, usize::MAX, usize::MAX)
+    }
+}
+
+impl HelloAnswer {
+    /// Shorter and shorter answers: fewer ranges, fewer states, fewer dictionaries.
+    pub(super) fn cuts(answer: &domain::HelloAnswer) -> impl Iterator<Item = Self> {
+        let halves = |most: usize| {
+            std::iter::successors(Some(most / 2), |most| (*most > 0).then_some(*most / 2))
+        };
+        let ranges = [32, 16, 8, 4, 2, 1];
+        let all = (usize::MAX, usize::MAX);
+        let by_range = ranges.into_iter().map(move |ranges| (ranges, all.0, all.1));
+        let by_state = halves(answer.epochs.len()).map(move |states| (1, states, all.1));
+        let by_name = halves(answer.missing_dictionaries.len()).map(|names| (1, 0, names));
+        let cuts = by_range.chain(by_state).chain(by_name);
+        cuts.map(|(ranges, states, names)| Self::cut(answer, ranges, states, names))
+    }
+
+    fn cut(answer: &domain::HelloAnswer, ranges: usize, states: usize, names: usize) -> Self {
+        let epochs = answer.epochs.iter().take(states).map(|state| EpochState {
             epoch: state.epoch.0,
             lane: state.lane.to_index().into(),
-            settled: pack_set(&state.settled),
+            settled: pack_set(&state.settled, ranges),
             closed: state.closed,
         });
+        let missing = &answer.missing_dictionaries;
+        let missing = missing.get(..names.min(missing.len())).unwrap_or_default();
         Self {
             nonce: answer.nonce,
             generation: answer.generation,
             newest_version: answer.newest_version,
             epochs: epochs.collect(),
-            missing_dictionaries: put_hashes(&answer.missing_dictionaries),
+            missing_dictionaries: put_hashes(missing),
             stream_pending: answer.stream_pending,
         }
     }

@@ -279,7 +279,7 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
         (vec(any::<u32>(), 0..4), any::<u64>(), any::<u64>()),
         (any::<u64>(), vec(held, 0..8), vec(hash(), 0..8), clock),
         (span(), any::<u64>(), any::<u64>()),
-        ("\\PC{0,30}", "\\PC{0,30}"),
+        ("\\PC{0,30}", "\\PC{0,30}", any::<bool>()),
     )
         .prop_map(|(a, b, c, d)| Hello {
             versions: a.0,
@@ -287,6 +287,7 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
             boot: BootId(a.2),
             epoch: Epoch(b.0),
             held: b.1,
+            partial: d.2,
             dictionaries: b.2,
             clock: b.3,
             loss_window: c.0,

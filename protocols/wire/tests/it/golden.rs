@@ -314,6 +314,7 @@ pub(crate) fn control() -> (Hello, Vec<Down>) {
             first: 0,
             last: 77,
         }],
+        partial: false,
         dictionaries: vec![dictionary().hash()],
         clock: ClockState {
             synced: true,

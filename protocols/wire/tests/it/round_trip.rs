@@ -4,12 +4,13 @@ use crate::any;
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocols_model::{
-    Claim, Epoch, Lane, LossReason, PointLoss, Quality, Reason, SeqRange, Timestamp, Value,
+    Claim, DictionaryHash, Epoch, Lane, LossReason, PointLoss, Quality, Reason, SeqRange,
+    Timestamp, Value,
 };
 use protocols_wire::limits::{MAX_DICTIONARY_BYTES, MAX_RECORD_BYTES};
 use protocols_wire::{
-    Body, Column, Dictionary, Down, EncodeError, Event, EventKind, Hello, Record, RecordStamp,
-    Sample, SealedRecord, Telemetry, decode_envelope, encode_envelope,
+    Body, Column, Dictionary, Down, EncodeError, EpochState, Event, EventKind, Hello, HelloAnswer,
+    Record, RecordStamp, Sample, SealedRecord, Telemetry, decode_envelope, encode_envelope,
 };
 
 /// Debug text, with floats told apart by their bits (NaN, -0.0).
@@ -30,7 +31,7 @@ fn readings(telemetry: &Telemetry) -> impl Iterator<Item = &Sample> {
 }
 
 /// The columns of several records as one telemetry; parts of one column joined again.
-fn joined(records: &[SealedRecord]) -> Vec<(protocols_model::DictionaryHash, Column)> {
+fn joined(records: &[SealedRecord]) -> Vec<(DictionaryHash, Column)> {
     let mut all = Vec::<(_, Column)>::new();
     for record in records {
         let Body::Telemetry(part) = Record::decode(&record.body).unwrap().body else {
@@ -73,7 +74,7 @@ proptest! {
     fn times_travel_rounded_down_to_milliseconds(ns in any::<i64>()) {
         let sample = Sample { time: Timestamp(ns), value: Some(Value::Bool(true)), quality: Default::default() };
         let column = Column { dictionary: 0, index: 0, filtered: 0, samples: vec![sample] };
-        let dictionaries = vec![protocols_model::DictionaryHash([7; 16])];
+        let dictionaries = vec![DictionaryHash([7; 16])];
         let record = Record { stamp: stamp(), body: Body::Telemetry(Telemetry { dictionaries, columns: vec![column] }) };
         let Body::Telemetry(back) = Record::decode(&record.encode().unwrap().body).unwrap().body else { panic!() };
         prop_assert_eq!(back.columns[0].samples[0].time, Timestamp::from_millis(Timestamp(ns).as_millis()));
@@ -175,6 +176,52 @@ proptest! {
     }
 }
 
+#[test]
+fn an_answer_that_would_be_too_long_says_less_instead_of_nothing() {
+    let many = || (1..200_u64).filter_map(|n| SeqRange::one(n * 1_000_000_007));
+    for (states, ranges, names) in [
+        (256, 64, 0),
+        (5_000, 1, 0),
+        (20_000, 64, 3_000),
+        (0, 0, 9_000),
+    ] {
+        let state = |n: u64| EpochState {
+            epoch: Epoch(n),
+            lane: Lane::Event,
+            settled: many().take(ranges).collect(),
+            closed: false,
+        };
+        let answer = HelloAnswer {
+            nonce: 9,
+            generation: 7,
+            newest_version: 1,
+            epochs: (0..states).map(state).collect(),
+            missing_dictionaries: vec![DictionaryHash([3; 16]); names],
+            stream_pending: 1,
+        };
+        let bytes = Down::HelloAnswer(answer.clone()).encode().unwrap();
+        let Down::HelloAnswer(cut) = Down::decode(&bytes).unwrap() else {
+            panic!("not an answer");
+        };
+        assert_eq!((cut.nonce, cut.generation, cut.stream_pending), (9, 7, 1));
+        for (said, whole) in cut.epochs.iter().zip(&answer.epochs) {
+            assert_eq!(said.epoch, whole.epoch);
+            assert!(
+                said.settled
+                    .ranges()
+                    .iter()
+                    .all(|r| whole.settled.contains_range(*r))
+            );
+            assert_eq!(said.settled.is_empty(), whole.settled.is_empty());
+        }
+        assert!(
+            states > 256 || cut.epochs.len() as u64 == states,
+            "every state fits"
+        );
+        assert!(states == 0 || !cut.epochs.is_empty() || names > 0);
+    }
+}
+
 fn stamp() -> RecordStamp {
     RecordStamp {
         boot: protocols_model::BootId(1),
@@ -187,7 +234,7 @@ fn stamp() -> RecordStamp {
 fn a_claim_of_more_points_than_fit_keeps_its_totals_and_loses_the_last_points() {
     // Scattered points with large counts: some six bytes each.
     let points = (0..8_000u32).map(|at| PointLoss {
-        dictionary: protocols_model::DictionaryHash([9; 16]),
+        dictionary: DictionaryHash([9; 16]),
         index: at.wrapping_mul(2_654_435_761),
         readings: 100_000 + u64::from(at),
         filtered: u64::from(at % 7) << 20,
@@ -237,7 +284,7 @@ fn what_breaks_a_rule_of_the_domain_is_not_written() {
     let column = |dictionary, samples| Record {
         stamp: stamp(),
         body: Body::Telemetry(Telemetry {
-            dictionaries: vec![protocols_model::DictionaryHash([7; 16])],
+            dictionaries: vec![DictionaryHash([7; 16])],
             columns: vec![Column {
                 dictionary,
                 index: 0,
@@ -326,8 +373,8 @@ fn ten_thousand_columns_of_text_and_numbers_seal_into_full_records() {
     });
     let telemetry = Telemetry {
         dictionaries: vec![
-            protocols_model::DictionaryHash([1; 16]),
-            protocols_model::DictionaryHash([2; 16]),
+            DictionaryHash([1; 16]),
+            DictionaryHash([2; 16]),
         ],
         columns: columns.collect(),
     };
