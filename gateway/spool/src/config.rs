@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// sled plateaus at 2.05 to 2.4 times its live bytes and never shrinks in place.
-const DISK_PER_LIVE_TENTHS: u64 = 25;
+/// sled plateaus at 2.05 to 2.4 times its live bytes and never shrinks in place. Builds with fail
+/// points hold far less live data in the same files, so that a chaos round can fill a spool in seconds.
+const DISK_PER_LIVE_TENTHS: u64 = if cfg!(feature = "failpoints") {
+    1600
+} else {
+    25
+};
 /// Memory of sled per live byte, in tenths, whatever its cache setting (measured).
 const MEMORY_PER_LIVE_TENTHS: u64 = 6;
 /// Memory of sled and of the spool's own thread when nothing is live.
 const MEMORY_BASE_BYTES: u64 = 8 * 1024 * 1024;
 /// The smallest disk quota that holds sled's own files, the reserved claim space and a few records.
-/// Builds with fail points take less, so that a chaos round can fill a spool in seconds.
-pub const MIN_DISK_QUOTA_BYTES: u64 = if cfg!(feature = "failpoints") {
-    64 * 1024
-} else {
-    16 * 1024 * 1024
-};
+pub const MIN_DISK_QUOTA_BYTES: u64 =
+    if cfg!(feature = "failpoints") { 4 } else { 16 } * 1024 * 1024;
 
 /// How the spool behaves. Every bound has a default that suits a small gateway.
 #[derive(Debug, Clone)]

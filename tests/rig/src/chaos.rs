@@ -147,7 +147,7 @@ fn options() -> anyhow::Result<GatewayOptions> {
         batch_live: Duration::from_millis(250),
         batch_offline: Duration::from_secs(1),
         commit: Duration::from_secs(1),
-        spool_max: "64KiB".to_owned(),
+        spool_max: "4MiB".to_owned(),
         rotate_above: "600KiB".to_owned(),
         poll: Duration::from_millis(250),
         faketime: Some(faketime),

@@ -9,6 +9,7 @@ use rumqttc::{
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -25,6 +26,8 @@ pub(crate) enum Said {
 pub(crate) struct Mqtt {
     pub(crate) client: AsyncClient,
     said: mpsc::Receiver<Said>,
+    /// Messages that came while something else was waited for.
+    inbox: VecDeque<(String, Bytes)>,
 }
 
 pub(crate) fn tls(identity: &Identity, with_certificate: bool) -> Arc<rustls::ClientConfig> {
@@ -95,7 +98,11 @@ impl Mqtt {
                 }
             }
         });
-        Ok(Self { client, said })
+        Ok(Self {
+            client,
+            said,
+            inbox: VecDeque::new(),
+        })
     }
 
     pub(crate) async fn next(&mut self) -> Said {
@@ -110,7 +117,8 @@ impl Mqtt {
             match self.next().await {
                 Said::SubAck(codes) => return codes.into_iter().all(|granted| granted),
                 Said::Gone(_) => return false,
-                Said::PubAck | Said::Message(..) => {}
+                Said::Message(topic, payload) => self.inbox.push_back((topic, payload)),
+                Said::PubAck => {}
             }
         }
     }
@@ -125,12 +133,17 @@ impl Mqtt {
             match self.next().await {
                 Said::PubAck => return,
                 Said::Gone(why) => panic!("gone: {why}"),
-                Said::SubAck(_) | Said::Message(..) => {}
+                // What comes meanwhile is kept: on a busy machine an answer may be early.
+                Said::Message(topic, payload) => self.inbox.push_back((topic, payload)),
+                Said::SubAck(_) => {}
             }
         }
     }
 
     pub(crate) async fn message(&mut self) -> (String, Bytes) {
+        if let Some(message) = self.inbox.pop_front() {
+            return message;
+        }
         loop {
             match self.next().await {
                 Said::Message(topic, payload) => return (topic, payload),
