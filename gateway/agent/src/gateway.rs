@@ -260,6 +260,7 @@ impl Gateway {
 
     /// Keeps the files of a configuration that came up. Failing to is no reason to stop.
     fn keep(&self, chosen: &Chosen) {
+        last_good::note_place(&self.path, &self.config.gateway.state_dir);
         if let Err(error) = last_good::save(&self.config.gateway.state_dir, &chosen.files) {
             tracing::warn!("{error:#}");
         }

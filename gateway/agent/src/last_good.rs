@@ -2,7 +2,9 @@
 //! gateway from coming up (P5).
 //!
 //! One JSON file with the texts of all files the configuration consisted of, replaced atomically
-//! and only when it changed. Secrets are not in it: a configuration only names them.
+//! and only when it changed. Secrets are not in it: a configuration only names them. An empty or
+//! missing file does not say where the state directory is: a small file beside it does, where that can
+//! be written.
 
 use anyhow::Context;
 use gateway_config::source::Source;
@@ -50,6 +52,36 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
     std::fs::rename(&fresh, path)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
+}
+
+/// Notes beside the configuration where its state is, for the day it does not say so itself.
+pub(crate) fn note_place(config: &Path, state_dir: &Path) {
+    let note = beside(config);
+    let place = std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned());
+    let text = place.as_os_str().as_encoded_bytes();
+    if std::fs::read(&note).is_ok_and(|old| old == text) {
+        return;
+    }
+    if let Err(error) = replace(&note, text) {
+        // Usual where the configuration lies on a medium that nobody writes.
+        tracing::debug!(%error, "the state directory is not noted in {}", note.display());
+    }
+}
+
+/// Where the state of a configuration may be that cannot be used, best guess first. `read` is what
+/// could be read from it, or the default.
+pub(crate) fn places(config: &Path, read: &Path) -> Vec<PathBuf> {
+    let noted = std::fs::read(beside(config)).ok();
+    let noted = noted.and_then(|bytes| Some(PathBuf::from(String::from_utf8(bytes).ok()?)));
+    let given = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+    let all = std::iter::once(read.to_owned()).chain(noted).chain(given);
+    all.collect()
+}
+
+fn beside(config: &Path) -> PathBuf {
+    let mut name = config.as_os_str().to_owned();
+    name.push(".state-dir");
+    PathBuf::from(name)
 }
 
 /// Loads the kept configuration; `None` when there is none.

@@ -74,8 +74,17 @@ pub(crate) fn at_start(path: &Path) -> Result<Chosen, Nothing> {
         Err(refused) => refused,
     };
     let (problems, state_dir) = state_dir;
-    let kept = last_good::load(&state_dir, options());
-    let Some((config, files)) = kept.and_then(|kept| Some((kept.config?, kept.files))) else {
+    // It fitted when it was kept; a machine that has less memory since is no reason to stay down.
+    let options = Options {
+        memory: None,
+        ..options()
+    };
+    let places = last_good::places(path, &state_dir);
+    let kept = places.iter().find_map(|place| {
+        let kept = last_good::load(place, options)?;
+        Some((kept.config?, kept.files))
+    });
+    let Some((config, files)) = kept else {
         return Err(Nothing { problems });
     };
     Ok(Chosen::new(config, files, problems, true))

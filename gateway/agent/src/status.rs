@@ -33,10 +33,12 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
         memory: machine::memory_limit(),
     };
     let loaded = load(&args.config, options);
-    let state_dir = args
-        .state_dir
-        .clone()
-        .unwrap_or_else(|| loaded.state_dir.clone());
+    let state_dir = args.state_dir.clone().unwrap_or_else(|| {
+        let mut places = last_good::places(&args.config, &loaded.state_dir).into_iter();
+        places
+            .find(|place| place.join(ADDRESS_FILE).exists())
+            .unwrap_or_else(|| loaded.state_dir.clone())
+    });
     let running = ask(&state_dir);
     let healthy = running.as_ref().is_ok_and(|report| report.health().ok);
     match (args.format, &running) {

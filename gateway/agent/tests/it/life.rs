@@ -139,6 +139,32 @@ fn with_a_broken_file_at_the_start_the_last_good_configuration_runs() {
 }
 
 #[test]
+fn a_configuration_that_says_nothing_any_more_or_is_gone_does_not_keep_it_from_coming_up() {
+    let meter = Meter::start();
+    let rig = Rig::new(&config(&meter));
+    let mut gateway = rig.start();
+    rig.wait("the configuration is kept", || {
+        rig.path("state/last-good.json").exists()
+    });
+    gateway.signal("TERM");
+    assert_eq!(gateway.end(&rig), Some(0));
+
+    // What a power cut leaves of a file that was being written; then not even that.
+    for broken in [Some(""), Some("\0\0\0\0"), Some("schema = 1\n[gate"), None] {
+        match broken {
+            Some(text) => rig.write("gateway.toml", text),
+            None => std::fs::remove_file(rig.path("gateway.toml")).unwrap(),
+        }
+        let mut gateway = rig.start();
+        let status = rig.status().unwrap();
+        assert_eq!(status.pointer("/config/last_good").unwrap(), true);
+        rig.wait("it polls", || rig.number(TAKEN) > 10);
+        gateway.signal("TERM");
+        assert_eq!(gateway.end(&rig), Some(0));
+    }
+}
+
+#[test]
 fn a_spool_that_is_garbage_does_not_keep_it_from_coming_up() {
     let meter = Meter::start();
     let rig = Rig::new(&config(&meter));
