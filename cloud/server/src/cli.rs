@@ -51,6 +51,9 @@ enum Command {
     /// Users of the dashboard and the API.
     #[command(subcommand)]
     User(UserCommand),
+    /// The database.
+    #[command(subcommand)]
+    Database(DatabaseCommand),
     /// Run the services.
     Run(RunArguments),
     /// Write out what the database holds.
@@ -138,6 +141,14 @@ enum GatewayCommand {
         /// Its id.
         id: GatewayId,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum DatabaseCommand {
+    /// Say that the database was put back from a backup; once, before the services run on it.
+    /// Gateways then offer again what they still hold, and what was lost with the newer database is
+    /// entered in the ledger.
+    Restored,
 }
 
 #[derive(Debug, Subcommand)]
@@ -251,6 +262,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Command::Gateway(GatewayCommand::Show { id }) => commands::show(&config, &id).await,
         Command::Gateway(GatewayCommand::Revoke { id }) => commands::revoke(&config, &id).await,
         Command::User(UserCommand::Reset { name }) => commands::reset_user(&config, &name).await,
+        Command::Database(DatabaseCommand::Restored) => commands::restored(&config).await,
         Command::Run(run) => run::run(&config, &run.role).await,
         Command::Export(what) => export::export(&config, &what).await,
         Command::Quarantine(QuarantineCommand::List { gateway, limit }) => {

@@ -133,6 +133,20 @@ pub(crate) async fn reset_user(config: &CloudConfig, name: &str) -> anyhow::Resu
     Ok(())
 }
 
+/// Notes that the database was put back from a backup. Nobody may serve it meanwhile: acknowledgements
+/// of the old generation would go on.
+pub(crate) async fn restored(config: &CloudConfig) -> anyhow::Result<()> {
+    let (path, options) = (config.database(), config.store_options());
+    anyhow::ensure!(path.exists(), "there is no database at {}", path.display());
+    let open = move || SqliteStore::open(&path, options);
+    let store = tokio::task::spawn_blocking(open).await?;
+    let store = store.context("stop the services first")?;
+    store.restored().await?;
+    store.close().await?;
+    say("noted: gateways will offer again what they still hold, and name what is lost");
+    Ok(())
+}
+
 /// Lists the quarantine, one JSON object a line.
 pub(crate) async fn quarantine(
     config: &CloudConfig,

@@ -8,7 +8,7 @@ use protocols_model::{
     SystemClock, Timestamp, Value, ValueType,
 };
 use protocols_wire::{
-    Body, Column, Dictionary, Down, Record, RecordStamp, Sample, Telemetry, encode_envelope,
+    Ack, Body, Column, Dictionary, Down, Record, RecordStamp, Sample, Telemetry, encode_envelope,
 };
 use rumqttc::{Client, Connection, Event, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
 use rustls_pki_types::pem::PemObject as _;
@@ -75,13 +75,19 @@ impl Gateway {
 
     /// The next acknowledgement: how many records it says are settled.
     pub(crate) fn settled(&mut self) -> u64 {
+        let ack = self.acknowledged();
+        ack.items.iter().map(|item| item.stored.count()).sum()
+    }
+
+    /// The next acknowledgement.
+    pub(crate) fn acknowledged(&mut self) -> Ack {
         loop {
             let packet = self.until(|packet| matches!(packet, Packet::Publish(_)));
             let Ok(Packet::Publish(message)) = packet else {
                 panic!("gone while waiting for an acknowledgement");
             };
             if let Ok(Down::Ack(ack)) = Down::decode(&message.payload) {
-                return ack.items.iter().map(|item| item.stored.count()).sum();
+                return ack;
             }
         }
     }

@@ -133,6 +133,26 @@ fn a_locked_database_delays_acknowledgements_and_loses_nothing() {
 }
 
 #[test]
+fn a_database_put_back_from_a_backup_tells_the_gateways_so() {
+    let mut site = Site::start();
+    site.ok(&["gateway", "add", "plant-1"]);
+    let mut gateway = Gateway::connect(&site, "plant-1").unwrap();
+    gateway.publish(envelope(1, [1.0, 2.0]));
+    let before = gateway.acknowledged().generation;
+    let served = site.run(&["database", "restored"]);
+    let error = String::from_utf8_lossy(&served.stderr).into_owned();
+    assert!(
+        !served.status.success() && error.contains("stop the services first"),
+        "{error}"
+    );
+    site.kill_cloud();
+    site.ok(&["database", "restored"]);
+    site.start_cloud();
+    gateway.publish(envelope(1, [1.0, 2.0]));
+    assert_ne!(gateway.acknowledged().generation, before);
+}
+
+#[test]
 fn mistakes_are_named_and_change_nothing() {
     let site = Site::start();
     for (arguments, said) in [
