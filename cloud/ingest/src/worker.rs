@@ -4,6 +4,9 @@
 //! not ready; the broker keeps what comes, and offers again what took too long. The repetition is
 //! harmless: the store finds covered what it has.
 
+#[cfg(feature = "failpoints")]
+mod mutant;
+
 use crate::decode::{Decoded, decode, refuse_all};
 use crate::failpoint;
 use crate::source::{Delivery, GROUP_MESSAGES, IngestSource, Receipt};
@@ -96,6 +99,10 @@ impl Worker {
             .filter_map(|job| job.decoded.quarantine.take())
         {
             self.set_aside(input, stop).await?;
+        }
+        #[cfg(feature = "failpoints")]
+        if mutant::settles_before_commit() {
+            return mutant::settle_then_commit(self, jobs, stop).await;
         }
         let batch: Vec<Incoming> = jobs
             .iter_mut()

@@ -24,7 +24,7 @@ pub(crate) fn test(workspace: &Workspace, full: bool) -> anyhow::Result<()> {
     step::step("testing every crate", || {
         step::command(
             workspace
-                .cargo(&["test", "--workspace"])
+                .cargo(&["test", "--workspace", "--no-fail-fast"])
                 .env("FOGLINE_NATS_SERVER", &broker),
         )
     })?;
@@ -36,6 +36,9 @@ pub(crate) fn test(workspace: &Workspace, full: bool) -> anyhow::Result<()> {
         workspace.run_rig(&broker, &["browser"])
     })?;
     workspace.build_system(&["gateway-agent/failpoints", "cloud-server/failpoints"])?;
+    step::step("a cloud that settles before it commits is noticed", || {
+        workspace.run_rig(&broker, &["mutant"])
+    })?;
     let rounds = if full { "200" } else { "15" };
     step::step("chaos: every fault at least once", || {
         workspace.run_rig(&broker, &["chaos", "--rounds", rounds, "--seed", "1"])
