@@ -23,6 +23,22 @@ pub(crate) struct Loss {
     pub(crate) held: Option<(RecordSummary, Vec<PointLoss>)>,
 }
 
+/// The place of a claim record that another one stands for now.
+pub(crate) fn replaced(age: Age, seq: Seq, at: Timestamp) -> Loss {
+    let nothing = RecordSummary {
+        first: at,
+        last: at,
+        ..RecordSummary::default()
+    };
+    Loss {
+        age,
+        lane: Lane::Event,
+        seq,
+        reason: LossReason::Thinned,
+        held: Some((nothing, Vec::new())),
+    }
+}
+
 /// Joins losses into claims; `fallback` is the span for records of which nothing is known.
 pub(crate) fn join(mut losses: Vec<Loss>, fallback: (Timestamp, Timestamp)) -> Vec<Claim> {
     losses.sort_by_key(|loss| (loss.age, loss.lane, loss.seq));

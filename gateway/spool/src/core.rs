@@ -13,6 +13,7 @@ mod commit;
 mod evict;
 mod fetch;
 mod generation;
+pub(crate) mod merge;
 mod open;
 mod scan;
 mod settle;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 type Trees = BTreeMap<(Tree, Vec<u8>), Vec<u8>>;
 
 /// The medium; outlives the stores that are opened on it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Medium {
     durable: Trees,
     unsynced: Vec<Op>,
@@ -79,6 +79,11 @@ impl Medium {
         }
         self.dead = false;
         self.crash_at = None;
+    }
+
+    /// Bytes of the small file.
+    pub(crate) fn tally_bytes(&self) -> usize {
+        self.tally.first().map_or(0, Vec::len)
     }
 
     pub(crate) fn unsynced(&self) -> usize {

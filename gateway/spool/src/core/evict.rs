@@ -172,20 +172,8 @@ impl Core {
                 Err(error) => return self.fail(&error, now),
             }
         }
-        let replaced = old.iter().map(|&(age, seq)| Loss {
-            age,
-            lane: Lane::Event,
-            seq,
-            reason: LossReason::Thinned,
-            held: Some((
-                protocols_wire::RecordSummary {
-                    first: now.wall,
-                    last: now.wall,
-                    ..Default::default()
-                },
-                Vec::new(),
-            )),
-        });
+        let replaced = old.iter();
+        let replaced = replaced.map(|&(age, seq)| claims::replaced(age, seq, now.wall));
         let replaced = claims::join(replaced.collect(), (now.wall, now.wall));
         let size = |claims: &[Claim]| {
             claims

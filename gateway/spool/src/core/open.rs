@@ -203,6 +203,7 @@ impl Core {
         self.claim(gone, now);
         self.claim_damaged(damaged.into_iter().collect(), now);
         self.recount();
+        self.merge_epochs(now);
         self.retire(now);
     }
 

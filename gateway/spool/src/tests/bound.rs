@@ -4,10 +4,12 @@
 use super::{at, config, record};
 use crate::config::{SpoolConfig, SpoolConfigError};
 use crate::core::Core;
+use crate::core::merge::MAX_EPOCHS;
 use crate::disk::DiskStore;
 use crate::mem_store::{Medium, MemStore};
 use crate::record::{Cursor, FetchLimit, Settlement, SpooledRecord};
 use crate::state::SpoolAlarm;
+use protocols_model::seq::SEQ_MAX;
 use protocols_model::{
     BootId, Claim, DeviceId, DictionaryHash, Epoch, Instant, Lane, LossReason, PointDescriptor,
     PointId, PointLoss, Quality, RefuseReason, SeqRange, SeqSet, Timestamp, Value, ValueType,
@@ -708,4 +710,102 @@ fn the_offline_tools_count_check_and_export_what_is_held() {
     let core = on_disk(&config, 2, 5000);
     assert!(matches!(verify(&config.dir), Err(OfflineError::InUse(_))));
     drop(core);
+}
+
+/// One life of a gateway that never meets the cloud: an event, a reading, a crash.
+fn crash_once(medium: &Arc<Mutex<Medium>>, life: u64) {
+    let now = life * 10_000;
+    let mut core = in_model(medium, 10_000_000, life, now);
+    core.append(Lane::Event, vec![record(2 * life, 60)], at(now + 10));
+    core.append(
+        Lane::Telemetry,
+        vec![record(2 * life + 1, 60)],
+        at(now + 20),
+    );
+    core.tick(at(now + 5000));
+}
+
+fn epochs(core: &Core, now: u64) -> usize {
+    let held = core.state(at(now)).held;
+    let epochs: std::collections::BTreeSet<_> = held.iter().map(|held| held.epoch).collect();
+    epochs.len()
+}
+
+#[test]
+fn a_gateway_that_crashes_for_ever_without_the_cloud_lists_a_bounded_number_of_epochs() {
+    let medium = Arc::new(Mutex::new(Medium::default()));
+    let lives = 2 * MAX_EPOCHS as u64;
+    let mut most = 0;
+    for life in 1..=lives {
+        crash_once(&medium, life);
+        most = most.max(medium.lock().unwrap().tally_bytes());
+    }
+    assert!(
+        most < 512 * MAX_EPOCHS,
+        "{most} bytes are written at each commit"
+    );
+    let now = (lives + 1) * 10_000;
+    let mut core = in_model(&medium, 10_000_000, lives + 1, now);
+    assert!(epochs(&core, now) <= MAX_EPOCHS);
+
+    // Each life's reading is held, or within the bound of the claim over its time.
+    let held = all(&mut core, Lane::Telemetry, now);
+    let lost: u64 = (1..=lives)
+        .map(|life| record(2 * life + 1, 60))
+        .filter(|record| held.iter().all(|held| held.body != record.body))
+        .map(|record| record.summary.readings)
+        .sum();
+    assert!(lost > 0, "some were given up");
+    let claims = claims(&mut core, now);
+    let merged = claims.iter().filter(|c| {
+        (c.lane, c.reason, c.range.last()) == (Lane::Telemetry, LossReason::Evicted, SEQ_MAX)
+    });
+    let merged: Vec<_> = merged.collect();
+    assert_eq!(merged.len(), 1, "one claim for all of them: {merged:?}");
+    assert!(merged[0].at_most.unwrap() >= lost);
+    assert_eq!(merged[0].epoch, Epoch(1));
+    // Crash tails of those that stay are still claimed one by one.
+    let tails = claims.iter().filter(|c| c.reason == LossReason::CrashTail);
+    let tails: std::collections::BTreeSet<_> = tails.map(|c| c.epoch).collect();
+    assert!(tails.contains(&Epoch(lives)) && tails.len() < MAX_EPOCHS);
+
+    for lane in Lane::ALL {
+        settle_all(&mut core, lane, now + 10);
+    }
+    assert_eq!(epochs(&core, now + 20), 1, "nothing stays open for ever");
+}
+
+#[test]
+fn a_power_cut_while_epochs_are_merged_leaves_every_reading_held_or_claimed() {
+    let medium = Arc::new(Mutex::new(Medium::default()));
+    for life in 1..=MAX_EPOCHS as u64 {
+        crash_once(&medium, life);
+    }
+    let now = 10_000_000;
+    for step in 1.. {
+        let copy = Arc::new(Mutex::new(medium.lock().unwrap().clone()));
+        {
+            let mut copy = copy.lock().unwrap();
+            copy.crash_at = Some((copy.ios + step, step % 2 == 0));
+        }
+        drop(in_model(&copy, 10_000_000, 1_000_000, now));
+        let died = copy.lock().unwrap().dead;
+        copy.lock().unwrap().power_up(step as usize % 3);
+        let mut core = in_model(&copy, 10_000_000, 1_000_001, now + 10_000);
+        let held = all(&mut core, Lane::Telemetry, now + 10_000);
+        let claims = claims(&mut core, now + 10_000);
+        for life in 1..=MAX_EPOCHS as u64 {
+            let is_held = held.iter().any(|held| held.key.epoch == Epoch(life));
+            let merged = claims.iter().any(|claim| {
+                claim.reason == LossReason::Evicted
+                    && claim.range.last() == SEQ_MAX
+                    && claim.lane == Lane::Telemetry
+            });
+            assert!(is_held || merged, "step {step}: life {life}");
+        }
+        if !died {
+            assert!(held.len() < MAX_EPOCHS, "they were merged");
+            break;
+        }
+    }
 }
