@@ -204,6 +204,7 @@ impl Engine {
     pub fn connected(&mut self, now: Instant) {
         self.connected = true;
         self.connection += 1;
+        self.rate.connected();
         self.tracker.connected(now);
     }
 
@@ -254,7 +255,7 @@ impl Engine {
         if !self.connected {
             return None;
         }
-        let flight = self.rate.max_under_way();
+        let flight = self.rate.flight();
         let history = self.options.confirm == Confirm::Broker || self.hellos.history_open(now);
         let class = self.shares.next(|class| {
             (history || !class.history)

@@ -1,11 +1,16 @@
 //! How fast the link is, learnt from PUBACKs.
 //!
-//! A sample is what the broker took between the sending of an envelope and its PUBACK. Such a sample
-//! is a lower bound whenever little was under way, so samples always raise the estimate and lower it
+//! A sample is what the broker took between the sending of an envelope and its PUBACK, over the time
+//! since the PUBACK before: an envelope that was nearly through when this one went out brings its own
+//! time along. Such a sample is a lower bound whenever little was under way, so samples always raise the estimate and lower it
 //! only when much was under way and stood in line (the PUBACK took twice as long as on the idle link),
 //! or when the PUBACK took longer than anything may. The estimate lives across connections. It bounds
 //! the length of an envelope and what may be under way at once, so that on a slow line live data
 //! never stands behind more than about two seconds of what was handed over before it.
+//!
+//! A link that comes back may be another link. Backlog therefore starts small on each connection and
+//! grows with what that connection has shown to carry: one that became slow is not filled with
+//! seconds of backlog, in front of everything that happens now, before its first PUBACK tells.
 
 use protocols_model::Instant;
 use std::time::Duration;
@@ -27,11 +32,19 @@ const STALLED: f64 = 0.25;
 const MIN_FLIGHT_BYTES: usize = 16 * 1024;
 /// What may be under way, in seconds of the link.
 const FLIGHT: Duration = Duration::from_secs(2);
+/// Backlog without PUBACK, in seconds of the link: what live data may have to wait for.
+const HISTORY: Duration = Duration::from_millis(500);
+/// No time is shorter: a clock may not have moved.
+const SHORTEST: Duration = Duration::from_micros(100);
+/// Backlog that a connection which has shown nothing yet may carry.
+const PROBE_BYTES: usize = 2 * 1024;
 
 /// What has to be remembered of an envelope to make a sample of its PUBACK.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent {
     at: Instant,
+    /// The link has been busy with what this envelope's sample counts since then.
+    busy_since: Instant,
     taken_then: u64,
     filled: bool,
 }
@@ -41,8 +54,21 @@ pub struct Sent {
 pub struct LinkRate {
     bytes_per_second: f64,
     taken: u64,
+    /// The last PUBACK, or later the first publish on a link without any under way.
+    busy_since: Instant,
     /// About the shortest time to a PUBACK: the link without anything in line.
     idle: Option<Duration>,
+    /// What this connection has shown: its best sample, bytes a second, and its fastest PUBACK.
+    shown: Option<(f64, Duration)>,
+}
+
+/// Bytes that may wait for their PUBACK at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flight {
+    /// Live and history.
+    pub all: usize,
+    /// History alone.
+    pub history: usize,
 }
 
 impl Default for LinkRate {
@@ -50,17 +76,28 @@ impl Default for LinkRate {
         Self {
             bytes_per_second: START,
             taken: 0,
+            busy_since: Instant::default(),
             idle: None,
+            shown: None,
         }
     }
 }
 
 impl LinkRate {
-    /// An envelope goes out while, with it, `under_way` bytes wait for their PUBACK.
+    /// A connection begins: what it carries is not known.
+    pub const fn connected(&mut self) {
+        self.shown = None;
+    }
+
+    /// An envelope of `bytes` goes out while, with it, `under_way` bytes wait for their PUBACK.
     #[must_use]
-    pub fn sent(&self, under_way: usize, now: Instant) -> Sent {
+    pub fn sent(&mut self, bytes: usize, under_way: usize, now: Instant) -> Sent {
+        if under_way <= bytes {
+            self.busy_since = now;
+        }
         Sent {
             at: now,
+            busy_since: self.busy_since,
             taken_then: self.taken,
             filled: under_way.saturating_mul(8) >= self.max_under_way(),
         }
@@ -72,8 +109,12 @@ impl LinkRate {
         self.taken = self
             .taken
             .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        let span = now.since(sent.at).max(Duration::from_micros(100));
-        let sample = self.taken.saturating_sub(sent.taken_then) as f64 / span.as_secs_f64();
+        let span = now.since(sent.at).max(SHORTEST);
+        let busy = now.since(sent.busy_since).max(SHORTEST);
+        self.busy_since = now;
+        let sample = self.taken.saturating_sub(sent.taken_then) as f64 / busy.as_secs_f64();
+        let (best, fastest) = self.shown.unwrap_or((sample, span));
+        self.shown = Some((best.max(sample), fastest.min(span)));
         // Rises slowly, so that a longer way is learnt in time.
         let idle = self
             .idle
@@ -103,23 +144,42 @@ impl LinkRate {
 
     /// Longest envelope: one second of the link.
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped between FLOOR and CEILING"
-    )]
     pub fn max_envelope(&self) -> usize {
-        self.bytes_per_second as usize
+        whole(self.bytes_per_second)
     }
 
     /// Most bytes that may wait for their PUBACK at once.
     #[must_use]
-    pub fn max_under_way(&self) -> usize {
+    pub fn flight(&self) -> Flight {
+        let all = self.max_under_way();
+        let steady = self.max_envelope().max(MIN_FLIGHT_BYTES / 2) / 2;
+        // What is on the way at the best rate shown, and half a second in line: more than what gave
+        // the sample, so it grows from PUBACK to PUBACK until the line, not this, is what limits.
+        let shown = self.shown.map_or(0.0, |(best, fastest)| {
+            best * fastest.saturating_add(HISTORY).as_secs_f64()
+        });
+        Flight {
+            all,
+            history: steady.min(whole(shown).max(PROBE_BYTES)),
+        }
+    }
+
+    fn max_under_way(&self) -> usize {
         let seconds = usize::try_from(FLIGHT.as_secs()).unwrap_or(1);
         self.max_envelope()
             .saturating_mul(seconds)
             .max(MIN_FLIGHT_BYTES)
     }
+}
+
+/// Bytes, without what is left of one.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "never negative, and a cast of a float saturates"
+)]
+const fn whole(bytes: f64) -> usize {
+    bytes as usize
 }
 
 #[cfg(test)]
@@ -142,7 +202,7 @@ mod tests {
         for _ in 0..rounds {
             let limit = link.max_under_way().min(256 * 1024);
             while flight.is_empty() || (flight.len() + 1) * size <= limit {
-                let sent = link.sent((flight.len() + 1) * size, seconds(clock));
+                let sent = link.sent(size, (flight.len() + 1) * size, seconds(clock));
                 line_free = line_free.max(clock) + size as f64 / rate;
                 flight.push_back((line_free + 0.05, sent));
             }
@@ -176,12 +236,50 @@ mod tests {
     }
 
     #[test]
+    fn backlog_starts_small_on_each_connection_and_grows_also_on_a_long_way() {
+        let mut link = LinkRate::default();
+        run(&mut link, 0.0, 2e6, 8192, 40);
+        link.connected();
+        assert_eq!(link.flight().history, PROBE_BYTES);
+        let mut clock = 100.0;
+        for _ in 0..10 {
+            let bytes = link.flight().history;
+            let sent = link.sent(bytes, bytes, seconds(clock));
+            clock += 0.7;
+            link.taken(sent, bytes, seconds(clock));
+        }
+        let grown = link.flight().history;
+        assert!(
+            grown > 192 * 1024,
+            "{grown} after seven seconds of satellite"
+        );
+    }
+
+    #[test]
+    fn an_envelope_that_follows_a_large_one_does_not_make_the_link_look_fast() {
+        let mut link = LinkRate {
+            bytes_per_second: FLOOR,
+            ..LinkRate::default()
+        };
+        // 10 kB/s: a large one takes 0.8 s; a small one goes out just before that one is through.
+        for i in 0..50u32 {
+            let begin = f64::from(i) * 2.0;
+            let large = link.sent(8000, 8000, seconds(begin));
+            let small = link.sent(500, 8500, seconds(begin + 0.79));
+            link.taken(large, 8000, seconds(begin + 0.8));
+            link.taken(small, 500, seconds(begin + 0.85));
+        }
+        let learnt = link.bytes_per_second();
+        assert!((9_000.0..=10_001.0).contains(&learnt), "{learnt}");
+    }
+
+    #[test]
     fn a_long_way_does_not_make_the_link_look_slow() {
         let mut link = LinkRate::default();
         let mut clock = 0.0;
         for _ in 0..500 {
             // 12 KiB of backlog at once over 600 ms of satellite: little in line, much on the way.
-            let sent = link.sent(12 * 1024, seconds(clock));
+            let sent = link.sent(12 * 1024, 12 * 1024, seconds(clock));
             clock += 0.65 + fastrand::f64() * 0.1;
             link.taken(sent, 12 * 1024, seconds(clock));
         }
@@ -196,7 +294,7 @@ mod tests {
     fn small_envelopes_on_a_long_line_do_not_make_it_look_slow() {
         let mut link = LinkRate::default();
         for i in 0..100 {
-            let sent = link.sent(200, at(i * 1000));
+            let sent = link.sent(200, 200, at(i * 1000));
             link.taken(sent, 200, at(i * 1000 + 600));
         }
         assert!(link.bytes_per_second() >= START);

@@ -7,7 +7,7 @@
 //! handed over. An envelope that lost its connection keeps its place: whether it arrived is unknown
 //! until the cloud says so, and a flapping link must not multiply what the broker has to keep.
 
-use crate::rate;
+use crate::rate::{self, Flight};
 use protocols_model::{DictionaryHash, Epoch, Instant, Lane, SeqRange, SeqSet};
 use protocols_wire::limits::{MAX_DICTIONARY_BYTES, MAX_RECORD_BYTES};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -136,16 +136,22 @@ impl Window {
     }
 
     /// How long an envelope may be that is handed over now; `None` when none may.
-    /// `max_under_way` is what the link can carry in its two seconds.
+    /// `link` is what the link should carry at once.
     #[must_use]
-    pub fn room(&self, history: bool, max_under_way: usize) -> Option<Room> {
+    pub fn room(&self, history: bool, link: Flight) -> Option<Room> {
         let oldest = self.awaiting.first_key_value();
         let ahead = oldest.map_or(0, |(ordinal, _)| self.next.saturating_sub(*ordinal));
         if self.open.len() >= self.limits.max_envelopes || ahead >= MAX_AHEAD {
             return None;
         }
         let mut hard = self.limits.max_bytes.saturating_sub(self.bytes);
-        let mut flight = max_under_way.saturating_sub(self.under_way);
+        // Soft by one record: however slow the link, one may always follow another.
+        let live = link.all.saturating_sub(self.under_way);
+        let mut flight = if live > 0 {
+            live.max(MAX_RECORD_BYTES + 1024)
+        } else {
+            0
+        };
         if history {
             let own = self.sum(|open| open.history);
             if own.envelopes >= self.limits.max_envelopes / 4 * 3 {
@@ -153,13 +159,16 @@ impl Window {
             }
             let share = self.limits.max_bytes / 4 * 3;
             hard = hard.min(share.saturating_sub(own.bytes));
-            // Half a second of the link: what live data may have to wait for.
+            // What live data may have to wait for. One record may pass it, so the next goes only when
+            // at most half of it is under way: on a slow line two large ones never stand in line.
             let own = self.sum(|open| open.history && open.phase == Phase::Sending);
-            flight = flight.min((max_under_way / 4).saturating_sub(own.bytes));
+            if own.bytes > link.history / 2 {
+                return None;
+            }
+            flight = flight.min(link.history.saturating_sub(own.bytes));
         }
         (flight > 0 && hard >= ONE_RECORD_BYTES).then_some(Room {
-            // The flight is soft by one record: however slow the link, one may always follow another.
-            wanted: hard.min(flight.max(MAX_RECORD_BYTES + 1024)),
+            wanted: hard.min(flight),
             hard,
         })
     }

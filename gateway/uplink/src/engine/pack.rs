@@ -126,7 +126,8 @@ impl Engine {
         now: Instant,
     ) {
         let bytes = payload.len();
-        let sample = self.rate.sent(self.window.under_way() + bytes, now);
+        let under_way = self.window.under_way() + bytes;
+        let sample = self.rate.sent(bytes, under_way, now);
         dictionaries.iter().for_each(|&h| self.known.attached(h));
         self.counters.resent += self.tracker.hand(ask.stream, range);
         self.window.hand(Open {

@@ -636,6 +636,34 @@ fn live_data_stays_live_on_a_slow_line_while_the_backlog_drains_behind_it() {
 }
 
 #[test]
+fn a_link_that_comes_back_slow_is_not_filled_with_backlog_in_front_of_live_data() {
+    let mut world = World::new(3000, 2800);
+    world.connect();
+    let mut line = Line {
+        rate: 2_000_000.0,
+        start: 0.0,
+        free: 0.0,
+        flight: std::collections::VecDeque::new(),
+    };
+    share_line(&mut world, &mut line, 10, 20_000.0);
+    let learnt = world.engine.rate.bytes_per_second();
+    assert!(learnt > 200_000.0, "{learnt}");
+    world.disconnect(0);
+    line.flight.clear();
+    world.append(OLD, Lane::Telemetry, 1000);
+    for rate in [4_000.0, 10_000.0, 20_000.0] {
+        (line.rate, line.free) = (rate, line.start);
+        world.connect();
+        let (worst, history) = share_line(&mut world, &mut line, 10, rate / 10.0);
+        println!("{rate} bytes/s: worst live {worst:.2} s, backlog {history} bytes");
+        assert!(worst < 1.5, "{rate}: a live record took {worst} s");
+        assert!(f64::from(u32::try_from(history).unwrap()) > rate * 10.0 / 3.0);
+        world.disconnect(0);
+        line.flight.clear();
+    }
+}
+
+#[test]
 fn what_an_earlier_process_had_stored_is_not_sent_at_all() {
     let mut world = World::new(200, 200);
     world.connect();

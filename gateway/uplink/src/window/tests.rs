@@ -9,6 +9,14 @@ const STREAM: Stream = Stream {
     lane: Lane::Telemetry,
 };
 
+/// A link that should carry so much, a quarter of it backlog.
+const fn link(all: usize) -> Flight {
+    Flight {
+        all,
+        history: all / 4,
+    }
+}
+
 fn open(first: u64, bytes: usize) -> Open {
     Open {
         stream: STREAM,
@@ -18,7 +26,7 @@ fn open(first: u64, bytes: usize) -> Open {
         handed_at: Instant::default(),
         phase: Phase::Sending,
         dictionaries: Vec::new(),
-        sample: LinkRate::default().sent(bytes, Instant::default()),
+        sample: LinkRate::default().sent(bytes, bytes, Instant::default()),
     }
 }
 
@@ -58,7 +66,7 @@ fn the_newest_publish_never_runs_a_whole_round_of_packet_ids_ahead_of_a_missing_
         max_envelopes: usize::MAX,
     });
     let mut sent = 0u16;
-    while window.room(false, usize::MAX).is_some() {
+    while window.room(false, link(usize::MAX)).is_some() {
         window.hand(open(u64::from(sent) * 2 + 1, 10));
         let packet = sent % PACKET_IDS + 1;
         window.paired(packet).unwrap();
@@ -78,18 +86,21 @@ fn history_leaves_a_quarter_of_the_window_to_live_data_and_keeps_its_own_part() 
         max_envelopes: 8,
     });
     for i in 0..6 {
-        assert!(window.room(true, 1 << 20).is_some());
+        assert!(window.room(true, link(1 << 20)).is_some());
         window.hand(Open {
             history: true,
             ..open(i * 2 + 1, 10)
         });
     }
-    assert_eq!(window.room(true, 1 << 20), None);
-    assert_eq!(window.room(false, 1 << 20).unwrap().hard, 400_000 - 60);
+    assert_eq!(window.room(true, link(1 << 20)), None);
+    assert_eq!(
+        window.room(false, link(1 << 20)).unwrap().hard,
+        400_000 - 60
+    );
     let mut slow = Window::new(WindowLimits::default());
     slow.hand(open(1, 15_000));
     assert!(
-        slow.room(true, 16_384).is_some(),
+        slow.room(true, link(16_384)).is_some(),
         "live data on a slow line does not push history out"
     );
 }
@@ -102,7 +113,7 @@ proptest! {
         let (mut seq, mut packet, mut handed) = (1, 0u16, 0u16);
         for (step, n, bytes) in steps {
             match step {
-                0 | 1 => if window.room(false, 30_000).is_some_and(|room| room.wanted >= bytes) {
+                0 | 1 => if window.room(false, link(30_000)).is_some_and(|room| room.wanted >= bytes) {
                     window.hand(open(seq, bytes));
                     seq += 2;
                     handed += 1;
