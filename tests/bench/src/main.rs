@@ -19,11 +19,13 @@ mod database;
 mod field;
 mod figures;
 mod ingest;
+mod intake;
 mod machine;
 mod measure;
 mod plan;
 mod report;
 mod rig;
+mod turns;
 mod yardstick;
 
 use clap::{Parser, Subcommand};

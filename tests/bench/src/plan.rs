@@ -3,7 +3,8 @@
 
 use crate::figures::Figure;
 use crate::report::Results;
-use crate::rig::{Gateway, Measured, Rig};
+use crate::rig::Rig;
+use crate::turns::Measured;
 use crate::{ingest, machine, report};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -71,7 +72,7 @@ impl Plan {
         let mut tries = self.tries();
         while let Some(number) = tries.next_round() {
             report::say(&format!("round {number}: gateway, batches of 1 s"));
-            let ours = rig.gateway(Gateway::sealing(AGE_DEFAULT), window).await?;
+            let ours = rig.gateway(AGE_DEFAULT, window).await?;
             report::say(&format!("round {number}: yardstick"));
             let bare = rig.yardstick(window).await?;
             let quiet = self.counts(&ours) & self.counts(&bare);
@@ -81,17 +82,18 @@ impl Plan {
         let mut tries = self.tries();
         while let Some(number) = tries.next_round() {
             report::say(&format!("round {number}: gateway, batches of 250 ms"));
-            let fast = rig.gateway(Gateway::sealing(AGE_FAST), window).await?;
+            let fast = rig.gateway(AGE_FAST, window).await?;
             let quiet = self.counts(&fast);
             tries.done(quiet);
             results.add_fast(fast, quiet);
         }
         report::say("gateway, batches of 10 s");
         let long = AGE_LONG * u32::try_from(LONG_BATCHES)?;
-        let long = rig.gateway(Gateway::sealing(AGE_LONG), long).await?;
+        let long = rig.gateway(AGE_LONG, long).await?;
         results.add_long(&long);
 
         report::say(&format!("ingest: connecting {} gateways", ingest::GATEWAYS));
+        rig.compact_soon().await?;
         let mut load = rig.ingest_load().await?;
         let mut tries = self.tries();
         while let Some(number) = tries.next_round() {
@@ -104,6 +106,8 @@ impl Plan {
             tries.done(quiet);
             results.add_ingest(&round, quiet);
         }
+        report::say("compacting what was ingested");
+        results.add_compaction(rig.compaction(&load).await?);
         ingest::stop(load.senders);
         Ok(results)
     }

@@ -2,8 +2,9 @@
 //! for machines on stdout.
 
 use crate::figures::{Figure, Limit};
+use crate::intake::IngestRound;
 use crate::measure::{float, median, percentile};
-use crate::rig::{IngestRound, Measured};
+use crate::turns::Measured;
 
 /// Bytes in a megabyte, as disks and links count.
 const MB: f64 = 1e6;
@@ -16,6 +17,7 @@ pub(crate) struct Results {
     ratio: Vec<f64>,
     polled: Vec<f64>,
     rss: Vec<f64>,
+    rss_long: Vec<f64>,
     yardstick_rss: Vec<f64>,
     wire_1s: Vec<f64>,
     wire_1s_up: Vec<f64>,
@@ -32,6 +34,7 @@ pub(crate) struct Results {
     ingest: Vec<f64>,
     ingest_cpu: Vec<f64>,
     ingest_discarded: usize,
+    compaction: Vec<f64>,
 }
 
 impl Results {
@@ -69,9 +72,9 @@ impl Results {
         self.p99.push(percentile(&fast.latencies_ms, 99));
     }
 
-    /// The round with long batches.
+    /// The round with long batches, which take memory of their own.
     pub(crate) fn add_long(&mut self, long: &Measured) {
-        self.rss.push(long.used.peak_rss_mb);
+        self.rss_long.push(long.used.peak_rss_mb);
         self.wire_10s.push(long.wire_bytes_per_reading());
         self.wire_10s_up.push(long.wire_up_bytes_per_reading());
     }
@@ -87,9 +90,24 @@ impl Results {
         self.ingest_cpu.push(cpu);
     }
 
+    /// Readings a second that were compacted.
+    pub(crate) fn add_compaction(&mut self, rate: f64) {
+        self.compaction.push(rate);
+    }
+
+    /// Readings a second that ingest and compactor take together, one after the other: SQLite has one
+    /// writer.
+    fn sustained(&self) -> Vec<f64> {
+        let rates = self.ingest.iter().zip(self.compaction.iter().cycle());
+        rates
+            .map(|(taken, packed)| 1.0 / (1.0 / taken + 1.0 / packed))
+            .collect()
+    }
+
     /// All figures, those with a limit first. `rounds` were asked for.
     pub(crate) fn figures(self, rounds: usize) -> Vec<Figure> {
         use Limit::{AtLeast, AtMost, None};
+        let sustained = self.sustained();
         let (pairs, fast, ingest) = (
             self.pairs_discarded,
             self.fast_discarded,
@@ -114,7 +132,9 @@ impl Results {
             row("latency_p50_ms", "answer → database, 250 ms batches: median, ms", AtMost(400.0), self.p50, fast, rounds),
             row("latency_p99_ms", "answer → database, 250 ms batches: 99 %, ms", AtMost(800.0), self.p99, fast, rounds),
             row("ingest_readings_per_s", "ingest into SQLite, 1 s batches: readings/s", AtLeast(100_000.0), self.ingest, ingest, rounds),
+            row("sustained_readings_per_s", "ingest and compaction together: readings/s", AtLeast(100_000.0), sustained, ingest, rounds),
             row("flash_mb_per_hour", "gateway: written to flash, healthy uplink, MB/h", None, self.flash, 0, 1),
+            row("peak_rss_10s_mb", "gateway, 10 s batches: peak resident memory, MB", None, self.rss_long, 0, 1),
             row("fast_cpu_s_per_million", "gateway, 250 ms batches: CPU s per million readings", None, self.fast_cpu, fast, rounds),
             row("wire_up_bytes_1s", "wire, upward alone, 1 s batches: bytes per reading", None, self.wire_1s_up, 0, 1),
             row("wire_up_bytes_10s", "wire, upward alone, 10 s batches: bytes per reading", None, self.wire_10s_up, 0, 1),
@@ -122,6 +142,7 @@ impl Results {
             row("yardstick_peak_rss_mb", "yardstick: peak resident memory, MB", None, self.yardstick_rss, 0, 1),
             row("yardstick_wire_bytes", "yardstick: bytes per reading, both ways", None, self.yardstick_wire, 0, 1),
             row("yardstick_flash_mb_per_hour", "yardstick: written to flash, MB/h", None, self.yardstick_flash, 0, 1),
+            row("compaction_readings_per_s", "compaction alone: readings/s", None, self.compaction, 0, 1),
             row("ingest_cpu_s_per_million", "cloud while ingesting: CPU s per million readings", None, self.ingest_cpu, ingest, rounds),
         ];
         figures
