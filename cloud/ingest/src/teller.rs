@@ -8,6 +8,7 @@ use crate::failpoint;
 use crate::source::{IngestSource, Receipt};
 use crate::stats::IngestStats;
 use protocols_model::{Clock, GatewayId};
+use protocols_wire::limits::MAX_RANGES;
 use protocols_wire::{Ack, AckItem, Down, EncodeError};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -69,7 +70,7 @@ impl Teller {
 
     async fn tell(&self, due: Due) {
         if !due.items.is_empty() {
-            for payload in self.encode(due.items) {
+            for payload in encode(self.generation, due.items) {
                 if let Err(error) = self.source.send_down(&due.gateway, payload).await {
                     // The gateway asks again by hello; the receipts may go.
                     tracing::warn!(gateway = %due.gateway, %error, "acknowledgement not sent");
@@ -86,30 +87,39 @@ impl Teller {
             tracing::warn!(%error, "settled messages will come again");
         }
     }
+}
 
-    /// As few messages as the size limit allows.
-    fn encode(&self, items: Vec<AckItem>) -> Vec<bytes::Bytes> {
-        let mut done = Vec::new();
-        let mut open = vec![items];
-        while let Some(items) = open.pop() {
-            let generation = self.generation;
-            let ack = Down::Ack(Ack {
-                generation,
-                items: items.clone(),
-            });
-            match ack.encode() {
-                Ok(payload) => done.push(payload),
-                Err(EncodeError::TooLarge { .. }) if items.len() > 1 => {
-                    let (left, right) = items.split_at(items.len() / 2);
-                    open.push(right.to_vec());
-                    open.push(left.to_vec());
-                }
-                Err(EncodeError::TooLarge { .. }) => open.extend(halve(items)),
-                Err(error) => tracing::error!(%error, "an acknowledgement cannot be encoded"),
-            }
+/// As few messages as the size limit allows.
+fn encode(generation: u64, items: Vec<AckItem>) -> Vec<bytes::Bytes> {
+    let mut done = Vec::new();
+    let mut open = vec![items];
+    while let Some(items) = open.pop() {
+        // A longer list would be cut when it is encoded, and its end never told.
+        let (long, items): (Vec<_>, Vec<_>) = items.into_iter().partition(has_long_list);
+        open.extend(long.into_iter().flat_map(|item| halve(vec![item])));
+        if items.is_empty() {
+            continue;
         }
-        done
+        let ack = Down::Ack(Ack {
+            generation,
+            items: items.clone(),
+        });
+        match ack.encode() {
+            Ok(payload) => done.push(payload),
+            Err(EncodeError::TooLarge { .. }) if items.len() > 1 => {
+                let (left, right) = items.split_at(items.len() / 2);
+                open.push(right.to_vec());
+                open.push(left.to_vec());
+            }
+            Err(EncodeError::TooLarge { .. }) => open.extend(halve(items)),
+            Err(error) => tracing::error!(%error, "an acknowledgement cannot be encoded"),
+        }
     }
+    done
+}
+
+fn has_long_list(item: &AckItem) -> bool {
+    item.refused.len() > MAX_RANGES || item.retry.len() > MAX_RANGES
 }
 
 /// Splits the lists of hints in the one item that is left; what cannot be split is dropped, the
@@ -135,4 +145,49 @@ fn halve(items: Vec<AckItem>) -> Vec<Vec<AckItem>> {
         part(item.stored.clone(), refused, retry),
         part(protocols_model::SeqSet::new(), more_refused, more_retry),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocols_model::{Epoch, Lane, RefuseReason, SeqRange, SeqSet};
+    use protocols_wire::{RetryLater, RetryReason};
+    use std::time::Duration;
+
+    #[test]
+    fn every_refusal_and_hint_is_told_however_scattered_they_are() {
+        let ranges = || (1..=200_u64).filter_map(|n| SeqRange::one(3 * n));
+        let retry = |range| RetryLater {
+            range,
+            reason: RetryReason::SlowDown,
+            after: Duration::from_secs(1),
+        };
+        let item = AckItem {
+            epoch: Epoch(1),
+            lane: Lane::Telemetry,
+            stored: SeqRange::new(1000, 1001).into_iter().collect(),
+            refused: ranges().map(|r| (r, RefuseReason::Malformed)).collect(),
+            retry: ranges().map(retry).collect(),
+        };
+        let (mut stored, mut refused, mut retried) = (SeqSet::new(), SeqSet::new(), SeqSet::new());
+        for payload in encode(7, vec![item]) {
+            let Ok(Down::Ack(ack)) = Down::decode(&payload) else {
+                panic!("not an acknowledgement");
+            };
+            assert_eq!(ack.generation, 7);
+            for item in ack.items {
+                stored.union(&item.stored);
+                item.refused
+                    .iter()
+                    .for_each(|(range, _)| refused.insert(*range));
+                item.retry
+                    .iter()
+                    .for_each(|hint| retried.insert(hint.range));
+            }
+        }
+        assert_eq!(
+            (stored.count(), refused.count(), retried.count()),
+            (2, 200, 200)
+        );
+    }
 }

@@ -232,12 +232,26 @@ impl Items {
                 self.duplicates += 1;
                 item.stored.insert(range);
             }
-            Outcome::Refused(reason) => item.refused.push((range, reason)),
-            Outcome::Retry(reason, after) => item.retry.push(RetryLater {
-                range,
-                reason,
-                after,
-            }),
+            // Neighbours are told together: an acknowledgement holds a bounded number of ranges.
+            Outcome::Refused(reason) => match item.refused.last_mut() {
+                Some((last, same)) if *same == reason && follows(*last, range) => {
+                    *last = joined(*last, range);
+                }
+                _ => item.refused.push((range, reason)),
+            },
+            Outcome::Retry(reason, after) => match item.retry.last_mut() {
+                Some(last)
+                    if (last.reason, last.after) == (reason, after)
+                        && follows(last.range, range) =>
+                {
+                    last.range = joined(last.range, range);
+                }
+                _ => item.retry.push(RetryLater {
+                    range,
+                    reason,
+                    after,
+                }),
+            },
         }
     }
 
@@ -249,6 +263,14 @@ impl Items {
             duplicates: self.duplicates,
         }
     }
+}
+
+fn follows(before: SeqRange, next: SeqRange) -> bool {
+    before.last().checked_add(1) == Some(next.first())
+}
+
+fn joined(before: SeqRange, next: SeqRange) -> SeqRange {
+    SeqRange::new(before.first(), next.last()).unwrap_or(before)
 }
 
 /// The series of a column.

@@ -3,10 +3,10 @@
 use super::commit::read_cursor;
 use super::row::failed;
 use super::threads::WriterState;
-use super::{event, read};
+use super::{claims, event, read};
 use crate::error::StoreError;
 use crate::ingest::HelloState;
-use protocols_model::{BootId, DictionaryHash, Epoch, GatewayId, Timestamp};
+use protocols_model::{BootId, DictionaryHash, Epoch, GatewayId, Lane, SeqSet, Timestamp};
 use protocols_wire::{EpochState, Event, EventKind, Hello};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
@@ -72,7 +72,7 @@ pub(super) fn hello(
         epochs.push(EpochState {
             epoch,
             lane,
-            settled: read_cursor(&tx, row, epoch, lane)?.0.covered().clone(),
+            settled: settled(&tx, row, epoch, lane)?,
             closed: is_closed(&tx, row, epoch)?,
         });
     }
@@ -85,6 +85,26 @@ pub(super) fn hello(
         cloned,
         refused: false,
     })
+}
+
+/// What the gateway need not keep. Not what was refused and it has not claimed: should the
+/// acknowledgement that said so be lost, only it can tell how many readings went; it offers the record
+/// once more, and is told once more.
+fn settled(
+    conn: &Connection,
+    gateway: i64,
+    epoch: Epoch,
+    lane: Lane,
+) -> Result<SeqSet, StoreError> {
+    let (cursor, has_lost) = read_cursor(conn, gateway, epoch, lane)?;
+    let mut settled = cursor.covered().clone();
+    if has_lost {
+        for entry in claims::lost(conn, gateway, epoch, lane)? {
+            let refused = entry.lost.ranges().iter().filter(|_| entry.by_cloud);
+            refused.for_each(|&range| settled.remove(range));
+        }
+    }
+    Ok(settled)
 }
 
 fn read_generation(state: &WriterState) -> u64 {

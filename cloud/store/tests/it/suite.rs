@@ -246,19 +246,19 @@ pub(crate) async fn a_malformed_record_is_refused_quarantined_and_blocks_nothing
     let settled = send(&*store, &gw, vec![dict.clone()], records).await;
     let item = &settled.items[0];
     assert_eq!(item.stored, set(&[(1, 1), (4, 4)]));
-    let refused: Vec<_> = item
-        .refused
-        .iter()
-        .map(|(range, why)| (range.first(), *why))
-        .collect();
-    assert_eq!(
-        refused,
-        [(2, RefuseReason::Malformed), (3, RefuseReason::Malformed)]
-    );
+    let both = SeqRange::new(2, 3).unwrap();
+    assert_eq!(item.refused, [(both, RefuseReason::Malformed)]);
     assert_eq!(item.retry[0].reason, RetryReason::NewerVersion);
     let held = hello(1, 1, &[(1, Lane::Telemetry)]);
     let answer = store.hello(&gw, held, now(), false).await.unwrap();
-    assert_eq!(answer.epochs[0].settled, set(&[(1, 4)]));
+    assert_eq!(
+        answer.epochs[0].settled,
+        set(&[(1, 1), (4, 4)]),
+        "the gateway has not claimed the others yet"
+    );
+    let more = one(&dict, 6);
+    let settled = send(&*store, &gw, vec![], vec![more]).await;
+    assert_eq!(settled.items[0].stored, set(&[(6, 6)]));
     assert_eq!(store.quarantined(Some(&gw), 10).await.unwrap().len(), 2);
     assert_eq!(
         store.gateway_state(&gw).await.unwrap().unwrap().quarantined,
@@ -272,7 +272,17 @@ pub(crate) async fn a_refused_record_stands_in_the_ledger_until_the_gateway_clai
     let store = kit.open(eager());
     let gw = enter(&*store, "gw-1").await;
     let garbage = |seq| record(key(1, Lane::Telemetry, seq), vec![0xff; 40].into());
-    send(&*store, &gw, vec![], vec![garbage(1), garbage(2)]).await;
+    let settled = send(&*store, &gw, vec![], vec![garbage(1), garbage(2)]).await;
+    let both = SeqRange::new(1, 2).unwrap();
+    assert_eq!(
+        settled.items[0].refused,
+        [(both, RefuseReason::Malformed)],
+        "neighbours are told together"
+    );
+    // Should that not arrive: the gateway is not told that they are settled, and offers them again.
+    let held = || hello(1, 1, &[(1, Lane::Telemetry)]);
+    let answer = store.hello(&gw, held(), now(), false).await.unwrap();
+    assert!(answer.epochs[0].settled.is_empty());
     let entry = store
         .ledger(LedgerFilter::default())
         .await
@@ -301,6 +311,12 @@ pub(crate) async fn a_refused_record_stands_in_the_ledger_until_the_gateway_clai
         (entries[1].lost.clone(), entries[1].readings),
         (set(&[(1, 1)]), Some(7))
     );
+    let answer = store.hello(&gw, held(), now(), false).await.unwrap();
+    assert_eq!(
+        answer.epochs[0].settled,
+        set(&[(1, 1)]),
+        "what the gateway has claimed it need not keep"
+    );
     // Sent again it is refused again, not called stored.
     let again = send(&*store, &gw, vec![], vec![garbage(2)]).await;
     assert_eq!(again.items[0].refused.len(), 1);
@@ -317,7 +333,7 @@ pub(crate) async fn values_of_another_type_than_the_dictionary_says_are_refused(
         record(key(1, Lane::Telemetry, 2), wrong_place),
     ];
     let settled = send(&*store, &gw, vec![dict], records).await;
-    assert_eq!(settled.items[0].refused.len(), 2);
+    assert_eq!(settled.items[0].refused[0].0.count(), 2);
     assert!(export(&*store).await.is_empty());
 }
 
@@ -370,7 +386,7 @@ pub(crate) async fn an_unknown_or_revoked_gateway_is_refused(mut kit: impl Kit) 
         "it was revoked already"
     );
     let settled = send(&*store, &gw, vec![], vec![one(&dict, 1), one(&dict, 2)]).await;
-    assert_eq!(settled.items[0].refused.len(), 2);
+    assert_eq!(settled.items[0].refused[0].0.count(), 2);
     let answer = store
         .hello(&gw, hello(1, 1, &[]), now(), true)
         .await
