@@ -11,6 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 /// Newest envelope version this program reads.
 const NEWEST_VERSION: u32 = protocols_wire::ENVELOPE_VERSION as u32;
+/// Epochs are closed while every message at the broker is younger than this: what a gateway no longer
+/// lists it had stopped sending long before, for the store waits much longer
+/// ([`cloud_store::Limits::epoch_grace`]). That nothing at all is under way never happens where many
+/// gateways send.
+const UNDER_WAY: Duration = Duration::from_secs(60);
 /// Before another try to listen.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -84,11 +89,9 @@ impl Hellos {
         };
         // Counted before the state is read: what is settled in between is then in the state.
         let stream_pending = self.source.pending().await?;
+        let drained = stream_pending == 0 || self.source.waited(received).await? < UNDER_WAY;
         let nonce = hello.nonce;
-        let state = self
-            .store
-            .hello(gateway, hello, received, stream_pending == 0)
-            .await?;
+        let state = self.store.hello(gateway, hello, received, drained).await?;
         if state.refused {
             return Ok(false);
         }

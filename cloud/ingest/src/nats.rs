@@ -16,6 +16,7 @@ use crate::source::{
     Delivery, GROUP_MESSAGES, HelloMessage, IngestSource, Receipt, SourceError, StreamState,
 };
 use async_nats::connection::State;
+use async_nats::datetime::DateTime;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
@@ -24,7 +25,7 @@ use async_nats::{Client, Subscriber};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
-use protocols_model::GatewayId;
+use protocols_model::{GatewayId, Timestamp};
 use protocols_wire::Topic;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -298,6 +299,20 @@ impl IngestSource for NatsSource {
             pending = pending.saturating_add(waiting(&info));
         }
         Ok(pending)
+    }
+
+    async fn waited(&self, now: Timestamp) -> Result<Duration, SourceError> {
+        let stream = self.jetstream.get_stream(STREAM).await;
+        let stream = stream.map_err(|e| SourceError::new("look at the stream of", e))?;
+        let state = &stream.cached_info().state;
+        if state.messages == 0 {
+            return Ok(Duration::ZERO);
+        }
+        // Interest retention: what is settled is gone, so the first one held is the oldest unsettled.
+        let time =
+            |at: &DateTime| Timestamp(i64::try_from(at.unix_timestamp_nanos()).unwrap_or(i64::MAX));
+        let (first, last) = (time(&state.first_timestamp), time(&state.last_timestamp));
+        Ok(last.max(now).since(first))
     }
 
     async fn next_hello(&self) -> Result<HelloMessage, SourceError> {

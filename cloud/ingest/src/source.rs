@@ -6,7 +6,8 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use protocols_model::GatewayId;
+use protocols_model::{GatewayId, Timestamp};
+use std::time::Duration;
 
 /// One message from a gateway, not settled yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +88,13 @@ pub trait IngestSource: Send + Sync + 'static {
     /// # Errors
     /// [`SourceError`].
     async fn pending(&self) -> Result<u64, SourceError>;
+
+    /// Since when, in the broker's own time or ours, whichever is longer ago, the oldest message has
+    /// waited that is not settled; zero when there is none.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    async fn waited(&self, now: Timestamp) -> Result<Duration, SourceError>;
 
     /// The next hello for this replica.
     ///

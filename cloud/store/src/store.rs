@@ -39,7 +39,7 @@ pub trait Ingest: Send + Sync + 'static {
 
     /// Notes a hello and answers with the settled state of what it names (design.md C3).
     ///
-    /// `drained`: no message of the broker's stream waits to be ingested. Only then are epochs
+    /// `drained`: no message of the broker's stream has waited for long to be ingested. Only then are epochs
     /// closed that a complete hello no longer lists, and only when they were quiet for
     /// [`crate::Limits::epoch_grace`]: what is still under way must not be refused.
     ///

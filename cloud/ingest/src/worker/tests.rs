@@ -90,6 +90,10 @@ impl IngestSource for World {
         Ok(0)
     }
 
+    async fn waited(&self, _: Timestamp) -> Result<Duration, SourceError> {
+        Ok(Duration::ZERO)
+    }
+
     async fn next_hello(&self) -> Result<HelloMessage, SourceError> {
         std::future::pending().await
     }

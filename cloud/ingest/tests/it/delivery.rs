@@ -29,7 +29,7 @@ fn ack(payload: &[u8]) -> Ack {
     }
 }
 
-fn hello(nonce: u64) -> Hello {
+pub(crate) fn hello(nonce: u64) -> Hello {
     Hello {
         versions: vec![1],
         nonce,

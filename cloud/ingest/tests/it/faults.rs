@@ -1,10 +1,11 @@
 //! The broker killed, its stream or consumers gone, the database away: nothing acknowledged is lost
 //! that was not settled, nothing is settled too early, and all of it comes back by itself.
 
-use crate::delivery::envelope;
+use crate::delivery::{envelope, hello};
 use crate::mqtt::Mqtt;
 use crate::stand::{Stand, wait};
 use cloud_ingest::IngestSource as _;
+use protocols_model::{Clock as _, SystemClock};
 use rumqttc::QoS;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -69,6 +70,42 @@ async fn nothing_is_acknowledged_while_the_database_is_away() {
     stand.memory.away.store(false, Ordering::SeqCst);
     gateway.message().await;
     assert_eq!(stand.memory.count("gw-a"), 1);
+    stand.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_have_under_way_at_the_moment_does_not_keep_epochs_open_but_a_backlog_does() {
+    let stand = Stand::start().await;
+    let mut gateway = stand.connected("gw-a").await;
+    stand.memory.away.store(true, Ordering::SeqCst);
+    gateway
+        .publish("gw/gw-a/up/telemetry", envelope(1, &[1]))
+        .await;
+    wait("it was tried", async || {
+        stand.ingest_stats.failed_commits.get() >= 1
+    })
+    .await;
+    let now = SystemClock::start().wall();
+    let waited = stand.source.waited(now).await.unwrap();
+    assert!(waited < Duration::from_secs(60), "{waited:?}");
+    let hour = Duration::from_secs(3600);
+    let later = stand.source.waited(now.plus(hour)).await.unwrap();
+    assert!(later >= hour - Duration::from_secs(1), "{later:?}");
+    let payload = hello(1).encode().unwrap().to_vec();
+    let sent = gateway
+        .client
+        .publish("gw/gw-a/up/hello", QoS::AtMostOnce, false, payload);
+    sent.await.unwrap();
+    wait("the hello is heard", async || {
+        !stand.memory.drained.lock().unwrap().is_empty()
+    })
+    .await;
+    assert_eq!(*stand.memory.drained.lock().unwrap(), [true]);
+    stand.memory.away.store(false, Ordering::SeqCst);
+    wait("all is settled", async || {
+        stand.source.waited(now.plus(hour)).await.ok() == Some(Duration::ZERO)
+    })
+    .await;
     stand.finish().await;
 }
 

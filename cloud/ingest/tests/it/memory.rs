@@ -15,6 +15,8 @@ use tokio::sync::broadcast;
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) away: AtomicBool,
+    /// What each hello was told of the broker's stream.
+    pub(crate) drained: Mutex<Vec<bool>>,
     pub(crate) stored: Mutex<BTreeMap<(GatewayId, Epoch, Lane), SeqSet>>,
     pub(crate) duplicates: Mutex<u64>,
     pub(crate) quarantine: Mutex<Vec<QuarantineInput>>,
@@ -96,8 +98,9 @@ impl Ingest for Memory {
         gateway: &GatewayId,
         hello: Hello,
         _: Timestamp,
-        _: bool,
+        drained: bool,
     ) -> Result<HelloState, StoreError> {
+        self.drained.lock().unwrap().push(drained);
         self.here()?;
         let stored = self.stored.lock().unwrap();
         let state = |held: &protocols_wire::Held| EpochState {
