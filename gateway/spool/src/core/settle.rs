@@ -1,7 +1,7 @@
 //! Letting go: settled records, refused ones, and epochs that are done with.
 
 use super::{Core, Now, losses_of};
-use crate::claims::Loss;
+use crate::claims::{self, Loss};
 use crate::failpoint;
 use crate::record::{Age, SettleOutcome, Settlement};
 use crate::tally::{CLOSED_REMEMBERED, Closed};
@@ -76,8 +76,9 @@ impl Core {
         held.map(|(&seq, _)| seq).collect()
     }
 
-    /// Sets refused records aside and claims them; a refused claim is only set aside, or two sides
-    /// that misunderstand each other would produce claims for ever.
+    /// Sets refused records aside and claims them. A refused claim is only set aside, or two sides that
+    /// misunderstand each other would produce claims for ever; but one whose epoch was closed under it
+    /// is made again in the running epoch, once.
     fn refuse(
         &mut self,
         age: Age,
@@ -88,6 +89,8 @@ impl Core {
     ) -> u64 {
         let mut losses = Vec::new();
         let mut gone = Vec::new();
+        let mut again = Vec::new();
+        let closed = reason == RefuseReason::EpochClosed && age != self.current;
         for seq in self.held_in(age, lane, range) {
             let value = match self.load(age, lane, seq) {
                 Ok(value) => value,
@@ -104,6 +107,9 @@ impl Core {
                 tracing::warn!(epoch = %age.epoch, %lane, seq, reason = reason.as_str(),
                     "record refused by the cloud, set aside");
                 if value.claim {
+                    if closed {
+                        again.extend(claims::open(&value.body).unwrap_or_default());
+                    }
                     continue;
                 }
             }
@@ -115,7 +121,10 @@ impl Core {
                 held: value.map(losses_of),
             });
         }
-        let behind = self.claim_losses(losses, now);
+        let behind = match (self.claim(again, now), self.claim_losses(losses, now)) {
+            (Some(again), Some(losses)) => SeqRange::new(again.first(), losses.last()),
+            (again, losses) => again.or(losses),
+        };
         let count = gone.len() as u64;
         for seq in gone {
             if let Some(entry) = self.remove(age, lane, seq)

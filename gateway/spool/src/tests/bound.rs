@@ -536,6 +536,37 @@ fn a_refused_record_is_set_aside_and_claimed_with_its_reason() {
 }
 
 #[test]
+fn claims_of_an_epoch_that_the_cloud_has_closed_are_made_again_in_the_running_one_once() {
+    let medium = Arc::new(Mutex::new(Medium::default()));
+    drop(in_model(&medium, 1_000_000, 1, 0));
+    // The second life claims the first one's crash tail, and ends without having told the cloud.
+    let mut core = in_model(&medium, 1_000_000, 2, 1000);
+    assert!(core.stop(at(2000)));
+    let mut core = in_model(&medium, 1_000_000, 3, 3000);
+    let refuse_all = |core: &mut Core, epoch: u64| {
+        let refused = all(core, Lane::Event, 4000).into_iter();
+        let refused = refused.filter(|found| found.key.epoch == Epoch(epoch));
+        let refused = refused.filter_map(|found| SeqRange::one(found.key.seq));
+        let settlement = Settlement {
+            epoch: Epoch(epoch),
+            lane: Lane::Event,
+            stored: SeqSet::new(),
+            refused: refused.map(|r| (r, RefuseReason::EpochClosed)).collect(),
+        };
+        core.settle(&settlement, at(4000)).refused
+    };
+    let before = claims(&mut core, 4000);
+    assert!(!before.is_empty() && before.iter().all(|claim| claim.epoch == Epoch(1)));
+    assert!(refuse_all(&mut core, 2) > 0);
+    assert_eq!(claims(&mut core, 5000), before, "nothing goes unsaid");
+    let events = all(&mut core, Lane::Event, 5000);
+    assert!(events.iter().all(|event| event.key.epoch == Epoch(3)));
+    // Refused in the running epoch as well, there is nothing left to try.
+    refuse_all(&mut core, 3);
+    assert!(claims(&mut core, 6000).is_empty());
+}
+
+#[test]
 fn the_quarantine_of_records_is_bounded() {
     let temp = tempfile::tempdir().unwrap();
     let mut config = config(&temp.path().join("spool"), 32 << 20);
