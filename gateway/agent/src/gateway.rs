@@ -323,7 +323,12 @@ impl Gateway {
             None => false,
         };
         let report = self.source.report();
-        let closed = self.spool.stop(SPOOL_DEADLINE).await;
+        // What did not reach the spool is lost: the next start claims it like a crash tail.
+        let closed = if handed_over {
+            self.spool.stop(SPOOL_DEADLINE).await
+        } else {
+            self.spool.stop_incomplete(SPOOL_DEADLINE).await
+        };
         if let Err(error) = &closed {
             tracing::error!("the spool was not closed cleanly: {error}");
         }

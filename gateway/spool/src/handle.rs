@@ -35,7 +35,8 @@ pub(crate) enum Request {
     ),
     Settle(Settlement, oneshot::Sender<SettleOutcome>),
     Generation(u64, oneshot::Sender<()>),
-    Stop(oneshot::Sender<()>),
+    /// Whether everything that was read is here.
+    Stop(bool, oneshot::Sender<()>),
 }
 
 /// A handle to the running spool. Clones speak to the same spool.
@@ -160,7 +161,21 @@ impl SpoolHandle {
     /// [`SpoolStopped`] when `deadline` passed first or the thread had ended: the next start then
     /// claims the crash tail.
     pub async fn stop(self, deadline: Duration) -> Result<(), SpoolStopped> {
-        tokio::time::timeout(deadline, self.ask(Request::Stop))
+        self.end(true, deadline).await
+    }
+
+    /// As [`Self::stop`], when something that was read may not have reached the spool: the epoch ends
+    /// as after a crash, and the next start claims its tail. So it does when all handles are dropped.
+    ///
+    /// # Errors
+    /// [`SpoolStopped`] when `deadline` passed first or the thread had ended.
+    pub async fn stop_incomplete(self, deadline: Duration) -> Result<(), SpoolStopped> {
+        self.end(false, deadline).await
+    }
+
+    async fn end(self, complete: bool, deadline: Duration) -> Result<(), SpoolStopped> {
+        let stop = self.ask(|answer| Request::Stop(complete, answer));
+        tokio::time::timeout(deadline, stop)
             .await
             .map_err(|_| SpoolStopped)?
     }

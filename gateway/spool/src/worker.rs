@@ -113,10 +113,12 @@ async fn run(
         publish_if_new(&core, publish, clock);
     };
     incoming.close();
-    let clean = core.stop(now(clock));
+    let (complete, asker) = stopped.unzip();
+    // Nobody who said stop: whoever held the handles went down with what was not appended.
+    let written = core.stop(complete.unwrap_or(false), now(clock));
     publish_if_new(&core, publish, clock);
-    if clean {
-        answer(stopped, ());
+    if written {
+        answer(asker, ());
     } else {
         tracing::error!(
             "the spool could not be written at the stop; the next start claims the tail"
@@ -145,7 +147,7 @@ fn answer<T>(sender: Option<oneshot::Sender<T>>, value: T) {
 }
 
 /// Serves one request; a stop is handed back.
-fn serve(core: &mut Core, request: Request, now: Now) -> Option<oneshot::Sender<()>> {
+fn serve(core: &mut Core, request: Request, now: Now) -> Option<(bool, oneshot::Sender<()>)> {
     match request {
         Request::Append(lane, records, sender) => {
             core.append(lane, records, now);
@@ -166,7 +168,7 @@ fn serve(core: &mut Core, request: Request, now: Now) -> Option<oneshot::Sender<
             core.store_generation(generation, now);
             answer(Some(sender), ());
         }
-        Request::Stop(sender) => return Some(sender),
+        Request::Stop(complete, sender) => return Some((complete, sender)),
     }
     None
 }

@@ -309,8 +309,9 @@ impl Core {
         };
     }
 
-    /// Writes everything and marks the epoch as cleanly ended. `false` when that was not possible.
-    pub(crate) fn stop(&mut self, now: Now) -> bool {
+    /// Writes everything and, where everything that was read is `complete` here, marks the epoch as
+    /// cleanly ended. `false` when that was not possible.
+    pub(crate) fn stop(&mut self, complete: bool, now: Now) -> bool {
         if !self.works() {
             self.reopen(now);
         }
@@ -320,9 +321,10 @@ impl Core {
             self.deletes_since = Some(Instant::default());
             self.flush_deletes(now.later(DELETE_DELAY));
         }
-        let clean = written && self.works() && self.try_mark_clean(now);
+        let written = written && self.works();
+        let done = written && (!complete || self.try_mark_clean(now));
         self.store.close();
-        clean
+        done
     }
 
     fn try_mark_clean(&mut self, now: Now) -> bool {

@@ -541,7 +541,7 @@ fn claims_of_an_epoch_that_the_cloud_has_closed_are_made_again_in_the_running_on
     drop(in_model(&medium, 1_000_000, 1, 0));
     // The second life claims the first one's crash tail, and ends without having told the cloud.
     let mut core = in_model(&medium, 1_000_000, 2, 1000);
-    assert!(core.stop(at(2000)));
+    assert!(core.stop(true, at(2000)));
     let mut core = in_model(&medium, 1_000_000, 3, 3000);
     let refuse_all = |core: &mut Core, epoch: u64| {
         let refused = all(core, Lane::Event, 4000).into_iter();
@@ -604,7 +604,7 @@ fn settling_what_was_never_appended_is_counted_and_does_nothing() {
     assert_eq!(core.state(at(1)).records, 1);
     assert_eq!(core.state(at(1)).counters.unknown_settled, 13);
     // An epoch that was closed lately is no stranger.
-    assert!(core.stop(at(2)));
+    assert!(core.stop(true, at(2)));
     let mut core = in_model(&medium, 1 << 20, 2, 10);
     assert_eq!(core.settle(&settle(Epoch(1), 1, 1), at(11)).unknown, 0);
     assert!(
@@ -621,10 +621,25 @@ fn a_clean_stop_needs_no_claim() {
     let medium = Arc::new(Mutex::new(Medium::default()));
     let mut core = in_model(&medium, 1 << 20, 1, 0);
     core.append(Lane::Telemetry, vec![record(0, 100)], at(0));
-    assert!(core.stop(at(1)));
+    assert!(core.stop(true, at(1)));
     let mut core = in_model(&medium, 1 << 20, 2, 10);
     assert_eq!(all(&mut core, Lane::Telemetry, 10).len(), 1);
     assert_eq!(claims(&mut core, 10), []);
+}
+
+#[test]
+fn a_stop_to_which_not_everything_came_is_claimed_behind_what_was_written() {
+    let medium = Arc::new(Mutex::new(Medium::default()));
+    let mut core = in_model(&medium, 1 << 20, 1, 0);
+    core.append(Lane::Telemetry, vec![record(0, 100)], at(0));
+    assert!(core.stop(false, at(1)));
+    let mut core = in_model(&medium, 1 << 20, 2, 10);
+    assert_eq!(all(&mut core, Lane::Telemetry, 10).len(), 1);
+    let tails = claims(&mut core, 10);
+    let tail = tails.iter().find(|tail| tail.lane == Lane::Telemetry);
+    let tail = tail.unwrap();
+    assert_eq!(tail.reason, LossReason::CrashTail);
+    assert_eq!((tail.range.first(), tail.range.last()), (2, SEQ_MAX));
 }
 
 #[test]

@@ -95,6 +95,29 @@ async fn what_is_appended_comes_back_until_it_is_settled_also_after_a_stop() {
     spool.stop(Duration::from_secs(30)).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_spool_that_nobody_stops_or_that_is_not_told_all_is_written_but_not_called_complete() {
+    let temp = tempfile::tempdir().unwrap();
+    for dropped in [true, false] {
+        let (spool, before) = start(temp.path());
+        let record = vec![record(before.records, 300)];
+        spool.append(Lane::Telemetry, record).await.unwrap();
+        let epoch = spool.epoch();
+        if dropped {
+            drop(spool);
+        } else {
+            let stopped = spool.stop_incomplete(Duration::from_secs(30)).await;
+            stopped.unwrap();
+        }
+        let (spool, report) = start(temp.path());
+        let found = report.epochs.iter().find(|found| found.epoch == epoch);
+        let found = found.unwrap();
+        assert!(!found.clean && found.claimed.contains(&Lane::Telemetry));
+        assert_eq!(found.records, 1, "{report:?}");
+        spool.stop(Duration::from_secs(30)).await.unwrap();
+    }
+}
+
 /// The child: appends, settles, and says on its standard output what was promised.
 #[test]
 #[ignore = "run by the kill test, in a child process"]

@@ -233,7 +233,7 @@ impl World {
                 }
             }
             Action::CleanRestart => {
-                let clean = self.core.stop(at(self.now));
+                let clean = self.core.stop(true, at(self.now));
                 self.learn();
                 let dead = self.medium.lock().unwrap().dead;
                 if clean && !dead {

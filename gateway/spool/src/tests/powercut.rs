@@ -134,7 +134,7 @@ fn child_scenario() {
                 promises.say(&format!("E {}", core.epoch()));
             }
             98 => {
-                assert!(core.stop(at(now)));
+                assert!(core.stop(true, at(now)));
                 say_durable(&core, &mut durable, &mut promises);
                 runs += 1;
                 add(&mut sums, &core, now);

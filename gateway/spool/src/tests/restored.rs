@@ -95,7 +95,7 @@ fn a_restore_while_the_gateway_was_off_is_noticed_and_covers_epochs_that_were_do
     core.store_generation(5, at(10));
     append(&mut core, 4, 20);
     settle(&mut core, 1, Lane::Telemetry, 1, 4, 30);
-    assert!(core.stop(at(40)));
+    assert!(core.stop(true, at(40)));
     // The next one ends without a stop; its crash tail is claimed and settled.
     let mut core = start(&disk, 2, 50);
     append(&mut core, 3, 60);
@@ -112,7 +112,7 @@ fn a_restore_while_the_gateway_was_off_is_noticed_and_covers_epochs_that_were_do
             .iter()
             .all(|h| h.epoch == Epoch(3))
     );
-    assert!(core.stop(at(6030)));
+    assert!(core.stop(true, at(6030)));
 
     let mut core = start(&disk, 4, 7000);
     core.store_generation(6, at(7010));
