@@ -138,10 +138,9 @@ impl Gateway {
             state_dir: state_dir.clone(),
             clock_synced: Arc::new(AtomicBool::new(false)),
             live,
+            began: Arc::new(AtomicBool::new(false)),
         };
-        if let Some(secret) = uplink::readable_secret(&config) {
-            tracing::warn!("others can read the private key in {}", secret.display());
-        }
+        uplink::warn_of_readable_secret(&config);
         let uplink = Uplink::start(&config, &chosen.revision, &ground);
         let source = Arc::new(Source {
             boot,

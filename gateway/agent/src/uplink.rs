@@ -14,7 +14,7 @@ use gateway_uplink::{
 use protocols_model::{BootId, Clock, GatewayId, Timestamp};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
@@ -31,6 +31,8 @@ pub(crate) struct Ground {
     pub(crate) clock_synced: Arc<AtomicBool>,
     /// Told whether the uplink is live.
     pub(crate) live: watch::Sender<bool>,
+    /// Whether an uplink was started before.
+    pub(crate) began: Arc<AtomicBool>,
 }
 
 /// The uplink of the running configuration.
@@ -71,6 +73,13 @@ pub(crate) fn readable_secret(config: &GatewayConfig) -> Option<&Path> {
         Credentials::Files { key, .. } => key,
     };
     (secret.exists() && !is_private(secret)).then_some(secret)
+}
+
+/// Says so in the log.
+pub(crate) fn warn_of_readable_secret(config: &GatewayConfig) {
+    if let Some(secret) = readable_secret(config) {
+        tracing::warn!("others can read the private key in {}", secret.display());
+    }
 }
 
 impl Uplink {
@@ -146,6 +155,7 @@ impl Uplink {
         };
         options.software = concat!("fogline-gateway ", env!("CARGO_PKG_VERSION")).to_owned();
         options.config_revision.clone_from(&self.revision);
+        options.inherits = ground.began.swap(true, Ordering::Relaxed);
         options.clock_synced = Arc::clone(&ground.clock_synced);
         let clock = Arc::clone(&ground.clock);
         let handle = gateway_uplink::start(options, ground.spool.clone(), clock);

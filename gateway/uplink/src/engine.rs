@@ -51,6 +51,8 @@ pub struct EngineOptions {
     pub window: WindowLimits,
     /// Spans of the hello rules.
     pub hello: HelloTimes,
+    /// Whether an uplink before this one has sent records of the same epoch.
+    pub inherits: bool,
     /// A PUBACK later than this ends the connection.
     pub puback_timeout: Duration,
 }
@@ -158,8 +160,12 @@ impl Engine {
     /// A core that knows nothing yet.
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
+        let mut tracker = Tracker::new(options.epoch);
+        if options.inherits {
+            tracker.inherit();
+        }
         Self {
-            tracker: Tracker::new(options.epoch),
+            tracker,
             window: Window::new(options.window),
             hellos: Hellos::new(options.hello),
             shares: Shares::default(),

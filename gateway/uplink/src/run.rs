@@ -135,6 +135,7 @@ impl Uplink {
             confirm: options.confirm,
             window: options.window,
             hello: options.timings.hello,
+            inherits: options.inherits,
             puback_timeout: options.timings.puback,
         });
         Self {

@@ -59,6 +59,8 @@ pub struct UplinkOptions {
     pub software: String,
     /// Digest of the running configuration, for people.
     pub config_revision: String,
+    /// Whether an uplink before this one has sent records of the running process.
+    pub inherits: bool,
     /// Whether a time source has confirmed the wall clock; whoever watches the clock sets it.
     pub clock_synced: Arc<AtomicBool>,
 }
@@ -78,6 +80,7 @@ impl UplinkOptions {
             boot,
             software: String::new(),
             config_revision: String::new(),
+            inherits: false,
             clock_synced: Arc::new(AtomicBool::new(false)),
         }
     }

@@ -29,8 +29,10 @@ struct State {
     held: Option<SeqRange>,
     /// Never to be offered now.
     covered: SeqSet,
-    /// Handed over at least once by this process.
+    /// Handed over at least once by this tracker.
     handed: SeqSet,
+    /// Up to here another tracker of this process may have handed them over.
+    before: Seq,
     /// Lowest seq that counts as live; of older epochs nothing does.
     live_from: Seq,
     /// At `.1` the live part ended at `.0`.
@@ -63,6 +65,8 @@ pub struct Tracker {
     deferred: Vec<Deferred>,
     /// By lane number: nothing of the lane before then.
     paused: [Option<Instant>; 4],
+    /// What the spool holds at the next look may have been sent by an uplink before this one.
+    inherits: bool,
 }
 
 impl Tracker {
@@ -74,7 +78,14 @@ impl Tracker {
             streams: Vec::new(),
             deferred: Vec::new(),
             paused: [None; 4],
+            inherits: false,
         }
+    }
+
+    /// Another uplink of this process, before the identity was renewed, has sent of the same epoch:
+    /// acknowledgements of what the spool holds at the first look are no stranger's.
+    pub const fn inherit(&mut self) {
+        self.inherits = true;
     }
 
     /// The spool holds something else than before. Streams it lists no more are forgotten.
@@ -86,6 +97,7 @@ impl Tracker {
             pairs.for_each(|(state, entry)| state.set_held(entry));
             return;
         }
+        let inherited = std::mem::take(&mut self.inherits);
         self.streams
             .retain(|state| held.iter().any(|h| state.stream == stream_of(h)));
         for (place, entry) in held.iter().enumerate() {
@@ -104,6 +116,7 @@ impl Tracker {
                     held: None,
                     covered: SeqSet::new(),
                     handed: SeqSet::new(),
+                    before: if inherited { entry.last } else { 0 },
                     live_from,
                     mark: (0, now),
                 };
@@ -246,7 +259,9 @@ impl Tracker {
         if own {
             let beyond = SeqRange::new(held.last().saturating_add(1), Seq::MAX);
             never_sent += beyond.map_or(0, |range| seqs.held_in(range).count());
-            for &range in seqs.held_in(held).ranges() {
+            let mine = SeqRange::new(state.before.saturating_add(1), Seq::MAX);
+            let mine = mine.map_or_else(SeqSet::new, |mine| believed.held_in(mine));
+            for &range in mine.ranges() {
                 for &foreign in state.handed.missing_in(range).ranges() {
                     // Covered without having been sent: found gone, perhaps claimed as lost.
                     for &unknown in state.covered.missing_in(foreign).ranges() {

@@ -75,6 +75,7 @@ impl World {
             confirm: Confirm::Store,
             window: LIMITS,
             hello: HelloTimes::default(),
+            inherits: false,
             puback_timeout: Duration::from_secs(20),
         });
         let mut world = Self {
@@ -669,6 +670,27 @@ fn what_an_earlier_process_had_stored_is_not_sent_at_all() {
     world.connect();
     world.quiesce();
     assert_eq!(world.sent, 0, "the answer to the hello says it all");
+}
+
+#[test]
+fn what_an_engine_before_this_one_had_sent_in_this_epoch_is_believed_and_no_alarm() {
+    // The identity was renewed: the process and its epoch live on, the engine is a new one.
+    let mut world = World::new(0, 0);
+    world.append(OWN, Lane::Telemetry, 20);
+    world.stored = world.spool.keys().copied().collect();
+    world.engine = Engine::new(EngineOptions {
+        inherits: true,
+        ..world.engine.options.clone()
+    });
+    world.look();
+    world.connect();
+    world.quiesce();
+    assert_eq!(world.sent, 0, "the answer to the hello says it all");
+    assert_eq!(
+        world.engine.counters().identity,
+        0,
+        "nobody else acts under this name"
+    );
 }
 
 #[test]
