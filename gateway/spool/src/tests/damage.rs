@@ -428,7 +428,9 @@ fn a_locked_store_is_waited_for_in_memory() {
     assert!(report.disk_unusable.is_some());
     let state = core.state(at(3_000_000));
     assert!(state.alarms.contains(&SpoolAlarm::DiskUnusable));
-    // The epochs that the small file lists stay listed: the cloud must not close them.
+    // The epochs that the small file lists stay listed: the cloud must not close them. Nor others,
+    // which only the store would tell.
+    assert!(state.unread);
     assert!(
         state
             .held
@@ -439,7 +441,7 @@ fn a_locked_store_is_waited_for_in_memory() {
     drop(owner);
     core.tick(at(3_010_000));
     let state = core.state(at(3_010_000));
-    assert!(state.alarms.is_empty(), "{state:?}");
+    assert!(state.alarms.is_empty() && !state.unread, "{state:?}");
     assert_eq!(
         core.on_disk()
             .iter()
