@@ -5,6 +5,7 @@ use crate::site::BusSite;
 use crate::unit::Unit;
 use anyhow::Context as _;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ pub struct Bus {
     units: Mutex<HashMap<u8, Unit>>,
     log: Arc<AnswerLog>,
     started: Instant,
+    silent: AtomicBool,
 }
 
 impl Bus {
@@ -31,7 +33,15 @@ impl Bus {
             units: Mutex::new(units),
             log,
             started: Instant::now(),
+            silent: AtomicBool::new(false),
         }
+    }
+
+    /// From now on nobody answers, and nothing is logged.
+    pub fn fall_silent(&self) {
+        // Under the lock: an answer that is being made is in the log before this returns.
+        let _units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+        self.silent.store(true, Ordering::Relaxed);
     }
 
     /// The answer of `unit` to a request body; `None` where nobody answers. The log has the line
@@ -41,6 +51,9 @@ impl Bus {
     /// Where the log cannot be written.
     pub fn answer(&self, unit: u8, pdu: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
         let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.silent.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let Some(unit) = units.get_mut(&unit) else {
             return Ok(None);
         };

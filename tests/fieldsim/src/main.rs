@@ -1,18 +1,24 @@
 //! `fogline-fieldsim`: serves a site file until it is told to stop.
 //!
-//! Writes the chosen TCP ports to the ready file once every bus can be reached.
+//! Writes the chosen TCP ports to the ready file once every bus can be reached. Told to stop, it says
+//! nothing more and stays until what it said is heard: an answer in the log has left.
 
 use anyhow::Context as _;
 use clap::Parser;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tests_fieldsim::answer_log::AnswerLog;
 use tests_fieldsim::bus::Bus;
 use tests_fieldsim::rtu::Line;
 use tests_fieldsim::{BusKind, Site, tcp};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// What was said when the stop came is on the line for some milliseconds, and a gateway on a busy
+/// machine takes its time to read it; a pseudo-terminal that closes takes unread bytes along.
+const LAST_WORDS: Duration = Duration::from_millis(700);
 
 /// Simulated Modbus devices whose every answer is logged.
 #[derive(Debug, Parser)]
@@ -35,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
         .with_context(|| format!("reading {}", args.site.display()))?;
     let site: Site = serde_json::from_str(&text).context("reading the site file")?;
     let log = Arc::new(AnswerLog::open(&args.log).context("opening the answer log")?);
-    let ports = start(&site, &log).await?;
+    let (ports, buses) = start(&site, &log).await?;
     write_whole(&args.ready, &serde_json::to_vec(&ports)?)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -43,13 +49,23 @@ async fn main() -> anyhow::Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    for bus in &buses {
+        bus.fall_silent();
+    }
+    tokio::time::sleep(LAST_WORDS).await;
     Ok(())
 }
 
-async fn start(site: &Site, log: &Arc<AnswerLog>) -> anyhow::Result<BTreeMap<String, u16>> {
+/// Serves every bus; gives their TCP ports by name.
+async fn start(
+    site: &Site,
+    log: &Arc<AnswerLog>,
+) -> anyhow::Result<(BTreeMap<String, u16>, Vec<Arc<Bus>>)> {
     let mut ports = BTreeMap::new();
+    let mut buses = Vec::new();
     for bus_site in &site.buses {
         let bus = Arc::new(Bus::new(bus_site, Arc::clone(log)));
+        buses.push(Arc::clone(&bus));
         match &bus_site.kind {
             BusKind::Tcp { port } => {
                 let listener = TcpListener::bind(("127.0.0.1", *port))
@@ -70,7 +86,7 @@ async fn start(site: &Site, log: &Arc<AnswerLog>) -> anyhow::Result<BTreeMap<Str
             }
         }
     }
-    Ok(ports)
+    Ok((ports, buses))
 }
 
 #[expect(clippy::print_stderr, clippy::exit, reason = "a tool's last words")]
