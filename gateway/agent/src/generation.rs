@@ -7,7 +7,7 @@ use crate::supervisor::{BusSlot, supervise};
 use gateway_config::GatewayConfig;
 use gateway_pipeline::{BatchAge, Inputs, Pipeline, SWEEP_CAPACITY, Stats};
 use gateway_spool::SpoolStopped;
-use protocols_driver::{BusStatus, Driver, DriverContext, STOP_BOUND};
+use protocols_driver::{BusStatus, Driver, DriverContext, STOP_BOUND, Sweep};
 use protocols_modbus::ModbusDriver;
 use protocols_modbus::config::Bus;
 use std::sync::Arc;
@@ -43,6 +43,9 @@ pub(crate) struct Generation {
     stop: CancellationToken,
     supervisors: JoinSet<()>,
     pipeline: JoinSet<Result<(), SpoolStopped>>,
+    /// The pipeline ends with its last sender. This one is there also when no bus is: a gateway that
+    /// has nothing to read yet stays up and reachable.
+    sweeps: mpsc::Sender<Sweep>,
     slots: Arc<[Arc<BusSlot>]>,
 }
 
@@ -101,8 +104,9 @@ impl Prepared {
             let status = BusStatus::new(Arc::clone(&bus.name), devices);
             let slot = Arc::new(BusSlot::new(Arc::new(status)));
             slots.push(Arc::clone(&slot));
+            let bus = Arc::new(bus);
             let make = move || -> Box<dyn Driver> {
-                let driver = ModbusDriver::new(bus.clone());
+                let driver = ModbusDriver::new(Arc::clone(&bus));
                 Box::new(driver.expect("invariant: the same bus was accepted before"))
             };
             supervisors.spawn(supervise(make, slot, context.clone(), events.clone()));
@@ -111,6 +115,7 @@ impl Prepared {
             stop,
             supervisors,
             pipeline,
+            sweeps: context.sweeps,
             slots: slots.into(),
         }
     }
@@ -138,6 +143,7 @@ impl Generation {
             tracing::warn!(left, "drivers did not stop in time and are let go");
             self.supervisors.shutdown().await;
         }
+        drop(self.sweeps);
         match tokio::time::timeout(PIPELINE_DEADLINE, self.pipeline.join_next()).await {
             Ok(Some(Ok(Ok(())))) => true,
             Ok(Some(ended)) => {

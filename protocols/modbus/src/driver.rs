@@ -29,16 +29,18 @@ const OPEN_GRACE: Duration = Duration::from_millis(500);
 /// Reads the devices of one Modbus bus.
 #[derive(Debug)]
 pub struct ModbusDriver {
-    bus: Bus,
+    bus: Arc<Bus>,
     status: Arc<BusStatus>,
 }
 
 impl ModbusDriver {
-    /// A driver for `bus`; nothing is opened before it runs.
+    /// A driver for `bus`; nothing is opened before it runs. Whoever may need another one for the same
+    /// bus shares it: a large point table is not kept twice.
     ///
     /// # Errors
     /// Everything that [`Bus::check`] finds.
-    pub fn new(bus: Bus) -> Result<Self, Vec<ConfigError>> {
+    pub fn new(bus: impl Into<Arc<Bus>>) -> Result<Self, Vec<ConfigError>> {
+        let bus = bus.into();
         let errors = bus.check();
         if !errors.is_empty() {
             return Err(errors);
@@ -120,7 +122,7 @@ struct Opening {
 }
 
 struct BusTask {
-    bus: Bus,
+    bus: Arc<Bus>,
     status: Arc<BusStatus>,
     /// Shared with itself, so that room taken from it does not hold on to the task.
     ctx: Arc<DriverContext>,
@@ -134,7 +136,7 @@ struct BusTask {
 }
 
 impl BusTask {
-    fn new(bus: Bus, status: Arc<BusStatus>, ctx: DriverContext) -> Self {
+    fn new(bus: Arc<Bus>, status: Arc<BusStatus>, ctx: DriverContext) -> Self {
         let now = ctx.clock.monotonic();
         let link = Link::new(
             &bus.transport,
