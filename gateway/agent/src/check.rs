@@ -68,7 +68,8 @@ pub(crate) fn summary(config: &GatewayConfig) -> String {
         .flat_map(|bus| &bus.devices)
         .flat_map(|device| &device.points)
         .map(|point| 1.0 / point.period.as_secs_f64())
-        .sum();
+        // The empty sum of floats is -0.0.
+        .fold(0.0, |sum, rate| sum + rate);
     let to = config.uplink.as_ref().map_or_else(
         || "no uplink".to_owned(),
         |uplink| format!("uplink {}", uplink.name),

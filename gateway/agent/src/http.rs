@@ -3,8 +3,8 @@
 //! Bounded: a few connections at a time, one request each, a deadline, small buffers. It shows
 //! nothing secret; whoever is on the machine may read it.
 
-use crate::metrics;
 use crate::snapshot::Source;
+use crate::{last_good, metrics};
 use gateway_config::GatewayConfig;
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -25,6 +26,8 @@ pub(crate) const ADDRESS_FILE: &str = "http.addr";
 const CONNECTIONS: usize = 8;
 /// From connect to last byte.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Before the address file is tried again: a full disk may have room by then.
+const FILE_AGAIN: Duration = Duration::from_secs(5);
 /// A request to us is a line and a few headers.
 const BUFFER: usize = 8 * 1024;
 
@@ -36,10 +39,16 @@ pub(crate) async fn start(config: &GatewayConfig, source: Arc<Source>) -> AbortO
     let task = match bound {
         Ok((address, listener)) => {
             tracing::info!(%address, "local endpoint");
-            if let Err(error) = std::fs::write(&file, format!("{address}\n")) {
-                tracing::warn!(%error, "cannot write {}", file.display());
-            }
-            tokio::spawn(serve(listener, source))
+            let text = format!("{address}\n");
+            let written = note(&file, &text);
+            tokio::spawn(async move {
+                let noted = async {
+                    if !written {
+                        note_in_time(&file, &text).await;
+                    }
+                };
+                tokio::join!(serve(listener, source), noted);
+            })
         }
         Err(error) => {
             tracing::error!(%error, port = config.http.port, "no local endpoint: the port cannot be had");
@@ -47,6 +56,28 @@ pub(crate) async fn start(config: &GatewayConfig, source: Arc<Source>) -> AbortO
         }
     };
     AbortOnDropHandle::new(task)
+}
+
+/// Writes the address file; whether it stands there now.
+fn note(file: &Path, text: &str) -> bool {
+    match last_good::replace(file, text.as_bytes()) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%error, "cannot write {}", file.display());
+            false
+        }
+    }
+}
+
+/// Writes the address file as soon as the disk takes it, or nobody would find a gateway that started
+/// on a full one.
+async fn note_in_time(file: &Path, text: &str) {
+    loop {
+        tokio::time::sleep(FILE_AGAIN).await;
+        if note(file, text) {
+            return;
+        }
+    }
 }
 
 /// Serves until dropped.

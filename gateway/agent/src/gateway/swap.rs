@@ -85,7 +85,12 @@ impl Gateway {
     /// What of a new configuration cannot be swapped under a running process.
     fn needs_restart(&self, new: &GatewayConfig) -> Option<&'static str> {
         let old = &self.config;
-        let spool = |config: &GatewayConfig| format!("{:?}", config.spool);
+        let spool = |config: &GatewayConfig| {
+            let mut spool = config.spool.clone();
+            // Nobody wrote it: what the machine has, or nothing where the last good one runs.
+            spool.memory_limit_bytes = None;
+            format!("{spool:?}")
+        };
         [
             ("gateway.id", old.gateway.id != new.gateway.id),
             (

@@ -134,6 +134,16 @@ fn with_a_broken_file_at_the_start_the_last_good_configuration_runs() {
     let status = rig.status().unwrap();
     assert_eq!(status.pointer("/config/last_good").unwrap(), true);
     rig.wait("it polls", || rig.number(TAKEN) > 10);
+
+    rig.write(
+        "gateway.toml",
+        &config(&meter).replace("abs = 5", "abs = 6"),
+    );
+    gateway.signal("HUP");
+    rig.wait("the mended file runs", || {
+        let status = rig.status();
+        status.is_some_and(|s| s.pointer("/config/last_good") == Some(&false.into()))
+    });
     gateway.signal("TERM");
     assert_eq!(gateway.end(&rig), Some(0));
 }
@@ -244,6 +254,29 @@ fn a_device_that_does_not_answer_is_shown_as_down_and_its_silence_is_spooled() {
             .unwrap(),
         "up"
     );
+    gateway.signal("TERM");
+    assert_eq!(gateway.end(&rig), Some(0), "{}", rig.log());
+}
+
+#[test]
+fn a_gateway_with_nothing_to_read_stays_up_and_takes_up_what_comes() {
+    let meter = Meter::start();
+    let good = config(&meter);
+    let (head, field) = good.split_once("[bus.").unwrap();
+    let (_, tail) = field.split_once("[uplink.").unwrap();
+    let nothing = format!("{head}[uplink.{tail}");
+    let rig = Rig::new(&nothing);
+    let mut gateway = rig.start();
+    rig.write("gateway.toml", &good);
+    gateway.signal("HUP");
+    rig.wait("it reads", || rig.number(TAKEN) >= 3);
+    rig.write("gateway.toml", &nothing);
+    gateway.signal("HUP");
+    rig.wait("it reads nothing", || {
+        rig.status()
+            .is_some_and(|s| s.pointer("/config/points") == Some(&0.into()))
+    });
+    assert!(!rig.log().contains("-0.0"), "{}", rig.log());
     gateway.signal("TERM");
     assert_eq!(gateway.end(&rig), Some(0), "{}", rig.log());
 }
