@@ -104,8 +104,9 @@ impl Prepared {
             let status = BusStatus::new(Arc::clone(&bus.name), devices);
             let slot = Arc::new(BusSlot::new(Arc::new(status)));
             slots.push(Arc::clone(&slot));
+            let bus = Arc::new(bus);
             let make = move || -> Box<dyn Driver> {
-                let driver = ModbusDriver::new(bus.clone());
+                let driver = ModbusDriver::new(Arc::clone(&bus));
                 Box::new(driver.expect("invariant: the same bus was accepted before"))
             };
             supervisors.spawn(supervise(make, slot, context.clone(), events.clone()));
