@@ -5,6 +5,7 @@
 use crate::process::{Process, Recipe, arm};
 use anyhow::Context as _;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tests_fieldsim::answer_log::wall_ns;
@@ -34,12 +35,25 @@ pub struct Gateway {
 pub struct Status {
     /// The process that answered.
     pub pid: u32,
+    /// Which configuration runs.
+    pub config: Configuration,
     /// What the pipeline counted.
     pub pipeline: Pipeline,
     /// What the spool holds.
     pub spool: Spool,
     /// The connection to the broker.
     pub uplink: Option<Uplink>,
+}
+
+/// Which configuration runs.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Configuration {
+    /// Digest of its files.
+    pub revision: String,
+    /// The file cannot be used; the last one that could runs.
+    pub last_good: bool,
+    /// Why the last reload was refused.
+    pub refused: Option<String>,
 }
 
 /// What the pipeline counted since the process started.
@@ -58,6 +72,14 @@ pub struct Spool {
     pub records: u64,
     /// Their bytes.
     pub live_bytes: u64,
+    /// Bytes that are in memory only.
+    pub memory_bytes: u64,
+    /// What is wrong now.
+    pub alarms: Vec<String>,
+    /// Why the disk cannot be used, while it cannot.
+    pub disk_trouble: Option<String>,
+    /// What happened since the process started.
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// The connection to the broker.
@@ -65,12 +87,18 @@ pub struct Spool {
 pub struct Uplink {
     /// Whether there is one.
     pub connected: bool,
+    /// Since when it is so, milliseconds UTC.
+    pub since: Option<i64>,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
     /// The broker takes messages, the cloud settles none.
     pub store_away: bool,
     /// Half of the records are settled within this.
     pub settling_p50_ms: Option<f64>,
     /// 99 of 100 records are.
     pub settling_p99_ms: Option<f64>,
+    /// What happened since the process started.
+    pub counters: BTreeMap<String, u64>,
 }
 
 impl Gateway {

@@ -3,8 +3,9 @@
 //!
 //! | room | does |
 //! |---|---|
+//! | [`api`] | the cloud's API over HTTPS |
 //! | [`process`] | one child: start, kill, stop, restart |
-//! | [`proxy`] | a TCP link that can be cut, stalled or half-opened |
+//! | [`proxy`] | a TCP link that can be cut, stalled, half-opened or slowed |
 //! | [`gateway`] | one gateway: its lives and what it says |
 //! | [`stack`] | all of it together, and the evidence |
 //! | [`site`] | the simulated field and the gateways' configuration |
@@ -12,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod gateway;
 pub mod process;
 pub mod proxy;

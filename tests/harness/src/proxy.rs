@@ -1,13 +1,15 @@
-//! A TCP link that can be broken: passes, cuts, stalls, or swallows one direction (half-open). It
-//! counts what it carries.
+//! A TCP link that can be broken: passes, cuts, stalls, swallows one direction (half-open), or lets
+//! only so many bytes a second through. It counts what it carries.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What the link does to bytes.
@@ -21,6 +23,37 @@ pub enum Link {
     Stalled,
     /// What the client sends passes, nothing comes back.
     HalfOpen,
+    /// Each connection carries at most so many bytes a second in each direction; what is sent faster
+    /// waits in the sender's socket, as it would in front of a slow radio.
+    Slow {
+        /// At least one.
+        bytes_per_second: u32,
+    },
+}
+
+impl Link {
+    /// How long `bytes` take.
+    fn takes(self, bytes: usize) -> Duration {
+        match self {
+            Self::Slow { bytes_per_second } => {
+                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                Duration::from_secs(1)
+                    .mul_f64(f64::from(bytes) / f64::from(bytes_per_second.max(1)))
+            }
+            Self::Passing | Self::Cut | Self::Stalled | Self::HalfOpen => Duration::ZERO,
+        }
+    }
+
+    /// Most bytes taken from the sender at once: a slow link takes a tenth of a second's worth, so that
+    /// little is under way in here.
+    fn chunk(self) -> usize {
+        match self {
+            Self::Slow { bytes_per_second } => usize::try_from(bytes_per_second / 10)
+                .unwrap_or(CHUNK)
+                .clamp(1, CHUNK),
+            Self::Passing | Self::Cut | Self::Stalled | Self::HalfOpen => CHUNK,
+        }
+    }
 }
 
 /// Bytes that a link has carried: the content of the TCP streams, headers below TCP not counted.
@@ -159,18 +192,28 @@ async fn pump(
     (carried, is_answer): (&AtomicU64, bool),
 ) {
     let mut buffer = vec![0u8; CHUNK];
+    let mut free_at = Instant::now();
     loop {
         let now = *link.borrow_and_update();
         let blocked = now == Link::Stalled || (now == Link::HalfOpen && is_answer);
         if now == Link::Cut {
             break;
         }
+        let chunk = now.chunk().min(buffer.len());
+        let Some(room) = buffer.get_mut(..chunk) else {
+            break;
+        };
+        let next = async {
+            tokio::time::sleep_until(free_at).await;
+            from.read(room).await
+        };
         tokio::select! {
             biased;
             () = both.cancelled() => break,
             changed = link.changed() => if changed.is_err() { break },
-            read = from.read(&mut buffer), if !blocked => {
+            read = next, if !blocked => {
                 let bytes = read.ok().and_then(|n| buffer.get(..n)).unwrap_or_default();
+                free_at = Instant::now() + now.takes(bytes.len());
                 // Before they leave: whoever has them finds them counted.
                 carried.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 if bytes.is_empty() || to.write_all(bytes).await.is_err() {
@@ -185,7 +228,6 @@ async fn pump(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
     use tokio::time::timeout;
 
     async fn echo() -> SocketAddr {
@@ -228,5 +270,24 @@ mod tests {
         proxy.set(Link::Passing);
         let mut again = TcpStream::connect(proxy.address()).await.unwrap();
         assert_eq!(says(&mut again, long).await, Some(b'x'));
+    }
+
+    #[tokio::test]
+    async fn a_slow_link_carries_so_many_bytes_a_second_and_can_still_be_cut() {
+        let proxy = Proxy::start(echo().await).await.unwrap();
+        proxy.set(Link::Slow {
+            bytes_per_second: 10_000,
+        });
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        let begun = Instant::now();
+        stream.write_all(&[7; 10_000]).await.unwrap();
+        let mut back = [0; 9_000];
+        stream.read_exact(&mut back).await.unwrap();
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(700), "{took:?}");
+        proxy.set(Link::Cut);
+        let long = Duration::from_secs(60);
+        let ended = async { while !matches!(stream.read(&mut back).await, Ok(0) | Err(_)) {} };
+        timeout(long, ended).await.unwrap();
     }
 }

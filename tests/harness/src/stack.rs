@@ -4,6 +4,7 @@
 //! Starts in the order a person would, waits for conditions, stops everything by its id. What the
 //! oracle needs is gathered from files that the processes wrote and from the cloud's raw export.
 
+use crate::api::Api;
 use crate::gateway::Gateway;
 use crate::process::{Process, Recipe};
 use crate::proxy::Proxy;
@@ -58,7 +59,9 @@ impl Binaries {
         })
     }
 
-    fn ours(&self, name: &str) -> PathBuf {
+    /// One of ours.
+    #[must_use]
+    pub fn ours(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 }
@@ -226,6 +229,17 @@ impl Stack {
         let text = std::fs::read_to_string(self.dir.join("cloud/first-login"))?;
         let (name, password) = text.trim().split_once(' ').context("no first login")?;
         Ok((name.to_owned(), password.to_owned()))
+    }
+
+    /// A client of the API, logged in as the first user. Possible once: the password is spent.
+    ///
+    /// # Errors
+    /// Where the API refuses.
+    pub async fn log_in(&self) -> anyhow::Result<Api> {
+        let (name, password) = self.first_login()?;
+        let mut api = Api::new(self.api, &self.ca())?;
+        api.log_in(&name, &password).await?;
+        Ok(api)
     }
 
     /// The authority's certificate, for whoever wants to trust the dashboard.

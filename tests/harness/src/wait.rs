@@ -1,6 +1,5 @@
 //! Waiting for a condition: level-triggered, bounded, and the error says what was seen last.
 
-use std::future::Future;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -11,11 +10,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// What the condition said last, with what was waited for.
-pub async fn wait_for<T, F, Fut>(what: &str, limit: Duration, mut condition: F) -> anyhow::Result<T>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = anyhow::Result<T>>,
-{
+pub async fn wait_for<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl AsyncFnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let deadline = Instant::now() + limit;
     loop {
         match condition().await {

@@ -5,6 +5,7 @@
 mod browser;
 mod chaos;
 mod demo;
+mod mutant;
 mod screen;
 mod stories;
 
@@ -25,6 +26,8 @@ enum Task {
     Demo(demo::Demo),
     /// One fault a round, then the judge.
     Chaos(chaos::Chaos),
+    /// Break the cloud on purpose and prove that the judge notices.
+    Mutant,
     /// Run the dashboard's tests in a real browser against the real system.
     Browser,
     /// Tell stories of the whole system and check that they are true.
@@ -36,9 +39,10 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().task {
         // The demo is ended by its user and stops in order; everything else is cut short.
         Task::Demo(demo) => demo.run().await,
-        Task::Chaos(chaos) => unless_ended(chaos.run()).await,
-        Task::Browser => unless_ended(browser::run()).await,
-        Task::Stories(stories) => unless_ended(stories.run()).await,
+        Task::Chaos(chaos) => unless_ended(Box::pin(chaos.run())).await,
+        Task::Mutant => unless_ended(Box::pin(mutant::run())).await,
+        Task::Browser => unless_ended(Box::pin(browser::run())).await,
+        Task::Stories(stories) => unless_ended(Box::pin(stories.run())).await,
     };
     match done {
         Ok(code) => code,

@@ -1,0 +1,182 @@
+//! Live first (P3): after an outage, what happens now is not made to wait for what happened then.
+
+use super::stage::{LIMIT, Stage, Told, at, judged, until};
+use anyhow::Context as _;
+use std::time::Duration;
+use tests_fieldsim::answer_log::wall_ns;
+use tests_fieldsim::{PointSite, Shape, Site, Space, WordKind};
+use tests_harness::api::Api;
+use tests_harness::proxy::Link;
+use tests_harness::site::{GatewayOptions, HALL_1};
+use tests_harness::stack::Stack;
+use tokio::time::Instant;
+
+/// How long the link is down.
+const OUTAGE: Duration = Duration::from_secs(25);
+/// What the link carries afterwards: about three times what is read, so that the backlog takes a while.
+const SLOW: Link = Link::Slow {
+    bytes_per_second: 12_000,
+};
+/// The backlog must take at least this long, or nothing was overtaken.
+const DRAIN_AT_LEAST: Duration = Duration::from_secs(10);
+/// A point of each meter whose every reading is kept.
+const EVERY_READING: &str = "energy";
+/// Points of each meter beside it.
+const POINTS: u16 = 24;
+/// P3: batch age plus this.
+const PROMISE: Duration = Duration::from_secs(1);
+/// More than that is forgiven to a machine that does other things at the same time, to the slowest
+/// hundredth of the looks.
+const SLACK: Duration = Duration::from_secs(1);
+/// Records settled before the outage.
+const LEARNT: u64 = 20;
+/// How often the newest stored value is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+pub(super) async fn live_data_overtakes_the_backlog_of_an_outage(
+    stage: &Stage,
+) -> anyhow::Result<Told> {
+    let options = GatewayOptions {
+        batch_live: Duration::from_millis(500),
+        batch_offline: Duration::from_secs(2),
+        commit: Duration::from_secs(2),
+        poll: Duration::from_millis(100),
+        ..GatewayOptions::default()
+    };
+    // A value is read each `poll`, waits `batch_live` at most for others, and then has a second.
+    let allowed = options.batch_live + options.poll + PROMISE;
+    let site = restless(stage.demo());
+    let stack = stage.start(site, options).await?;
+    let mut api = stack.log_in().await?;
+    let gateway = stack.gateways.first().context("no gateway")?;
+    let devices = stack.site().buses.len();
+    let series = series_of_each(&mut api, devices).await?;
+
+    // The gateway has learnt how fast the link was: what comes back is not that link.
+    until(gateway, "the link was fast for a while", |status| {
+        let uplink = status.uplink.as_ref();
+        uplink.and_then(|uplink| uplink.counters.get("settled_records")) >= Some(&LEARNT)
+    })
+    .await?;
+    stack.link.set(Link::Cut);
+    until(gateway, "the link is gone", |status| {
+        status
+            .uplink
+            .as_ref()
+            .is_some_and(|uplink| !uplink.connected)
+    })
+    .await?;
+    tokio::time::sleep(OUTAGE).await;
+    stack.link.set(SLOW);
+    let connected = until(gateway, "the link is back", |status| {
+        status
+            .uplink
+            .as_ref()
+            .is_some_and(|uplink| uplink.connected)
+    })
+    .await?;
+    let healed = Instant::now();
+    let mut ages = ages_until_drained(&stack, &mut api, &series, (healed, allowed)).await?;
+    let drain = healed.elapsed();
+    anyhow::ensure!(
+        drain >= DRAIN_AT_LEAST,
+        "a backlog of {} bytes was gone after {drain:?}: nothing to overtake",
+        connected.spool.live_bytes
+    );
+    ages.sort_unstable();
+    let at = |hundredths: usize| ages.get(ages.len() * hundredths / 100).copied();
+    let (p50, p99) = at(50).zip(at(99)).context("no looks")?;
+    let worst = ages.last().copied().context("no looks")?;
+    let measured = format!(
+        "{} kB drained in {:.0} s; age of the newest value p50 {p50:.2?}, p99 {p99:.2?}, worst \
+         {worst:.2?}; promised {allowed:.2?}",
+        connected.spool.live_bytes / 1000,
+        drain.as_secs_f64(),
+    );
+    anyhow::ensure!(p99 <= allowed && worst <= allowed + SLACK, "{measured}");
+    stack.link.set(Link::Passing);
+    Ok(Told::Holds(format!("{measured}; {}", judged(stack).await?)))
+}
+
+/// Three meters whose values hardly compress, so that seconds of them fill a slow link.
+fn restless(mut site: Site) -> Site {
+    site.buses.retain(|bus| bus.gateway == HALL_1);
+    let units = site.buses.iter_mut().flat_map(|bus| &mut bus.units);
+    for unit in units {
+        unit.points.retain(|point| point.id == EVERY_READING);
+        let restless = (0..POINTS).map(|place| PointSite {
+            id: format!("restless_{place}"),
+            space: Space::Input,
+            address: 100 + 4 * place,
+            kind: WordKind::I64,
+            shape: Shape::Sine {
+                base: 0.0,
+                amplitude: 1e6,
+                // No whole number of polls: nothing repeats.
+                period: 2.0 + f64::from(place).sqrt() / 7.123,
+            },
+            unit: "V".to_owned(),
+            deadband: 0.0,
+            beat_s: 0,
+        });
+        unit.points.extend(restless);
+    }
+    site
+}
+
+/// Ages of the newest stored value of the worst device, looked at until the backlog is gone.
+async fn ages_until_drained(
+    stack: &Stack,
+    api: &mut Api,
+    series: &[i64],
+    (healed, allowed): (Instant, Duration),
+) -> anyhow::Result<Vec<Duration>> {
+    let gateway = stack.gateways.first().context("no gateway")?;
+    let mut ages = Vec::new();
+    loop {
+        let age = worst_age(api, series).await?;
+        // What was read before the link came back is backlog; what comes after has its time.
+        if healed.elapsed() >= allowed {
+            ages.push(age);
+        }
+        let held = gateway.status().await?.spool.records;
+        if held <= UNDER_WAY {
+            return Ok(ages);
+        }
+        anyhow::ensure!(healed.elapsed() < LIMIT, "{held} records are still held");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// A healthy gateway holds a few records that are on their way.
+const UNDER_WAY: u64 = 4;
+
+/// One series of each device, of a point whose every reading is kept.
+async fn series_of_each(api: &mut Api, devices: usize) -> anyhow::Result<Vec<i64>> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let series = api.get(&format!("/v1/gateways/{HALL_1}/series")).await?;
+        let all = series.as_array().context("no list of series")?.iter();
+        let energy = all.filter(|one| *at(one, "/point") == EVERY_READING);
+        let ids: Vec<i64> = energy.filter_map(|one| at(one, "/id").as_i64()).collect();
+        if ids.len() == devices {
+            return Ok(ids);
+        }
+        anyhow::ensure!(Instant::now() < deadline, "series are missing: {series}");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How old the newest stored value is at the moment of asking; of several series the oldest.
+async fn worst_age(api: &mut Api, series: &[i64]) -> anyhow::Result<Duration> {
+    let asked_ms = wall_ns() / 1_000_000;
+    let latest = api.get(&format!("/v1/latest?gateway={HALL_1}")).await?;
+    let rows = latest.as_array().context("no list of values")?;
+    let newest = |id: &i64| {
+        let row = rows.iter().find(|row| at(row, "/series") == id);
+        row.and_then(|row| at(row, "/time_ms").as_i64())
+    };
+    let oldest: Option<i64> = series.iter().map(newest).min().flatten();
+    let age = asked_ms - oldest.with_context(|| format!("no value of a series: {latest}"))?;
+    Ok(Duration::from_millis(u64::try_from(age.max(0))?))
+}

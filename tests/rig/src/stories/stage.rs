@@ -1,0 +1,121 @@
+//! What stories share: starting a system, the options they use, the judge at the end.
+
+use anyhow::Context as _;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tests_fieldsim::Site;
+use tests_harness::gateway::{Gateway, Status};
+use tests_harness::site::GatewayOptions;
+use tests_harness::stack::{Binaries, Stack};
+use tests_harness::wait::wait_for;
+use tests_oracle::Evidence;
+
+/// How long a condition may take to come true on a slow, shared machine.
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
+
+/// How a story ended.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// What it says is true; what was measured.
+    Holds(String),
+    /// This machine cannot tell it, and why.
+    NotRun(String),
+}
+
+/// Where a story takes place.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) dir: PathBuf,
+    pub(super) binaries: Binaries,
+}
+
+impl Stage {
+    pub(super) fn new(dir: &Path, binaries: &Binaries) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            binaries: binaries.clone(),
+        }
+    }
+
+    /// The field that most stories poll.
+    pub(super) fn demo(&self) -> Site {
+        tests_harness::site::demo(&self.dir.join("field"))
+    }
+
+    /// A folder for the logs of a process beside the system.
+    pub(super) fn logs(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.dir.join("logs").join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// Starts a system and waits until data flows.
+    pub(super) async fn start(&self, site: Site, options: GatewayOptions) -> anyhow::Result<Stack> {
+        let binaries = self.binaries.clone();
+        let stack = Stack::start(&self.dir, binaries, site, options, |_| {}).await?;
+        stack.wait_for_flow(LIMIT).await?;
+        Ok(stack)
+    }
+}
+
+/// Short batches, so that stories are short.
+pub(super) fn brisk() -> GatewayOptions {
+    GatewayOptions {
+        batch_live: Duration::from_millis(500),
+        batch_offline: Duration::from_secs(1),
+        commit: Duration::from_secs(1),
+        poll: Duration::from_millis(500),
+        ..GatewayOptions::default()
+    }
+}
+
+/// What stands at a place of a JSON answer; null where nothing does.
+pub(super) fn at<'a>(answer: &'a Value, place: &str) -> &'a Value {
+    answer.pointer(place).unwrap_or(&Value::Null)
+}
+
+/// The gateway with this id.
+pub(super) fn gateway<'a>(stack: &'a mut Stack, id: &str) -> anyhow::Result<&'a mut Gateway> {
+    let mut all = stack.gateways.iter_mut();
+    all.find(|gateway| gateway.id == id)
+        .with_context(|| format!("there is no gateway {id}"))
+}
+
+/// Waits until what a gateway says of itself fulfils `holds`.
+pub(super) async fn until(
+    gateway: &Gateway,
+    what: &str,
+    holds: impl Fn(&Status) -> bool,
+) -> anyhow::Result<Status> {
+    wait_for(&format!("{}: {what}", gateway.id), LIMIT, async || {
+        let status = gateway.status().await?;
+        anyhow::ensure!(holds(&status), "it says {status:?}");
+        Ok(status)
+    })
+    .await
+}
+
+/// Stops the devices, waits until everything is settled, lets the judge speak and stops the rest.
+pub(super) async fn judged(mut stack: Stack) -> anyhow::Result<String> {
+    stack.stop_devices().await?;
+    stack.wait_for_quiescence(LIMIT).await?;
+    let verdict = judge(&stack.evidence().await?)?;
+    stack.stop().await?;
+    Ok(verdict)
+}
+
+/// The judge's word on some evidence.
+pub(super) fn judge(evidence: &Evidence) -> anyhow::Result<String> {
+    let verdict = tests_oracle::judge(evidence);
+    let notes = verdict.notes.join("; ");
+    anyhow::ensure!(verdict.read > 0, "nothing was read");
+    anyhow::ensure!(verdict.holds(), "{verdict}: {notes}");
+    Ok(format!(
+        "read={} stored={} ledger={} lost={}",
+        verdict.read,
+        verdict.stored,
+        verdict.ledger + verdict.crash_tail,
+        verdict.lost
+    ))
+}
