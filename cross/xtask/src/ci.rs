@@ -32,6 +32,9 @@ pub(crate) fn test(workspace: &Workspace, full: bool) -> anyhow::Result<()> {
     step::step("one command from device to database, judged", || {
         workspace.run_rig(&broker, &["demo", "--check"])
     })?;
+    step::step("stories of the whole system", || {
+        workspace.run_rig(&broker, &["stories"])
+    })?;
     step::step("the dashboard in a real browser", || {
         workspace.run_rig(&broker, &["browser"])
     })?;
