@@ -8,7 +8,7 @@ use protocols_model::{Reason, Value};
 use std::ops::RangeInclusive;
 
 /// How one point is read from its registers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Codec {
     raw: RawType,
     bits: Option<BitRange>,

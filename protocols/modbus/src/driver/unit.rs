@@ -13,16 +13,33 @@ use std::time::Duration;
 /// What turns answers of a device into readings.
 pub(super) struct Unit {
     pub(super) device: DeviceId,
-    /// In the order of the device's points.
-    points: Vec<(PointKey, Codec)>,
+    /// In the order of the device's points, with the place of their codec.
+    points: Vec<(PointKey, u32)>,
+    /// Each once: the points of a device differ in few ways, and a gateway has many of them.
+    codecs: Vec<Codec>,
 }
 
 impl Unit {
     pub(super) fn new(device: &Device) -> Self {
-        let points = device.points.iter();
+        let mut points = Vec::with_capacity(device.points.len());
+        let mut codecs: Vec<Codec> = Vec::new();
+        for point in &device.points {
+            let codec = Codec::new(point);
+            // From behind: neighbours are alike.
+            let known = codecs.iter().rposition(|held| *held == codec);
+            let place = known.unwrap_or_else(|| {
+                codecs.push(codec);
+                codecs.len() - 1
+            });
+            let place =
+                u32::try_from(place).expect("invariant: a device has fewer than 2^32 points");
+            points.push((point.key, place));
+        }
+        codecs.shrink_to_fit();
         Self {
             device: device.id.clone(),
-            points: points.map(|p| (p.key, Codec::new(p))).collect(),
+            points,
+            codecs,
         }
     }
 
@@ -30,6 +47,7 @@ impl Unit {
     pub(super) fn decode(&self, request: &Request, data: &Data, at: Timestamp) -> Vec<Reading> {
         let reading = |slot: &Slot| {
             let (key, codec) = self.points.get(slot.point)?;
+            let codec = self.codecs.get(usize::try_from(*codec).ok()?)?;
             let from = usize::from(slot.offset);
             let value = match data {
                 Data::Words(words) => {
