@@ -8,6 +8,7 @@ mod away;
 mod configuration;
 mod disk;
 mod garbage;
+mod guides;
 mod identity;
 mod mqtt;
 mod outage;
@@ -50,6 +51,7 @@ const ALL: &[Story] = stories![
     disk::a_full_disk_costs_no_reading_that_was_stored,
     configuration::a_broken_configuration_file_leaves_the_gateway_running_the_last_good_one,
     away::a_locked_database_settles_nothing_and_recovers,
+    guides::the_commands_of_the_guides_run,
 ];
 
 /// What the stories are told.
