@@ -130,6 +130,17 @@ enum Duty {
     Drop,
 }
 
+/// How many undecided readings of one hole are followed both ways.
+const HOLE_DEPTH: u32 = 4;
+
+/// What one reading of a hole means for what follows: first of all no contradiction, then as little
+/// missing as possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+struct Hole {
+    wrong: u64,
+    missing: u64,
+}
+
 /// The model's copy of the gateway's filter state, within one life of the gateway.
 struct Filter {
     run: Option<usize>,
@@ -166,7 +177,12 @@ impl Bench<'_> {
                 // The model goes on as the rule says, or one fault would be counted many times.
                 continue;
             }
-            if held == 0 && duty != Duty::Keep {
+            let dropped = match duty {
+                Duty::Keep => false,
+                Duty::Drop => true,
+                Duty::Either => !self.was_kept(place, &filter, read.raw, read.t),
+            };
+            if held == 0 && dropped {
                 verdict.filtered += width;
                 continue;
             }
@@ -175,6 +191,66 @@ impl Bench<'_> {
                 self.explain(place, run, verdict, budget);
             }
         }
+    }
+
+    /// Whether a reading that is not stored, and that the filter may have kept or dropped, was kept
+    /// and then lost: the one of the two that what follows agrees with. Where both do, it was dropped.
+    fn was_kept(&self, place: usize, filter: &Filter, raw: i64, t: i64) -> bool {
+        let dropped = self.hole(place + 1, filter, HOLE_DEPTH);
+        let after = Filter {
+            run: filter.run,
+            kept: Some((raw, t)),
+        };
+        let kept = self.hole(place + 1, &after, HOLE_DEPTH);
+        (kept.wrong, kept.missing + 1) < (dropped.wrong, dropped.missing)
+    }
+
+    /// What the model would have to explain from `place` to the next stored reading of this life.
+    fn hole(&self, place: usize, before: &Filter, depth: u32) -> Hole {
+        let mut hole = Hole::default();
+        let mut filter = Filter {
+            run: before.run,
+            kept: before.kept,
+        };
+        let reads = self
+            .track
+            .reads
+            .iter()
+            .zip(&self.matched.stored)
+            .zip(&self.matched.after_bad);
+        for (place, ((read, stored), after_bad)) in reads.enumerate().skip(place) {
+            if run_at(&self.evidence.runs, &self.track.gateway, read.t) != filter.run {
+                break;
+            }
+            let duty = self.duty(&filter, read.t, read.raw, *after_bad);
+            if *stored != 0 {
+                hole.wrong += u64::from(duty == Duty::Drop);
+                break;
+            }
+            let after = Filter {
+                run: filter.run,
+                kept: Some((read.raw, read.t)),
+            };
+            match duty {
+                Duty::Drop => {}
+                Duty::Keep => {
+                    hole.missing += 1;
+                    filter = after;
+                }
+                Duty::Either if depth > 0 => {
+                    let dropped = self.hole(place + 1, &filter, depth - 1);
+                    let mut kept = self.hole(place + 1, &after, depth - 1);
+                    kept.missing += 1;
+                    let rest = dropped.min(kept);
+                    return Hole {
+                        wrong: hole.wrong + rest.wrong,
+                        missing: hole.missing + rest.missing,
+                    };
+                }
+                Duty::Either => {}
+            }
+        }
+        hole
     }
 
     fn duty(&self, filter: &Filter, t: i64, raw: i64, after_bad: bool) -> Duty {

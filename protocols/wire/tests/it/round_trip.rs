@@ -372,10 +372,7 @@ fn ten_thousand_columns_of_text_and_numbers_seal_into_full_records() {
         }
     });
     let telemetry = Telemetry {
-        dictionaries: vec![
-            DictionaryHash([1; 16]),
-            DictionaryHash([2; 16]),
-        ],
+        dictionaries: vec![DictionaryHash([1; 16]), DictionaryHash([2; 16])],
         columns: columns.collect(),
     };
     let sealed = Record::seal_telemetry(stamp(), telemetry.clone()).unwrap();

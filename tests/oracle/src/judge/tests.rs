@@ -30,6 +30,12 @@ fn point(id: &str, kind: WordKind, address: u16, deadband: f64) -> PointSite {
 
 /// A world in which everything went well: 60 polls, one a second, one life of the gateway.
 fn world() -> Evidence {
+    world_after_silence(None)
+}
+
+/// As [`world`]; before poll `silent` the device kept quiet once, so that the filter lets that poll
+/// pass whatever its value.
+fn world_after_silence(silent: Option<u64>) -> Evidence {
     let points = vec![
         point("wide", WordKind::I64, 0, 0.0),
         point("banded", WordKind::I32, 4, 20.0),
@@ -54,6 +60,15 @@ fn world() -> Evidence {
     let mut kept: Option<i64> = None;
     for n in 0..60u64 {
         let t = SECOND * i64::try_from(n).unwrap();
+        if silent == Some(n) {
+            answers.push(AnswerLine {
+                t: t - SECOND / 2,
+                gateway: "g".into(),
+                device: "d".into(),
+                polls: Vec::new(),
+                kind: "silent".into(),
+            });
+        }
         let polls = unit.points.iter().map(|point| PolledPoint {
             point: point.id.clone(),
             n,
@@ -69,7 +84,8 @@ fn world() -> Evidence {
         for point in &unit.points {
             let raw = signal::raw_at(point, n);
             if point.id == "banded" {
-                if kept.is_some_and(|kept| (raw - kept).abs() <= 200_000) {
+                let within = kept.is_some_and(|kept| (raw - kept).abs() <= 200_000);
+                if within && silent != Some(n) {
                     continue;
                 }
                 kept = Some(raw);
@@ -235,4 +251,22 @@ fn the_ledger_answers_for_as_many_readings_as_it_names() {
     evidence.ledger = vec![entry("evicted", named(2))];
     let verdict = judge(&evidence);
     assert!(verdict.holds() && verdict.ledger == 2, "{verdict}");
+}
+
+#[test]
+fn a_hole_in_which_a_change_of_quality_let_a_reading_pass_is_counted_as_the_gateway_did() {
+    let silent = 21;
+    let mut evidence = world_after_silence(Some(silent));
+    assert!(judge(&evidence).holds());
+    let in_hole = |row: &StoredRow| row.point == "banded" && (18..40).contains(&row.seq);
+    let lost = evidence.stored.iter().filter(|row| in_hole(row)).count();
+    evidence.stored.retain(|row| !in_hole(row));
+    let point = LedgerPoint {
+        device: "d".into(),
+        point: "banded".into(),
+        readings: lost.try_into().unwrap(),
+    };
+    evidence.ledger = vec![entry("evicted", vec![point])];
+    let verdict = judge(&evidence);
+    assert!(verdict.holds(), "{verdict} {:?}", verdict.notes);
 }
