@@ -360,6 +360,16 @@ impl Stack {
     /// Where a file or an export cannot be read.
     pub async fn evidence(&self) -> anyhow::Result<Evidence> {
         let answers = self.answers()?;
+        let runs: Vec<_> = self
+            .gateways
+            .iter()
+            .flat_map(|gateway| gateway.runs().to_vec())
+            .collect();
+        // Beside the other evidence: a verdict can be looked into, and repeated, afterwards.
+        std::fs::write(
+            self.dir.join("runs.json"),
+            serde_json::to_vec_pretty(&runs)?,
+        )?;
         let stored = self.cloud_command(&["export", "--readings"]).await?;
         let ledger = self.cloud_command(&["export", "--ledger"]).await?;
         let window = self.options.batch_live.max(self.options.batch_offline)
@@ -370,11 +380,7 @@ impl Stack {
             answers,
             stored: Evidence::read_lines(&stored).context("the export of readings")?,
             ledger: Evidence::read_lines(&ledger).context("the export of the ledger")?,
-            runs: self
-                .gateways
-                .iter()
-                .flat_map(|gateway| gateway.runs().to_vec())
-                .collect(),
+            runs,
             loss_window_ns: i64::try_from(window.as_nanos())?,
         })
     }

@@ -359,43 +359,47 @@ fn of_run(epochs: &EpochRuns, entry: &LedgerRow, run: Option<usize>) -> bool {
     epochs.get(&epoch).is_none_or(|&of| Some(of) == run)
 }
 
-/// How many readings of each point the ledger still answers for, crash tails apart.
+/// Readings left by device and point.
+type PointBudget = HashMap<(String, String), u64>;
+
+/// How many readings of each point the ledger still answers for, epoch by epoch, crash tails apart.
 struct LedgerBudget<'a> {
-    exact: HashMap<(String, String, String), u64>,
-    /// Entries that cannot count (a damaged or quarantined spool).
-    uncounted: Vec<&'a LedgerRow>,
+    entries: Vec<(&'a LedgerRow, PointBudget)>,
 }
 
 impl<'a> LedgerBudget<'a> {
     fn new(ledger: &'a [LedgerRow]) -> Self {
-        let mut exact: HashMap<_, u64> = HashMap::new();
-        let mut uncounted = Vec::new();
-        for entry in ledger.iter().filter(|entry| entry.reason != "crash-tail") {
-            for point in &entry.points {
-                let key = (
-                    entry.gateway.clone(),
-                    point.device.clone(),
-                    point.point.clone(),
-                );
-                *exact.entry(key).or_default() += point.readings;
-            }
-            if entry.readings.is_none() {
-                uncounted.push(entry);
-            }
+        let exact = |entry: &'a LedgerRow| {
+            let points = entry.points.iter();
+            points
+                .map(|point| ((point.device.clone(), point.point.clone()), point.readings))
+                .collect()
+        };
+        let entries = ledger.iter().filter(|entry| entry.reason != "crash-tail");
+        Self {
+            entries: entries.map(|entry| (entry, exact(entry))).collect(),
         }
-        Self { exact, uncounted }
     }
 
+    /// Takes one reading from an entry of this life: from one that counts, else from one that
+    /// cannot count (a damaged or quarantined spool, claims that were joined).
     fn take(&mut self, track: &Track, run: Option<usize>, epochs: &EpochRuns) -> bool {
-        for point in &track.points {
-            let key = (track.gateway.clone(), track.device.clone(), point.clone());
-            if let Some(left) = self.exact.get_mut(&key).filter(|left| **left > 0) {
-                *left -= 1;
-                return true;
+        let ours = |entry: &LedgerRow| entry.gateway == track.gateway && of_run(epochs, entry, run);
+        for (entry, exact) in &mut self.entries {
+            if !ours(entry) {
+                continue;
+            }
+            for point in &track.points {
+                let left = exact.get_mut(&(track.device.clone(), point.clone()));
+                if let Some(left) = left.filter(|left| **left > 0) {
+                    *left -= 1;
+                    return true;
+                }
             }
         }
-        let mut uncounted = self.uncounted.iter();
-        uncounted.any(|entry| entry.gateway == track.gateway && of_run(epochs, entry, run))
+        self.entries
+            .iter()
+            .any(|(entry, _)| entry.readings.is_none() && ours(entry))
     }
 }
 

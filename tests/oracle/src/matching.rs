@@ -4,14 +4,15 @@
 //! same device and epoch that never repeats says how far the gateway's clock was off at that moment.
 
 use crate::evidence::Run;
-use crate::track::Track;
+use crate::track::{Row, Track};
 use std::collections::{BTreeMap, HashMap};
 
 /// Which life of its gateway an epoch belongs to: place in the list of runs.
 pub(crate) type EpochRuns = HashMap<(String, String), usize>;
 
-/// Per gateway, device and epoch: stored time, and what to add to it for the simulator's time.
-pub(crate) type Offsets = HashMap<(String, String, String), Vec<(i64, i64)>>;
+/// Per gateway, device and epoch, in order of seq: seq, stored time, and what to add to that for the
+/// simulator's time.
+pub(crate) type Offsets = HashMap<(String, String, String), Vec<(u64, i64, i64)>>;
 
 /// How far a bank's row may be from where its neighbour puts it.
 const BANK_TOLERANCE_NS: i64 = 1_500_000_000;
@@ -66,7 +67,7 @@ pub(crate) fn offsets(tracks: &[Track]) -> Offsets {
                 offsets
                     .entry(key)
                     .or_default()
-                    .push((row.time, t - row.time));
+                    .push((row.seq, row.time, t - row.time));
             }
         }
     }
@@ -74,18 +75,17 @@ pub(crate) fn offsets(tracks: &[Track]) -> Offsets {
     offsets
 }
 
-/// When the simulator gave what is stored with `time`, as far as a neighbour tells.
-fn simulator_time(track: &Track, epoch: &str, time: i64, offsets: &Offsets) -> Option<i64> {
+/// When the simulator gave what is stored in `row`, as far as a neighbour tells: of the same record
+/// if there is one, else of the record nearest to it, else nearest in time.
+fn simulator_time(track: &Track, row: &Row, offsets: &Offsets) -> Option<i64> {
     let key = (
         track.gateway.clone(),
         track.device.clone(),
-        epoch.to_owned(),
+        row.epoch.clone(),
     );
-    let list = offsets.get(&key)?;
-    let after = list.partition_point(|(at, _)| *at < time);
-    let near = list.get(after.saturating_sub(1)..list.len().min(after + 1))?;
-    let (_, offset) = near.iter().min_by_key(|(at, _)| at.abs_diff(time))?;
-    Some(time + offset)
+    let near = |&&(seq, at, _): &&(u64, i64, i64)| (seq.abs_diff(row.seq), at.abs_diff(row.time));
+    let (_, _, offset) = offsets.get(&key)?.iter().min_by_key(near)?;
+    Some(row.time + offset)
 }
 
 /// The life of `gateway` that was running at `t`.
@@ -132,7 +132,7 @@ pub(crate) fn match_rows(
             .collect();
         let is_bank = track.full_mask != 1;
         let told = if is_bank {
-            simulator_time(track, &epoch, row.time, offsets)
+            simulator_time(track, row, offsets)
         } else {
             None
         };
