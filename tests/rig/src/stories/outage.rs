@@ -11,11 +11,11 @@ use tests_harness::site::{GatewayOptions, HALL_1};
 use tests_harness::stack::Stack;
 use tokio::time::Instant;
 
-/// How long the link is down.
-const OUTAGE: Duration = Duration::from_secs(25);
+/// The link is down until so much waits: about half a minute.
+const BACKLOG_BYTES: u64 = 125_000;
 /// What the link carries afterwards: about three times what is read, so that the backlog takes a while.
 const SLOW: Link = Link::Slow {
-    bytes_per_second: 12_000,
+    bytes_per_second: 11_000,
 };
 /// The backlog must take at least this long, or nothing was overtaken.
 const DRAIN_AT_LEAST: Duration = Duration::from_secs(10);
@@ -25,8 +25,10 @@ const EVERY_READING: &str = "energy";
 const POINTS: u16 = 24;
 /// P3: batch age plus this.
 const PROMISE: Duration = Duration::from_secs(1);
-/// More than that is forgiven to a machine that does other things at the same time, to the slowest
-/// hundredth of the looks.
+/// On a machine that does other things, 99 looks of 100 may see what comes late by as much as our own
+/// pauses came late at worst, once for each process on the way: gateway, link, broker, cloud.
+const HOPS: u32 = 4;
+/// The slowest hundredth is forgiven so much more.
 const SLACK: Duration = Duration::from_secs(1);
 /// Records settled before the outage.
 const LEARNT: u64 = 20;
@@ -66,7 +68,10 @@ pub(super) async fn live_data_overtakes_the_backlog_of_an_outage(
             .is_some_and(|uplink| !uplink.connected)
     })
     .await?;
-    tokio::time::sleep(OUTAGE).await;
+    until(gateway, "a backlog gathers", |status| {
+        status.spool.live_bytes >= BACKLOG_BYTES
+    })
+    .await?;
     stack.link.set(SLOW);
     let connected = until(gateway, "the link is back", |status| {
         status
@@ -76,7 +81,7 @@ pub(super) async fn live_data_overtakes_the_backlog_of_an_outage(
     })
     .await?;
     let healed = Instant::now();
-    let mut ages = ages_until_drained(&stack, &mut api, &series, (healed, allowed)).await?;
+    let (mut ages, late) = ages_until_drained(&stack, &mut api, &series, (healed, allowed)).await?;
     let drain = healed.elapsed();
     anyhow::ensure!(
         drain >= DRAIN_AT_LEAST,
@@ -89,10 +94,11 @@ pub(super) async fn live_data_overtakes_the_backlog_of_an_outage(
     let worst = ages.last().copied().context("no looks")?;
     let measured = format!(
         "{} kB drained in {:.0} s; age of the newest value p50 {p50:.2?}, p99 {p99:.2?}, worst \
-         {worst:.2?}; promised {allowed:.2?}",
+         {worst:.2?}; promised {allowed:.2?}, this machine's own pauses were late by up to {late:.2?}",
         connected.spool.live_bytes / 1000,
         drain.as_secs_f64(),
     );
+    let allowed = allowed + late * HOPS;
     anyhow::ensure!(p99 <= allowed && worst <= allowed + SLACK, "{measured}");
     stack.link.set(Link::Passing);
     Ok(Told::Holds(format!("{measured}; {}", judged(stack).await?)))
@@ -124,15 +130,16 @@ fn restless(mut site: Site) -> Site {
     site
 }
 
-/// Ages of the newest stored value of the worst device, looked at until the backlog is gone.
+/// Ages of the newest stored value of the worst device, looked at until the backlog is gone; and how
+/// late our own pauses were at worst.
 async fn ages_until_drained(
     stack: &Stack,
     api: &mut Api,
     series: &[i64],
     (healed, allowed): (Instant, Duration),
-) -> anyhow::Result<Vec<Duration>> {
+) -> anyhow::Result<(Vec<Duration>, Duration)> {
     let gateway = stack.gateways.first().context("no gateway")?;
-    let mut ages = Vec::new();
+    let (mut ages, mut late) = (Vec::new(), Duration::ZERO);
     loop {
         let age = worst_age(api, series).await?;
         // What was read before the link came back is backlog; what comes after has its time.
@@ -141,10 +148,12 @@ async fn ages_until_drained(
         }
         let held = gateway.status().await?.spool.records;
         if held <= UNDER_WAY {
-            return Ok(ages);
+            return Ok((ages, late));
         }
         anyhow::ensure!(healed.elapsed() < LIMIT, "{held} records are still held");
+        let paused = Instant::now();
         tokio::time::sleep(LOOK).await;
+        late = late.max(paused.elapsed().saturating_sub(LOOK));
     }
 }
 
