@@ -28,8 +28,10 @@ pub(crate) struct Plan {
 
 /// Share of the machine's CPU that others may take in a round that counts.
 pub(crate) const MOST_FOREIGN: f64 = 0.15;
-/// Rounds that may be thrown away and run again, of each kind.
-const SPARE: usize = 2;
+/// Rounds that may be thrown away and run again: as many as keep a run below some five minutes.
+const SPARE_PAIRS: usize = 1;
+const SPARE_FAST: usize = 2;
+const SPARE_INGEST: usize = 6;
 /// Live batches: by default, for latency, for small bytes.
 const AGE_DEFAULT: Duration = Duration::from_secs(1);
 const AGE_FAST: Duration = Duration::from_millis(250);
@@ -69,7 +71,7 @@ impl Plan {
     async fn measure(&self, rig: &mut Rig) -> anyhow::Result<Results> {
         let mut results = Results::default();
         let window = Duration::from_secs(self.seconds);
-        let mut tries = self.tries();
+        let mut tries = self.tries(SPARE_PAIRS);
         while let Some(number) = tries.next_round() {
             report::say(&format!("round {number}: gateway, batches of 1 s"));
             let ours = rig.gateway(AGE_DEFAULT, window).await?;
@@ -79,7 +81,7 @@ impl Plan {
             tries.done(quiet);
             results.add_pair(ours, bare, quiet);
         }
-        let mut tries = self.tries();
+        let mut tries = self.tries(SPARE_FAST);
         while let Some(number) = tries.next_round() {
             report::say(&format!("round {number}: gateway, batches of 250 ms"));
             let fast = rig.gateway(AGE_FAST, window).await?;
@@ -95,7 +97,7 @@ impl Plan {
         report::say(&format!("ingest: connecting {} gateways", ingest::GATEWAYS));
         rig.compact_soon().await?;
         let mut load = rig.ingest_load().await?;
-        let mut tries = self.tries();
+        let mut tries = self.tries(SPARE_INGEST);
         while let Some(number) = tries.next_round() {
             let round = rig.ingest(&mut load, INGEST_SECONDS).await?;
             report::say(&format!(
@@ -122,10 +124,10 @@ impl Plan {
         quiet || self.busy
     }
 
-    const fn tries(&self) -> Tries {
+    const fn tries(&self, spare: usize) -> Tries {
         Tries {
             wanted: self.rounds,
-            left: self.rounds + SPARE,
+            left: self.rounds + spare,
             made: 0,
         }
     }
