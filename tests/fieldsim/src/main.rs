@@ -45,9 +45,15 @@ async fn main() -> anyhow::Result<()> {
     write_whole(&args.ready, &serde_json::to_vec(&ports)?)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut silence = signal(SignalKind::user_defined1())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            // The devices stop, the process stays: were it gone, its ports and terminals could be
+            // given to another simulator, and a gateway would read that one.
+            _ = silence.recv() => buses.iter().for_each(|bus| bus.fall_silent()),
+        }
     }
     for bus in &buses {
         bus.fall_silent();

@@ -11,6 +11,7 @@ use crate::proxy::Proxy;
 use crate::site::{self, GatewayOptions};
 use crate::wait::wait_for;
 use anyhow::Context as _;
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,9 @@ use tokio::time::Instant;
 
 /// How long a process may take to become reachable on a slow, shared machine.
 pub const START_LIMIT: Duration = Duration::from_secs(90);
-/// How long broker and cloud may take to stop in order.
+/// How long an answer that was begun may take to leave.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+/// How long simulator, broker and cloud may take to stop in order.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// What a crash may take beyond batch age and commit interval: the judge's own clock, a busy disk,
 /// a busy machine.
@@ -290,12 +293,15 @@ impl Stack {
         .await
     }
 
-    /// Stops the devices for good.
+    /// Stops the devices for good: they fall silent. Their simulator stays until the end, or its ports
+    /// and terminals could be given to another one that runs beside this system.
     ///
     /// # Errors
-    /// Where the simulator had to be killed.
+    /// Where the simulator does not run.
     pub async fn stop_devices(&mut self) -> anyhow::Result<()> {
-        self.field.stop(STOP_LIMIT).await
+        self.field.signal(Signal::USR1)?;
+        tokio::time::sleep(LAST_ANSWER).await;
+        Ok(())
     }
 
     /// Waits until no gateway holds a reading any more. With the devices stopped the gateways still
@@ -334,12 +340,13 @@ impl Stack {
     /// # Errors
     /// The first process that had to be killed; the others are stopped all the same.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        let mut worst = self.field.stop(STOP_LIMIT).await;
+        let mut worst = Ok(());
         for gateway in &mut self.gateways {
             worst = worst.and(gateway.stop().await);
         }
         worst = worst.and(self.cloud.stop(STOP_LIMIT).await);
-        worst.and(self.broker.stop(STOP_LIMIT).await)
+        worst = worst.and(self.broker.stop(STOP_LIMIT).await);
+        worst.and(self.field.stop(STOP_LIMIT).await)
     }
 
     /// What the devices answered so far, by time.
