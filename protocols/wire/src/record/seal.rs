@@ -7,6 +7,7 @@ use crate::pack::read_hashes;
 use crate::record::{Body, Column, Record, RecordStamp, RecordSummary, SealedRecord, Telemetry};
 use prost::Message;
 use protocols_model::{BootId, Claim, DictionaryHash, Instant, PointLoss, Timestamp, Value};
+use std::borrow::Borrow;
 use std::time::Duration;
 
 /// The format that [`Record::encode`] writes.
@@ -73,8 +74,9 @@ impl Record {
     /// dictionary that is not listed.
     pub fn seal_telemetry(
         stamp: RecordStamp,
-        telemetry: Telemetry,
+        telemetry: impl Borrow<Telemetry>,
     ) -> Result<Vec<SealedRecord>, EncodeError> {
+        let telemetry = telemetry.borrow();
         let mut cutter = Cutter {
             stamp,
             dictionaries: &telemetry.dictionaries,
