@@ -14,6 +14,9 @@ pub(crate) type EpochRuns = HashMap<(String, String), usize>;
 /// simulator's time.
 pub(crate) type Offsets = HashMap<(String, String, String), Vec<(u64, i64, i64)>>;
 
+/// How long a request may wait in a line for its answer after the gateway that asked is gone.
+const LAST_REQUEST_NS: i64 = 1_000_000_000;
+
 /// How far a bank's row may be from where its neighbour puts it.
 const BANK_TOLERANCE_NS: i64 = 1_500_000_000;
 
@@ -75,23 +78,37 @@ pub(crate) fn offsets(tracks: &[Track]) -> Offsets {
     offsets
 }
 
-/// When the simulator gave what is stored in `row`, as far as a neighbour tells: of the same record
-/// if there is one, else of the record nearest to it, else nearest in time.
-fn simulator_time(track: &Track, row: &Row, offsets: &Offsets) -> Option<i64> {
+/// When the simulator may have given what is stored in `row`, as far as neighbours tell: those of the
+/// same record, or of the record nearest to it. Several where the clock stepped within a record.
+fn simulator_times(track: &Track, row: &Row, offsets: &Offsets) -> Vec<i64> {
     let key = (
         track.gateway.clone(),
         track.device.clone(),
         row.epoch.clone(),
     );
-    let near = |&&(seq, at, _): &&(u64, i64, i64)| (seq.abs_diff(row.seq), at.abs_diff(row.time));
-    let (_, _, offset) = offsets.get(&key)?.iter().min_by_key(near)?;
-    Some(row.time + offset)
+    let Some(list) = offsets.get(&key) else {
+        return Vec::new();
+    };
+    let near = list
+        .iter()
+        .map(|(seq, ..)| seq.abs_diff(row.seq))
+        .min()
+        .unwrap_or(0);
+    let neighbours = list
+        .iter()
+        .filter(|(seq, ..)| seq.abs_diff(row.seq) <= near + 1);
+    neighbours.map(|(.., offset)| row.time + offset).collect()
 }
 
-/// The life of `gateway` that was running at `t`.
+/// The life of `gateway` that asked for what was answered at `t`: the one that was running, or the
+/// one that had just ended: its last request may still be answered when it is gone.
 pub(crate) fn run_at(runs: &[Run], gateway: &str, t: i64) -> Option<usize> {
+    let ours = |run: &Run| run.gateway == gateway;
+    let running = |run: &Run| ours(run) && run.started_ns <= t && t <= run.ended_ns;
+    let gone = |run: &Run| ours(run) && run.ended_ns < t && t - run.ended_ns <= LAST_REQUEST_NS;
     runs.iter()
-        .position(|run| run.gateway == gateway && run.started_ns <= t && t <= run.ended_ns)
+        .position(running)
+        .or_else(|| runs.iter().rposition(gone))
 }
 
 /// Matches the rows of a track to its reads.
@@ -132,14 +149,25 @@ pub(crate) fn match_rows(
             .collect();
         let is_bank = track.full_mask != 1;
         let told = if is_bank {
-            simulator_time(track, row, offsets)
+            simulator_times(track, row, offsets)
         } else {
-            None
+            Vec::new()
         };
-        let found = match told {
-            Some(t) => nearest(track, &candidates, t),
-            // In order: the first read not before the last one matched.
-            None => candidates.iter().copied().find(|&place| place >= next),
+        let is_free = |&place: &usize| {
+            matched
+                .stored
+                .get(place)
+                .is_some_and(|stored| stored & row.mask == 0)
+        };
+        let found = if told.is_empty() {
+            // In order: the first read not before the last one matched. Where the clock stepped
+            // within a record its rows come in another order: then any that is not stored yet.
+            let mut ahead = candidates.iter().copied().filter(|&place| place >= next);
+            ahead
+                .next()
+                .or_else(|| candidates.iter().copied().find(is_free))
+        } else {
+            nearest(track, &candidates, &told)
         };
         match found {
             Some(place) => {
@@ -152,7 +180,7 @@ pub(crate) fn match_rows(
                     *after_bad |= bad;
                 }
                 // The other bits of a bank may come in the next row of the same read.
-                next = if is_bank { place } else { place + 1 };
+                next = next.max(if is_bank { place } else { place + 1 });
             }
             None if candidates.is_empty() => matched.invented += u64::from(row.mask.count_ones()),
             None => matched.duplicated += u64::from(row.mask.count_ones()),
@@ -162,8 +190,14 @@ pub(crate) fn match_rows(
     matched
 }
 
-fn nearest(track: &Track, candidates: &[usize], t: i64) -> Option<usize> {
-    let distance = |&place: &usize| track.reads.get(place).map_or(u64::MAX, |r| r.t.abs_diff(t));
+fn nearest(track: &Track, candidates: &[usize], told: &[i64]) -> Option<usize> {
+    let distance = |&place: &usize| {
+        let t = track.reads.get(place).map_or(i64::MAX, |read| read.t);
+        told.iter()
+            .map(|told| told.abs_diff(t))
+            .min()
+            .unwrap_or(u64::MAX)
+    };
     let found = candidates.iter().copied().min_by_key(distance)?;
     (distance(&found) <= BANK_TOLERANCE_NS.unsigned_abs()).then_some(found)
 }
@@ -182,8 +216,9 @@ fn candidates(track: &Track, by_raw: &HashMap<i64, Vec<usize>>, raw: i64, mask: 
 }
 
 fn within(run: &Run, track: &Track, place: usize) -> bool {
+    let asked = run.started_ns..=run.ended_ns.saturating_add(LAST_REQUEST_NS);
     track
         .reads
         .get(place)
-        .is_some_and(|read| run.started_ns <= read.t && read.t <= run.ended_ns)
+        .is_some_and(|read| asked.contains(&read.t))
 }

@@ -270,3 +270,36 @@ fn a_hole_in_which_a_change_of_quality_let_a_reading_pass_is_counted_as_the_gate
     let verdict = judge(&evidence);
     assert!(verdict.holds(), "{verdict} {:?}", verdict.notes);
 }
+
+#[test]
+fn an_answer_to_a_gateway_that_was_killed_while_it_waited_belongs_to_its_tail() {
+    let mut evidence = killed_at(52);
+    evidence.ledger.push(entry("crash-tail", Vec::new()));
+    let mut late = evidence.answers.last().unwrap().clone();
+    late.t = 52 * SECOND + SECOND / 2;
+    for polled in &mut late.polls {
+        polled.n += 1;
+        polled.raw += 1;
+    }
+    evidence.answers.push(late);
+    let verdict = judge(&evidence);
+    assert!(verdict.holds(), "{verdict} {:?}", verdict.notes);
+}
+
+#[test]
+fn rows_of_a_record_in_which_the_clock_stepped_back_are_no_duplicates() {
+    let mut evidence = world();
+    // Two polls in one record, the later one with the earlier stamp: an export by time turns them.
+    let second = |row: &StoredRow| row.seq == 31;
+    evidence
+        .stored
+        .iter_mut()
+        .filter(|row| second(row))
+        .for_each(|row| {
+            row.seq = 30;
+            row.time_ns -= 3600 * SECOND;
+        });
+    evidence.stored.sort_by_key(|row| (row.seq, row.time_ns));
+    let verdict = judge(&evidence);
+    assert!(verdict.holds(), "{verdict} {:?}", verdict.notes);
+}
