@@ -12,13 +12,14 @@ use crate::site::{self, GatewayOptions};
 use crate::wait::wait_for;
 use anyhow::Context as _;
 use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tests_fieldsim::answer_log::AnswerLine;
 use tests_fieldsim::{BusKind, Site};
-use tests_oracle::Evidence;
+use tests_oracle::{Evidence, Run};
 use tokio::process::Command;
 use tokio::time::Instant;
 
@@ -354,11 +355,7 @@ impl Stack {
     /// # Errors
     /// Where the log cannot be read.
     pub fn answers(&self) -> anyhow::Result<Vec<AnswerLine>> {
-        let text = std::fs::read_to_string(self.dir.join("field/answers.ndjson"))?;
-        let mut answers: Vec<AnswerLine> = Evidence::read_lines(&text)?;
-        // Lines of several buses are written as they come; the judge wants them by time.
-        answers.sort_by_key(|line| line.t);
-        Ok(answers)
+        answers_in(&self.dir)
     }
 
     /// Everything the oracle looks at. The database is read through the cloud's raw export.
@@ -366,31 +363,63 @@ impl Stack {
     /// # Errors
     /// Where a file or an export cannot be read.
     pub async fn evidence(&self) -> anyhow::Result<Evidence> {
-        let answers = self.answers()?;
-        let runs: Vec<_> = self
+        let runs: Vec<Run> = self
             .gateways
             .iter()
             .flat_map(|gateway| gateway.runs().to_vec())
             .collect();
-        // Beside the other evidence: a verdict can be looked into, and repeated, afterwards.
-        std::fs::write(
-            self.dir.join("runs.json"),
-            serde_json::to_vec_pretty(&runs)?,
-        )?;
-        let stored = self.cloud_command(&["export", "--readings"]).await?;
-        let ledger = self.cloud_command(&["export", "--ledger"]).await?;
         let window = self.options.batch_live.max(self.options.batch_offline)
             + self.options.commit
             + LOSS_SLACK;
-        Ok(Evidence {
-            site: self.site.clone(),
-            answers,
-            stored: Evidence::read_lines(&stored).context("the export of readings")?,
-            ledger: Evidence::read_lines(&ledger).context("the export of the ledger")?,
+        // Beside the other evidence: a verdict can be looked into, and repeated, afterwards.
+        let lives = Lives {
             runs,
             loss_window_ns: i64::try_from(window.as_nanos())?,
-        })
+        };
+        std::fs::write(self.dir.join(LIVES), serde_json::to_vec_pretty(&lives)?)?;
+        evidence_in(&self.dir, &self.binaries).await
     }
+}
+
+/// Where the lives of the gateways are written down for the judge.
+const LIVES: &str = "runs.json";
+
+/// What only the harness knows.
+#[derive(Debug, Serialize, Deserialize)]
+struct Lives {
+    runs: Vec<Run>,
+    loss_window_ns: i64,
+}
+
+/// The evidence of a system whose folder was kept, running or not.
+///
+/// # Errors
+/// Where a file or an export cannot be read.
+pub async fn evidence_in(dir: &Path, binaries: &Binaries) -> anyhow::Result<Evidence> {
+    let site = std::fs::read(dir.join("field/site.json")).context("reading the site")?;
+    let lives = std::fs::read(dir.join(LIVES)).context("reading the gateways' lives")?;
+    let lives: Lives = serde_json::from_slice(&lives)?;
+    let config = dir.join("cloud/cloud.toml");
+    let config = config.to_string_lossy();
+    let cloud = binaries.ours("fogline-cloud");
+    let stored = run(&cloud, &["export", "--readings", "--config", &config]).await?;
+    let ledger = run(&cloud, &["export", "--ledger", "--config", &config]).await?;
+    Ok(Evidence {
+        site: serde_json::from_slice(&site)?,
+        answers: answers_in(dir)?,
+        stored: Evidence::read_lines(&stored).context("the export of readings")?,
+        ledger: Evidence::read_lines(&ledger).context("the export of the ledger")?,
+        runs: lives.runs,
+        loss_window_ns: lives.loss_window_ns,
+    })
+}
+
+fn answers_in(dir: &Path) -> anyhow::Result<Vec<AnswerLine>> {
+    let text = std::fs::read_to_string(dir.join("field/answers.ndjson"))?;
+    let mut answers: Vec<AnswerLine> = Evidence::read_lines(&text)?;
+    // Lines of several buses are written as they come; the judge wants them by time.
+    answers.sort_by_key(|line| line.t);
+    Ok(answers)
 }
 
 async fn start_field(

@@ -1,7 +1,7 @@
 //! The verdict.
 
 use crate::evidence::{Ending, Evidence, LedgerRow, Run};
-use crate::matching::{EpochRuns, Matched, epoch_runs, match_rows, offsets, run_at};
+use crate::matching::{EpochRuns, Matched, ended_before, epoch_runs, match_rows, offsets, run_at};
 use crate::track::{self, Track};
 use std::collections::HashMap;
 use std::fmt;
@@ -295,17 +295,29 @@ impl Bench<'_> {
         verdict: &mut Verdict,
         budget: &mut LedgerBudget,
     ) {
-        let life = run.and_then(|run| self.evidence.runs.get(run));
-        if life.is_some_and(|life| self.is_crash_tail(place, run, life)) {
+        let tail_of = |run: Option<usize>| {
+            let life = run.and_then(|run| self.evidence.runs.get(run));
+            life.is_some_and(|life| self.is_crash_tail(place, run, life))
+        };
+        if tail_of(run) {
             verdict.crash_tail += 1;
         } else if budget.take(self.track, run, self.epochs) {
             verdict.ledger += 1;
+        } else if tail_of(self.asked_before(place)) {
+            verdict.crash_tail += 1;
         } else {
             verdict.lost += 1;
             if let Some(read) = self.track.reads.get(place) {
                 verdict.note(|| self.sentence(read.raw, read.t, "is lost"));
             }
         }
+    }
+
+    /// The life that had ended just before an answer: where the gateway came back at once, it may
+    /// have been the one that asked.
+    fn asked_before(&self, place: usize) -> Option<usize> {
+        let read = self.track.reads.get(place)?;
+        ended_before(&self.evidence.runs, &self.track.gateway, read.t)
     }
 
     /// The tail of a kill: nothing of this life is stored after it, it was answered within the loss

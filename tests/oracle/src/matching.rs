@@ -105,10 +105,16 @@ fn simulator_times(track: &Track, row: &Row, offsets: &Offsets) -> Vec<i64> {
 pub(crate) fn run_at(runs: &[Run], gateway: &str, t: i64) -> Option<usize> {
     let ours = |run: &Run| run.gateway == gateway;
     let running = |run: &Run| ours(run) && run.started_ns <= t && t <= run.ended_ns;
-    let gone = |run: &Run| ours(run) && run.ended_ns < t && t - run.ended_ns <= LAST_REQUEST_NS;
     runs.iter()
         .position(running)
-        .or_else(|| runs.iter().rposition(gone))
+        .or_else(|| ended_before(runs, gateway, t))
+}
+
+/// The life of `gateway` that had ended just before `t`.
+pub(crate) fn ended_before(runs: &[Run], gateway: &str, t: i64) -> Option<usize> {
+    runs.iter().rposition(|run| {
+        run.gateway == gateway && run.ended_ns < t && t - run.ended_ns <= LAST_REQUEST_NS
+    })
 }
 
 /// Matches the rows of a track to its reads.

@@ -26,6 +26,11 @@ enum Task {
     Demo(demo::Demo),
     /// One fault a round, then the judge.
     Chaos(chaos::Chaos),
+    /// Judge the kept folder of an earlier run again.
+    Judge {
+        /// The folder.
+        dir: std::path::PathBuf,
+    },
     /// Break the cloud on purpose and prove that the judge notices.
     Mutant,
     /// Run the dashboard's tests in a real browser against the real system.
@@ -40,6 +45,7 @@ async fn main() -> ExitCode {
         // The demo is ended by its user and stops in order; everything else is cut short.
         Task::Demo(demo) => demo.run().await,
         Task::Chaos(chaos) => unless_ended(Box::pin(chaos.run())).await,
+        Task::Judge { dir } => judge(&dir).await,
         Task::Mutant => unless_ended(Box::pin(mutant::run())).await,
         Task::Browser => unless_ended(Box::pin(browser::run())).await,
         Task::Stories(stories) => unless_ended(Box::pin(stories.run())).await,
@@ -64,4 +70,19 @@ async fn unless_ended(
         _ = terminate.recv() => anyhow::bail!("terminated"),
         done = task => done,
     }
+}
+
+async fn judge(dir: &std::path::Path) -> anyhow::Result<ExitCode> {
+    let binaries = tests_harness::stack::Binaries::from_environment()?;
+    let evidence = tests_harness::stack::evidence_in(dir, &binaries).await?;
+    let verdict = tests_oracle::judge(&evidence);
+    for note in &verdict.notes {
+        screen::say(note);
+    }
+    screen::result(&verdict.to_string());
+    Ok(if verdict.holds() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
