@@ -168,8 +168,11 @@ impl Pipeline {
             if filter::keep(&point.report, &mut point.last, now, value.as_ref(), quality) {
                 kept += 1;
                 self.batch_bytes += size_of::<Sample>() + payload(value.as_ref());
-                if point.samples.capacity() == 0 {
-                    point.samples.reserve_exact(point.expected);
+                // What `push` would take for a second sample is room for four.
+                let held = point.samples.len();
+                if held == point.samples.capacity() {
+                    let more = if held == 0 { point.expected } else { held / 2 };
+                    point.samples.reserve_exact(more.max(1));
                 }
                 point.samples.push(Sample {
                     time: reading.sampled,
