@@ -16,7 +16,7 @@ pub(crate) struct Plan {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Seconds of a round.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 12)]
     seconds: u64,
     /// Keep rounds that ran while others used the machine; the report says so.
     #[arg(long)]
