@@ -7,7 +7,7 @@ use crate::supervisor::{BusSlot, supervise};
 use gateway_config::GatewayConfig;
 use gateway_pipeline::{BatchAge, Inputs, Pipeline, SWEEP_CAPACITY, Stats};
 use gateway_spool::SpoolStopped;
-use protocols_driver::{BusStatus, Driver, DriverContext, STOP_BOUND, Sweep};
+use protocols_driver::{BusStatus, Driver, DriverContext, Orders, STOP_BOUND, Sweep};
 use protocols_modbus::ModbusDriver;
 use protocols_modbus::config::Bus;
 use std::sync::Arc;
@@ -96,6 +96,7 @@ impl Prepared {
             sweeps,
             stop: stop.clone(),
             clock: Arc::clone(&events.clock),
+            orders: Orders::none(),
         };
         let mut supervisors = JoinSet::new();
         let mut slots = Vec::new();

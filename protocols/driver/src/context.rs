@@ -2,7 +2,7 @@
 //!
 //! The back-pressure rule lives here: room first, question second (rule 3 of the crate's contract).
 
-use crate::{BusStatus, Sweep};
+use crate::{BusStatus, Orders, Sweep};
 use protocols_model::Clock;
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub struct DriverContext {
     pub stop: CancellationToken,
     /// Wall and monotonic time.
     pub clock: Arc<dyn Clock>,
+    /// Values to write.
+    pub orders: Orders,
 }
 
 /// The driver shall end: it was told to stop, or nobody takes its sweeps any more.
@@ -111,6 +113,7 @@ mod tests {
             sweeps,
             stop,
             clock,
+            orders: Orders::none(),
         };
         (ctx, receiver)
     }

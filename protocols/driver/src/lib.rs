@@ -22,7 +22,9 @@
 //!    Schedules, time-outs and back-off run on the monotonic clock alone.
 //! 7. **One device's trouble stays its own.** A dead device costs its bus at most
 //!    [`PROBE_SHARE`] of the bus time, all dead devices of the bus together.
-//! 8. **Everything is bounded and counted** in [`Counters`]; a state change of a link is published
+//! 8. **Orders go ahead of polls** ([`Orders`]), are carried out at most once and answered each. What was
+//!    sent and not confirmed is `Unknown` and never repeated.
+//! 9. **Everything is bounded and counted** in [`Counters`]; a state change of a link is published
 //!    in the moment it is noticed.
 
 #![forbid(unsafe_code)]
@@ -31,12 +33,14 @@
 mod backoff;
 mod context;
 mod counters;
+mod order;
 mod status;
 mod sweep;
 
 pub use backoff::Backoff;
 pub use context::{Driver, DriverContext, Room, STOP_BOUND, Stopped};
 pub use counters::{Counter, CounterValue, Counters};
+pub use order::{ORDER_CAPACITY, OrderDesk, Orders, WriteError, WriteOrder, Written, order_queue};
 pub use status::{BusStatus, DeviceLink, LinkState};
 pub use sweep::Sweep;
 /// The token a driver is stopped by.

@@ -47,6 +47,7 @@ async fn a_panicked_driver_is_started_again_and_counted_and_the_stop_ends_it() {
         sweeps,
         stop: stop.clone(),
         clock,
+        orders: protocols_driver::Orders::none(),
     };
     let runs = Arc::new(AtomicU64::new(0));
     let make = {

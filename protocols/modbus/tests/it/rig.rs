@@ -98,6 +98,7 @@ impl Rig {
             sweeps: sender,
             stop: stop.clone(),
             clock: Arc::new(SystemClock::start()),
+            orders: protocols_driver::Orders::none(),
         };
         let task = tokio::spawn(driver.run(ctx));
         Self {

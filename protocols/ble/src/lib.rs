@@ -1,0 +1,5 @@
+//! Bluetooth Low Energy sensors: advertisements decoded, GATT characteristics read and written, the radio
+//! supervised by progress.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
