@@ -4,7 +4,7 @@ use crate::cli::{CheckArgs, DEFAULT_CONFIG, Format};
 use crate::console::{colour_out, say};
 use crate::exit::Exit;
 use crate::{machine, uplink};
-use gateway_config::{GatewayConfig, Loaded, Options, Severity, load, render};
+use gateway_config::{BusConfig, GatewayConfig, Loaded, Options, Severity, load, render};
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
@@ -61,15 +61,10 @@ fn human_form(path: &Path, loaded: &Loaded, identity: Option<&str>) -> String {
 
 /// What a configuration amounts to, in one line.
 pub(crate) fn summary(config: &GatewayConfig) -> String {
-    let devices: usize = config.buses.iter().map(|bus| bus.devices.len()).sum();
-    let rate: f64 = config
-        .buses
-        .iter()
-        .flat_map(|bus| &bus.devices)
-        .flat_map(|device| &device.points)
-        .map(|point| 1.0 / point.period.as_secs_f64())
-        // The empty sum of floats is -0.0.
-        .fold(0.0, |sum, rate| sum + rate);
+    let devices: usize = config.buses.iter().map(|bus| bus.devices().len()).sum();
+    let rates = config.buses.iter().map(BusConfig::polled_per_second);
+    // The empty sum of floats is -0.0.
+    let rate = rates.fold(0.0, |sum, rate| sum + rate);
     let to = config.uplink.as_ref().map_or_else(
         || "no uplink".to_owned(),
         |uplink| format!("uplink {}", uplink.name),

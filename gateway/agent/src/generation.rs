@@ -2,14 +2,13 @@
 //! together. A reload swaps generations; spool and uplink live on.
 
 use crate::events::Events;
+use crate::field::{self, Desks};
 use crate::reload::Field;
 use crate::supervisor::{BusSlot, supervise};
-use gateway_config::GatewayConfig;
+use gateway_config::{BusConfig, GatewayConfig};
 use gateway_pipeline::{BatchAge, Inputs, Pipeline, SWEEP_CAPACITY, Stats};
 use gateway_spool::SpoolStopped;
-use protocols_driver::{BusStatus, Driver, DriverContext, Orders, STOP_BOUND, Sweep};
-use protocols_modbus::ModbusDriver;
-use protocols_modbus::config::Bus;
+use protocols_driver::{BusStatus, DriverContext, STOP_BOUND, Sweep, order_queue};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -34,7 +33,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pipeline: Pipeline,
-    buses: Vec<Bus>,
+    buses: Vec<BusConfig>,
 }
 
 /// A running configuration.
@@ -47,6 +46,7 @@ pub(crate) struct Generation {
     /// has nothing to read yet stays up and reachable.
     sweeps: mpsc::Sender<Sweep>,
     slots: Arc<[Arc<BusSlot>]>,
+    desks: Desks,
 }
 
 /// Builds what a configuration asks for.
@@ -65,8 +65,7 @@ pub(crate) fn prepare(
     });
     let pipeline = Pipeline::try_new(field.points, age, Arc::clone(stats))?;
     for bus in &field.buses {
-        let errors = bus.check();
-        anyhow::ensure!(errors.is_empty(), "bus {}: {errors:?}", bus.name);
+        field::driver(bus)?;
     }
     Ok(Prepared {
         pipeline,
@@ -92,37 +91,42 @@ impl Prepared {
             inputs,
             Arc::clone(&events.clock),
         ));
-        let context = DriverContext {
-            sweeps,
-            stop: stop.clone(),
-            clock: Arc::clone(&events.clock),
-            orders: Orders::none(),
-        };
         let mut supervisors = JoinSet::new();
         let mut slots = Vec::new();
+        let mut desks = Desks::default();
         for bus in self.buses {
-            let devices = bus.devices.iter().map(|device| device.id.clone());
-            let status = BusStatus::new(Arc::clone(&bus.name), devices);
+            let (desk, orders) = order_queue();
+            let context = DriverContext {
+                sweeps: sweeps.clone(),
+                stop: stop.clone(),
+                clock: Arc::clone(&events.clock),
+                orders,
+            };
+            let status = BusStatus::new(Arc::clone(bus.name()), bus.devices());
+            desks.add(bus.clone(), desk);
             let slot = Arc::new(BusSlot::new(Arc::new(status)));
             slots.push(Arc::clone(&slot));
-            let bus = Arc::new(bus);
-            let make = move || -> Box<dyn Driver> {
-                let driver = ModbusDriver::new(Arc::clone(&bus));
-                Box::new(driver.expect("invariant: the same bus was accepted before"))
-            };
-            supervisors.spawn(supervise(make, slot, context.clone(), events.clone()));
+            let make =
+                move || field::driver(&bus).expect("invariant: the same bus was accepted before");
+            supervisors.spawn(supervise(make, slot, context, events.clone()));
         }
         Generation {
             stop,
             supervisors,
             pipeline,
-            sweeps: context.sweeps,
+            sweeps,
             slots: slots.into(),
+            desks,
         }
     }
 }
 
 impl Generation {
+    /// Where points of this generation are written.
+    pub(crate) fn desks(&self) -> Desks {
+        self.desks.clone()
+    }
+
     /// The buses of this generation.
     pub(crate) fn slots(&self) -> Arc<[Arc<BusSlot>]> {
         Arc::clone(&self.slots)

@@ -13,6 +13,7 @@ mod clock_watch;
 mod console;
 mod events;
 mod exit;
+mod field;
 mod gateway;
 mod generation;
 mod http;

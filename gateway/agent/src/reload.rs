@@ -2,8 +2,9 @@
 
 use crate::{check, last_good, machine};
 use gateway_config::source::Source;
-use gateway_config::{GatewayConfig, Loaded, Options, PointConfig, Problem, Severity, load};
-use protocols_modbus::config::Bus;
+use gateway_config::{
+    BusConfig, GatewayConfig, Loaded, Options, PointConfig, Problem, Severity, load,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ pub(crate) struct Chosen {
 /// What is read: the larger part of a large configuration, so there is one copy of it.
 #[derive(Debug, Default)]
 pub(crate) struct Field {
-    pub(crate) buses: Vec<Bus>,
+    pub(crate) buses: Vec<BusConfig>,
     pub(crate) points: Vec<PointConfig>,
 }
 

@@ -1,5 +1,6 @@
 //! The configuration as a whole: read, checked, immutable.
 
+use crate::bus::BusConfig;
 use crate::field;
 use crate::layer::Layer;
 use crate::notes::{self, Notes};
@@ -9,7 +10,6 @@ use crate::settings::{self, Gateway, Http, Log, Uplink};
 use crate::source::{Located, Place, Source};
 use crate::walk::Table;
 use gateway_spool::SpoolConfig;
-use protocols_modbus::config::Bus;
 use protocols_model::PointDescriptor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub struct GatewayConfig {
     /// Who it is.
     pub gateway: Gateway,
     /// What it reads.
-    pub buses: Vec<Bus>,
+    pub buses: Vec<BusConfig>,
     /// The point table.
     pub points: Vec<PointConfig>,
     /// Bounds of the spool.

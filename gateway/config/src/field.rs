@@ -6,6 +6,7 @@
 
 mod build;
 
+use crate::bus::BusConfig;
 use crate::config::PointConfig;
 use crate::layer::Layer;
 use crate::notes::{self, Notes};
@@ -14,7 +15,7 @@ use crate::problem::Problem;
 use crate::settings::resolve;
 use crate::source::{Located, Place};
 use crate::walk::Table;
-use protocols_modbus::config::{Bus, LineSettings, Transport};
+use protocols_modbus::config::{LineSettings, Transport};
 use protocols_model::DeviceId;
 use std::path::Path;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use std::time::Duration;
 /// The field side, built.
 #[derive(Debug, Default)]
 pub(crate) struct Field {
-    pub(crate) buses: Vec<Bus>,
+    pub(crate) buses: Vec<BusConfig>,
     pub(crate) points: Vec<PointConfig>,
 }
 

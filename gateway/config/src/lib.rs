@@ -9,6 +9,7 @@
 //!
 //! | room | holds |
 //! |---|---|
+//! | `bus` | a bus as its driver takes it |
 //! | [`config`] | the whole, and how it is loaded |
 //! | [`settings`] | gateway, spool, uplink, HTTP, log |
 //! | `field`, `layer`, `point`, `csv` | buses, templates, devices, points and what they inherit |
@@ -23,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bus;
 pub mod config;
 mod csv;
 mod field;
@@ -38,6 +40,7 @@ pub mod source;
 pub mod units;
 mod walk;
 
+pub use bus::BusConfig;
 pub use config::{GatewayConfig, Loaded, Options, PointConfig, load, load_with};
 pub use identity::{Identity, IdentityError, parse_identity, read_identity};
 pub use problem::{Problem, Severity};

@@ -2,6 +2,7 @@
 //! checked by the drivers' own rules.
 
 use super::{Field, RawBus, RawDevice, Template};
+use crate::bus::BusConfig;
 use crate::config::PointConfig;
 use crate::layer::{DEFAULT_TIMEOUT, Layer};
 use crate::notes::Notes;
@@ -161,7 +162,7 @@ impl<'a> Builder<'a> {
                 self.notes
                     .push(Problem::error(place, error.problem.to_string(), ""));
             }
-            field.buses.push(bus);
+            field.buses.push(BusConfig::Modbus(bus.into()));
         }
         field
     }

@@ -2,7 +2,7 @@
 
 use crate::{CHECK, load_texts};
 use gateway_config::{
-    Confirm, Credentials, Deadband, GatewayConfig, Report, Severity, load, render,
+    BusConfig, Confirm, Credentials, Deadband, GatewayConfig, Report, Severity, load, render,
 };
 use protocols_modbus::config::{Bus, Transport};
 use protocols_model::ValueType;
@@ -36,7 +36,7 @@ fn the_documented_example_is_accepted_without_a_word() {
     let keys = config
         .buses
         .iter()
-        .flat_map(|b| &b.devices)
+        .flat_map(|b| &modbus(b).devices)
         .flat_map(|d| &d.points);
     for point in keys {
         let entry = &config.points[point.key.0 as usize].descriptor;
@@ -91,7 +91,12 @@ points = [ { id = "c", at = "hr:10.4", report = { abs = 1, beat = "5m" } } ]
 "#;
 
 fn bus(config: &GatewayConfig) -> &Bus {
-    &config.buses[0]
+    modbus(&config.buses[0])
+}
+
+fn modbus(bus: &BusConfig) -> &Bus {
+    let BusConfig::Modbus(bus) = bus;
+    bus
 }
 
 #[test]

@@ -1,0 +1,49 @@
+//! The field side of a configuration made real: a driver for each bus, and the desk where its orders
+//! are placed.
+//!
+//! The desk outlives the driver: a driver that is started again finds the queue as it was.
+
+use gateway_config::BusConfig;
+use protocols_driver::{Driver, OrderDesk, WriteError, Written};
+use protocols_modbus::ModbusDriver;
+use protocols_model::{Instant, PointKey, Value};
+
+/// A fresh driver for `bus`; nothing is opened before it runs.
+///
+/// # Errors
+/// What its own check finds; the configuration's reader has asked it before.
+pub(crate) fn driver(bus: &BusConfig) -> anyhow::Result<Box<dyn Driver>> {
+    let refused = |what: String| anyhow::anyhow!("bus {}: {what}", bus.name());
+    Ok(match bus {
+        BusConfig::Modbus(bus) => {
+            let driver = ModbusDriver::new(std::sync::Arc::clone(bus));
+            Box::new(driver.map_err(|errors| refused(format!("{errors:?}")))?)
+        }
+    })
+}
+
+/// Where points are written: the desks of all buses.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Desks(Vec<(BusConfig, OrderDesk)>);
+
+impl Desks {
+    pub(crate) fn add(&mut self, bus: BusConfig, desk: OrderDesk) {
+        self.0.push((bus, desk));
+    }
+
+    /// Has the driver that owns the point's bus write it, ahead of its polls and at most once.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; what cannot begin before `begin_before` is not begun.
+    pub(crate) async fn write(
+        &self,
+        point: PointKey,
+        value: Value,
+        begin_before: Instant,
+    ) -> Result<Written, WriteError> {
+        // Writes are rare: looking through the buses costs less than an index kept for them.
+        let owner = self.0.iter().find(|(bus, _)| bus.points().contains(&point));
+        let (_, desk) = owner.ok_or(WriteError::UnknownPoint)?;
+        desk.place(point, value, begin_before).await
+    }
+}
