@@ -3,3 +3,6 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+
+pub mod script;
+pub mod span;
