@@ -1,0 +1,164 @@
+//! From the raw number to the value and back, exactly on the decimal grid.
+//!
+//! `2301 * 0.1` is 230.10000000000002 in binary floating point; a meter that says 2301 at scale 0.1
+//! means 230.1. Factor and offset are taken as the decimal numbers that were written, the sum is made
+//! in integers, and one division at the end gives the nearest `f64`: the value prints with no more
+//! digits than it has and sits on the grid that the wire's encoder looks for.
+
+/// Powers of ten that `f64` holds exactly.
+const EXACT_POWERS: i32 = 22;
+/// Integers up to here are exact in `f64`.
+const EXACT_INTEGER: u128 = 1 << 53;
+
+/// `value = raw * factor + offset`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    factor: f64,
+    offset: f64,
+    decimal: Option<Decimal>,
+}
+
+/// `value = (raw * factor + offset) / divisor` in integers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Decimal {
+    factor: i64,
+    offset: i64,
+    divisor: f64,
+}
+
+/// Why numbers are not a scale.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScaleError {
+    /// Zero, infinite or no number.
+    #[error("scale {0} is not allowed; use a finite number other than 0")]
+    Factor(f64),
+    /// Infinite or no number.
+    #[error("offset {0} is not allowed; use a finite number")]
+    Offset(f64),
+}
+
+/// `number` as `mantissa * 10^exponent`, by its shortest decimal form.
+fn decimal_parts(number: f64) -> Option<(i64, i32)> {
+    let text = format!("{number:e}");
+    let (digits, exponent) = text.split_once('e')?;
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let mantissa = format!("{whole}{fraction}").parse().ok()?;
+    let exponent: i32 = exponent.parse().ok()?;
+    Some((mantissa, exponent - i32::try_from(fraction.len()).ok()?))
+}
+
+impl Decimal {
+    fn new(factor: f64, offset: f64) -> Option<Self> {
+        let (factor, factor_exponent) = decimal_parts(factor)?;
+        let (offset, offset_exponent) = decimal_parts(offset)?;
+        let exponent = factor_exponent.min(offset_exponent).min(0);
+        if exponent < -EXACT_POWERS {
+            return None;
+        }
+        let raised = |mantissa: i64, by: i32| {
+            let power = 10i64.checked_pow(u32::try_from(by - exponent).ok()?)?;
+            mantissa.checked_mul(power)
+        };
+        Some(Self {
+            factor: raised(factor, factor_exponent)?,
+            offset: raised(offset, offset_exponent)?,
+            divisor: 10f64.powi(-exponent),
+        })
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "checked to be exact on the line before"
+    )]
+    fn apply(&self, raw: i128) -> Option<f64> {
+        let sum = raw
+            .checked_mul(i128::from(self.factor))?
+            .checked_add(i128::from(self.offset))?;
+        (sum.unsigned_abs() <= EXACT_INTEGER).then(|| sum as f64 / self.divisor)
+    }
+}
+
+impl Scale {
+    /// Raw numbers as they are.
+    pub const IDENTITY: Self = Self {
+        factor: 1.0,
+        offset: 0.0,
+        decimal: None,
+    };
+
+    /// `raw * factor + offset`.
+    ///
+    /// # Errors
+    /// [`ScaleError`] for a factor of zero and for what is not finite.
+    pub fn new(factor: f64, offset: f64) -> Result<Self, ScaleError> {
+        if !factor.is_normal() {
+            return Err(ScaleError::Factor(factor));
+        }
+        if !offset.is_finite() {
+            return Err(ScaleError::Offset(offset));
+        }
+        Ok(Self {
+            factor,
+            offset,
+            decimal: Decimal::new(factor, offset),
+        })
+    }
+
+    /// The factor: the grid that scaled integers sit on.
+    #[must_use]
+    pub const fn factor(&self) -> f64 {
+        self.factor
+    }
+
+    /// The offset.
+    #[must_use]
+    pub const fn offset(&self) -> f64 {
+        self.offset
+    }
+
+    /// Whether the raw number is the value.
+    #[must_use]
+    #[expect(clippy::float_cmp, reason = "exactly 1 and 0, as configured")]
+    pub fn is_identity(&self) -> bool {
+        self.factor == 1.0 && self.offset == 0.0
+    }
+
+    /// The value of a raw integer: the `f64` nearest to the exact decimal result while that has at
+    /// most 53 bits before the division, else the product in floating point.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "beyond 53 bits f64 is the nearest there is"
+    )]
+    pub fn apply_integer(&self, raw: i128) -> f64 {
+        let exact = self.decimal.and_then(|decimal| decimal.apply(raw));
+        exact.unwrap_or_else(|| self.apply_float(raw as f64))
+    }
+
+    /// The value of a raw float.
+    #[must_use]
+    pub fn apply_float(&self, raw: f64) -> f64 {
+        if self.is_identity() {
+            raw
+        } else {
+            raw.mul_add(self.factor, self.offset)
+        }
+    }
+
+    /// The raw number, not rounded, whose value is `value`.
+    #[must_use]
+    pub fn raw_of(&self, value: f64) -> f64 {
+        if self.is_identity() {
+            value
+        } else {
+            (value - self.offset) / self.factor
+        }
+    }
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self::IDENTITY
+    }
+}
