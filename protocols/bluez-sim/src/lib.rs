@@ -3,3 +3,9 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+
+mod bus;
+mod rehearsal;
+
+pub use bus::{BUS_VARIABLE, Bus, BusError};
+pub use rehearsal::{on_runtime, run_on_private_bus};
