@@ -1,5 +1,5 @@
-//! Device links and skipped polls as events: each change at once, a flapping device at most once
-//! per pause, its last state always.
+//! Device links, what drivers tell, and skipped polls as events: each change at once, a flapping device
+//! at most once per pause, its last state always.
 
 use crate::events::Events;
 use crate::limiter::{Limiter, News};
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// At most one event per device in this span.
 const LINK_PAUSE: Duration = Duration::from_secs(30);
+/// What a driver tells is taken at most once in this span, so that one told in a loop stays bounded.
+const TOLD_PAUSE: Duration = Duration::from_secs(1);
 /// At most one event about skipped polls per bus in this span.
 const SKIP_PAUSE: Duration = Duration::from_secs(60);
 
@@ -34,13 +36,22 @@ impl LinkReporter {
     /// Reports changes for as long as the driver's status lives; never returns before.
     pub(crate) async fn run(&mut self, status: Arc<BusStatus>, events: &Events) {
         let mut links = status.watch();
+        let mut take_at = events.now();
         loop {
             let now = events.now();
             let current = links.borrow_and_update().clone();
             let mut news = self.look(now, &current);
             news.extend(self.limiter.due(now));
-            if !news.is_empty() {
-                events.tell_all(news.iter().map(event_of).collect()).await;
+            let mut tell: Vec<_> = news.iter().map(event_of).collect();
+            if take_at <= now {
+                let told = told(&status);
+                if !told.is_empty() {
+                    take_at = now.plus(TOLD_PAUSE);
+                    tell.extend(told);
+                }
+            }
+            if !tell.is_empty() {
+                events.tell_all(tell).await;
             }
             let due = self.limiter.next().map(|due| due.since(events.now()));
             let wait = async {
@@ -49,10 +60,15 @@ impl LinkReporter {
                     None => std::future::pending().await,
                 }
             };
+            let told = async {
+                tokio::time::sleep(take_at.since(events.now())).await;
+                status.told().await;
+            };
             // `status` keeps the sender alive, so the watch cannot end before this is dropped.
             tokio::select! {
                 biased;
                 _ = links.changed() => {}
+                () = told => {}
                 () = wait => {}
             }
         }
@@ -83,6 +99,18 @@ fn event_of(news: &News<LinkState>) -> (EventKind, String, String) {
         count => format!("{state}; {count} changes before were not told"),
     };
     (EventKind::DeviceLink, news.subject.clone(), text)
+}
+
+/// What the driver of a bus told since the last time.
+pub(crate) fn told(status: &BusStatus) -> Vec<(EventKind, String, String)> {
+    let told = status.take_events();
+    let left_out = (told.left_out > 0).then(|| {
+        let text = format!("{} events of the driver were not told", told.left_out);
+        (EventKind::DeviceLink, status.bus().to_string(), text)
+    });
+    let events = told.events.into_iter();
+    let events = events.map(|event| (EventKind::DeviceLink, event.subject, event.text));
+    left_out.into_iter().chain(events).collect()
 }
 
 /// Tells when a bus could not keep its schedule.
@@ -129,6 +157,25 @@ impl SkipReporter {
 mod tests {
     use super::*;
     use protocols_model::{DeviceId, Reason};
+
+    #[test]
+    fn what_a_driver_tells_is_taken_once_with_what_was_left_out() {
+        let status = BusStatus::new("radio".into(), []);
+        for number in 0..=protocols_driver::EVENT_CAPACITY {
+            status.tell(
+                protocols_model::Timestamp(0),
+                "hci0",
+                format!("stage {number}"),
+            );
+        }
+        let news = told(&status);
+        assert_eq!(news.len(), 1 + protocols_driver::EVENT_CAPACITY);
+        assert_eq!(
+            (news[0].1.as_str(), news[1].2.as_str()),
+            ("radio", "stage 1")
+        );
+        assert!(told(&status).is_empty());
+    }
 
     #[test]
     fn only_changes_of_known_states_are_news() {

@@ -3,7 +3,7 @@
 //! A defect in one driver is that bus' trouble; the others, the spool and the uplink do not notice.
 
 use crate::events::Events;
-use crate::links::LinkReporter;
+use crate::links::{LinkReporter, told};
 use protocols_driver::{Backoff, BusStatus, Counter, Driver, DriverContext};
 use protocols_wire::EventKind;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,8 +64,12 @@ pub(crate) async fn supervise(
         let ended = tokio::select! {
             biased;
             ended = &mut task => ended,
-            () = reporter.run(status, &events) => continue,
+            () = reporter.run(Arc::clone(&status), &events) => continue,
         };
+        let last_words = told(&status);
+        if !last_words.is_empty() {
+            events.tell_all(last_words).await;
+        }
         if ctx.stop.is_cancelled() || ctx.sweeps.is_closed() {
             return;
         }

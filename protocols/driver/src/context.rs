@@ -2,7 +2,7 @@
 //!
 //! The back-pressure rule lives here: room first, question second (rule 3 of the crate's contract).
 
-use crate::{BusStatus, Orders, Sweep};
+use crate::{BusStatus, Orders, Sweep, WriteOrder};
 use protocols_model::Clock;
 use std::fmt;
 use std::sync::Arc;
@@ -55,7 +55,54 @@ impl Room<'_> {
     }
 }
 
+/// What a driver may do next, see [`DriverContext::turn`].
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// Carry out this order: it goes ahead of every poll.
+    Order(WriteOrder),
+    /// Ask the device: there is room for the answer.
+    Room(Room<'a>),
+}
+
 impl DriverContext {
+    /// What to do now that a poll is due: an order if there is one, the poll when there is room for its
+    /// sweep. Orders come also while there is no room: a pipeline that stands still must not keep
+    /// anybody from switching something off.
+    ///
+    /// Cancel-safe: an order that was not returned is still in the queue.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the driver shall end.
+    pub async fn turn(&self) -> Result<Next<'_>, Stopped> {
+        if self.stop.is_cancelled() {
+            return Err(Stopped);
+        }
+        if let Some(order) = self.orders.try_next() {
+            return Ok(Next::Order(order));
+        }
+        tokio::select! {
+            biased;
+            room = self.room() => room.map(Next::Room),
+            order = self.orders.next() => Ok(Next::Order(order)),
+        }
+    }
+
+    /// A place in the channel if there is one now: for drivers of devices that speak unasked, which
+    /// cannot wait before they listen.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the driver shall end.
+    pub fn try_room(&self) -> Result<Option<Room<'_>>, Stopped> {
+        if self.stop.is_cancelled() {
+            return Err(Stopped);
+        }
+        match self.sweeps.try_reserve() {
+            Ok(permit) => Ok(Some(Room(permit))),
+            Err(mpsc::error::TrySendError::Full(())) => Ok(None),
+            Err(mpsc::error::TrySendError::Closed(())) => Err(Stopped),
+        }
+    }
+
     /// Waits for a place in the channel. Take it before asking the device, so that no answer is
     /// ever without a place to go.
     ///
@@ -65,13 +112,8 @@ impl DriverContext {
     /// [`Stopped`] when the driver shall end.
     pub async fn room(&self) -> Result<Room<'_>, Stopped> {
         // The common case costs no registration with the token.
-        if self.stop.is_cancelled() {
-            return Err(Stopped);
-        }
-        match self.sweeps.try_reserve() {
-            Ok(permit) => return Ok(Room(permit)),
-            Err(mpsc::error::TrySendError::Closed(())) => return Err(Stopped),
-            Err(mpsc::error::TrySendError::Full(())) => {}
+        if let Some(room) = self.try_room()? {
+            return Ok(room);
         }
         self.stop
             .run_until_cancelled(self.sweeps.reserve())
@@ -94,7 +136,7 @@ impl fmt::Debug for DriverContext {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocols_model::{DeviceId, Instant, SystemClock};
+    use protocols_model::{DeviceId, Instant, PointKey, SystemClock, Value};
 
     fn sweep() -> Sweep {
         Sweep {
@@ -138,6 +180,44 @@ mod tests {
         tokio::task::yield_now().await;
         ctx.stop.cancel();
         assert_eq!(waiting.await.unwrap(), Err(Stopped));
+    }
+
+    #[tokio::test]
+    async fn an_order_comes_first_and_also_while_there_is_no_room() {
+        let (mut ctx, mut receiver) = context(1);
+        let (desk, orders) = crate::order_queue();
+        ctx.orders = orders;
+        let place = || {
+            let desk = desk.clone();
+            tokio::spawn(async move {
+                let forever = Instant(Duration::MAX);
+                desk.place(PointKey(1), Value::Bool(true), forever).await
+            })
+        };
+        let first = place();
+        tokio::task::yield_now().await;
+        let Ok(Next::Order(order)) = ctx.turn().await else {
+            panic!("the order did not come first");
+        };
+        order.answer(Err(crate::WriteError::ReadOnly));
+        assert_eq!(first.await.unwrap(), Err(crate::WriteError::ReadOnly));
+
+        let Ok(Next::Room(room)) = ctx.turn().await else {
+            panic!("no room");
+        };
+        room.send(sweep());
+        assert!(ctx.try_room().unwrap().is_none());
+        let second = place();
+        let Ok(Next::Order(order)) = ctx.turn().await else {
+            panic!("a full channel held up the order");
+        };
+        drop(order);
+        assert_eq!(second.await.unwrap(), Err(crate::WriteError::Unknown));
+
+        receiver.close();
+        assert!(matches!(ctx.turn().await, Err(Stopped)));
+        assert!(receiver.recv().await.is_some());
+        assert!(ctx.try_room().is_err());
     }
 
     #[tokio::test]

@@ -78,6 +78,8 @@ counters! {
     stray_bytes,
     /// Polls skipped because their time had passed
     missed_polls,
+    /// Sweeps heard unasked that made way for newer ones while there was no room
+    overrun,
     /// Polls answered by "not asked" because the device is dead
     unasked_polls,
     /// Probes of dead devices

@@ -2,7 +2,8 @@
 //!
 //! The driver is the only writer. Readers get a copy, or wait for the next change.
 
-use crate::Counters;
+use crate::events::Events;
+use crate::{BusEvent, Counters, Told};
 use protocols_model::{DeviceId, Reason, Timestamp};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -36,6 +37,7 @@ pub struct BusStatus {
     /// What the bus counts.
     pub counters: Counters,
     links: watch::Sender<Vec<DeviceLink>>,
+    events: Events,
 }
 
 impl BusStatus {
@@ -51,6 +53,7 @@ impl BusStatus {
             bus,
             counters: Counters::default(),
             links: watch::Sender::new(links.collect()),
+            events: Events::default(),
         }
     }
 
@@ -70,6 +73,26 @@ impl BusStatus {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Vec<DeviceLink>> {
         self.links.subscribe()
+    }
+
+    /// For the driver: tells what happened and what it does about it. Never waits; see [`BusEvent`].
+    pub fn tell(&self, at: Timestamp, subject: impl Into<String>, text: impl Into<String>) {
+        self.events.tell(BusEvent {
+            at,
+            subject: subject.into(),
+            text: text.into(),
+        });
+    }
+
+    /// Takes what was told since the last time. There is one reader: the gateway.
+    #[must_use]
+    pub fn take_events(&self) -> Told {
+        self.events.take()
+    }
+
+    /// Waits until there may be something to take. Cancel-safe.
+    pub async fn told(&self) {
+        self.events.told().await;
     }
 
     /// For the driver: publishes the state of its `index`-th device. Whether it was a change.
