@@ -3,3 +3,8 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+
+pub mod address;
+pub mod advert;
+pub mod config;
+pub mod decode;
