@@ -1,28 +1,41 @@
 //! Registers to values and back: pure, total, no panics on any input.
 //!
-//! One codec serves both directions, so that what is read and what a test or a later write sends
-//! cannot disagree. Bytes are put in order first (see [`Order`]), then typed, scaled, range-checked.
+//! One codec serves both directions, so that what is read and what is written cannot disagree. Reading,
+//! bytes are put in order first (see [`Order`]), then typed, scaled, range-checked, named; writing goes
+//! the same way back.
 
-use crate::config::{BitRange, Order, Point, RawType, Scale};
+mod encode;
+mod half;
+
+pub use encode::{EncodeError, Encoded};
+
+use crate::config::{BitRange, Names, Order, Point, RawType, Scale};
 use protocols_model::{Reason, Value};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-/// How one point is read from its registers.
+/// How one point is read from its registers, and written to them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Codec {
     raw: RawType,
+    /// A coil or discrete input.
+    is_bit: bool,
     bits: Option<BitRange>,
     order: Order,
     /// `None` for values that stay as they are.
     scale: Option<Scale>,
     range: Option<RangeInclusive<f64>>,
+    names: Option<Arc<Names>>,
 }
 
-/// The raw number of integer registers.
+/// The raw number in the registers.
 #[derive(Clone, Copy)]
 enum Number {
     Signed(i64),
     Unsigned(u64),
+    Float(f64),
+    /// Milliseconds since 1970 UTC.
+    Time(i64),
 }
 
 /// Puts the bytes of up to four registers in order. Each swap undoes itself, so this also takes a
@@ -42,16 +55,41 @@ fn reorder(mut bits: u64, order: Order, registers: usize) -> u64 {
     bits
 }
 
+/// The number that `digits` nibbles write in decimal; `None` when one is none.
+fn from_bcd(bits: u64, digits: u32) -> Option<u64> {
+    (0..digits).rev().try_fold(0, |sum: u64, digit| {
+        let nibble = bits >> (4 * digit) & 0xf;
+        (nibble <= 9).then_some(sum * 10 + nibble)
+    })
+}
+
+/// A signed number of `width` bits at the low end of `bits`.
+#[expect(
+    clippy::cast_possible_wrap,
+    reason = "two's complement is what the bits are"
+)]
+const fn sign_extend(bits: u64, width: u8) -> i64 {
+    let unused = 64 - width as u32;
+    ((bits << unused) as i64) >> unused
+}
+
+/// One step of a fraction of so many bits: `2^-fraction`, exact.
+fn step(fraction: u8) -> f64 {
+    (-f64::from(fraction)).exp2()
+}
+
 impl Codec {
     /// The codec of a checked point.
     #[must_use]
     pub fn new(point: &Point) -> Self {
         Self {
             raw: point.raw,
+            is_bit: point.address.space.is_bits(),
             bits: point.address.bits,
             order: point.order,
             scale: Some(point.scale).filter(|scale| !scale.is_identity()),
             range: point.range.clone(),
+            names: point.names.clone(),
         }
     }
 
@@ -69,7 +107,10 @@ impl Codec {
         }
         let joined = words.iter().fold(0, |sum, &w| sum << 16 | u64::from(w));
         let bits = reorder(joined, self.order, words.len());
-        let value = self.decode_bits(bits)?;
+        let value = match self.raw {
+            RawType::Bool | RawType::Bits => self.decode_picked(bits),
+            _ => self.finish(self.number(bits).ok_or(Reason::Undecodable)?)?,
+        };
         if let (Some(range), Some(number)) = (&self.range, value.as_f64())
             && !range.contains(&number)
         {
@@ -78,51 +119,83 @@ impl Codec {
         Ok(value)
     }
 
+    /// The value of a coil or discrete input.
+    #[must_use]
+    pub fn decode_bit(&self, bit: bool) -> Value {
+        self.named(i64::from(bit)).unwrap_or(Value::Bool(bit))
+    }
+
+    /// Bits of one register.
+    fn decode_picked(&self, bits: u64) -> Value {
+        let register = u16::try_from(bits).unwrap_or(u16::MAX);
+        let picked = self.bits.map_or(register, |range| range.of(register));
+        let plain = || match self.raw {
+            RawType::Bool => Value::Bool(picked != 0),
+            _ => Value::U64(picked.into()),
+        };
+        self.named(picked.into()).unwrap_or_else(plain)
+    }
+
+    fn named(&self, number: i64) -> Option<Value> {
+        let name = self.names.as_deref()?.name_of(number)?;
+        Some(Value::Text(name))
+    }
+
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_possible_wrap,
-        reason = "each cast keeps exactly the bits of its type"
+        clippy::cast_precision_loss,
+        reason = "each cast keeps exactly the bits of its type; a 64-bit fraction becomes the nearest f64"
     )]
-    fn decode_bits(&self, bits: u64) -> Result<Value, Reason> {
-        let number = match self.raw {
-            RawType::Bool | RawType::Bits => {
-                let register = bits as u16;
-                let picked = self.bits.map_or(register, |range| range.of(register));
-                return Ok(if self.raw == RawType::Bool {
-                    Value::Bool(picked != 0)
-                } else {
-                    Value::U64(picked.into())
-                });
-            }
-            RawType::F32 => return self.float(f32::from_bits(bits as u32).into()),
-            RawType::F64 => return self.float(f64::from_bits(bits)),
+    fn number(&self, bits: u64) -> Option<Number> {
+        Some(match self.raw {
+            RawType::F16 => Number::Float(half::from_half(bits as u16)),
+            RawType::F32 => Number::Float(f32::from_bits(bits as u32).into()),
+            RawType::F64 => Number::Float(f64::from_bits(bits)),
             RawType::I16 => Number::Signed((bits as i16).into()),
             RawType::I32 => Number::Signed((bits as i32).into()),
             RawType::I64 => Number::Signed(bits as i64),
             RawType::U16 | RawType::U32 | RawType::U64 => Number::Unsigned(bits),
-            RawType::Text { .. } => return Err(Reason::Undecodable),
-        };
-        let Some(scale) = &self.scale else {
-            return Ok(match number {
-                Number::Signed(n) => Value::I64(n),
-                Number::Unsigned(n) => Value::U64(n),
-            });
-        };
-        let wide = match number {
-            Number::Signed(n) => n.into(),
-            Number::Unsigned(n) => n.into(),
-        };
-        self.finite(scale.apply_integer(wide))
+            RawType::Bcd16 => Number::Unsigned(from_bcd(bits, 4)?),
+            RawType::Bcd32 => Number::Unsigned(from_bcd(bits, 8)?),
+            RawType::Fixed(fixed) => {
+                let steps = if fixed.is_signed() {
+                    sign_extend(bits, fixed.bits()) as f64
+                } else {
+                    bits as f64
+                };
+                Number::Float(steps * step(fixed.fraction()))
+            }
+            RawType::Epoch32 => Number::Time(i64::try_from(bits).ok()?.checked_mul(1000)?),
+            RawType::Epoch64 => Number::Time((bits as i64).checked_mul(1000)?),
+            RawType::Epoch64Ms => Number::Time(bits as i64),
+            RawType::Bool | RawType::Bits | RawType::Text { .. } => return None,
+        })
     }
 
-    fn float(&self, raw: f64) -> Result<Value, Reason> {
-        self.finite(self.scale.map_or(raw, |scale| scale.apply_float(raw)))
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as the last step of decoding")]
-    fn finite(&self, value: f64) -> Result<Value, Reason> {
-        if value.is_finite() {
-            Ok(Value::F64(value))
+    fn finish(&self, number: Number) -> Result<Value, Reason> {
+        let scaled = match (number, &self.scale) {
+            (Number::Time(millis), _) => return Ok(Value::I64(millis)),
+            (Number::Signed(n), None) => {
+                return Ok(self.named(n).unwrap_or(Value::I64(n)));
+            }
+            (Number::Unsigned(n), None) => {
+                let named = match self.names.as_deref() {
+                    Some(Names::Values(_)) => match i64::try_from(n) {
+                        Ok(n) => self.named(n),
+                        Err(_) => Some(Value::Text(n.to_string().into())),
+                    },
+                    _ => None,
+                };
+                return Ok(named.unwrap_or(Value::U64(n)));
+            }
+            (Number::Float(raw), None) => raw,
+            (Number::Float(raw), Some(scale)) => scale.apply_float(raw),
+            (Number::Signed(n), Some(scale)) => scale.apply_integer(n.into()),
+            (Number::Unsigned(n), Some(scale)) => scale.apply_integer(n.into()),
+        };
+        if scaled.is_finite() {
+            Ok(Value::F64(scaled))
         } else {
             Err(Reason::Undecodable)
         }
@@ -143,68 +216,6 @@ impl Codec {
             .collect();
         let text = std::str::from_utf8(&bytes).map_err(|_| Reason::Undecodable)?;
         Ok(Value::Text(text.trim_end_matches(' ').into()))
-    }
-
-    /// The registers that decode to `value`; `None` when the value is of another type, does not fit
-    /// or names single bits only (whose register holds more than the point).
-    #[must_use]
-    pub fn encode(&self, value: &Value) -> Option<Vec<u16>> {
-        let registers = usize::from(self.raw.registers());
-        if let (RawType::Text { .. }, Value::Text(text)) = (self.raw, value) {
-            let mut bytes = text.as_bytes().to_vec();
-            if bytes.len() > 2 * registers {
-                return None;
-            }
-            bytes.resize(2 * registers, 0);
-            let (pairs, _) = bytes.as_chunks();
-            let word = |pair: &[u8; 2]| u16::from_be_bytes(*pair);
-            let swap = |w: u16| {
-                if self.order.swap_bytes {
-                    w.swap_bytes()
-                } else {
-                    w
-                }
-            };
-            return Some(pairs.iter().map(word).map(swap).collect());
-        }
-        let bits = reorder(self.encode_bits(value)?, self.order, registers);
-        let words = bits.to_be_bytes();
-        let (words, _) = words.as_chunks();
-        let words: Vec<u16> = words.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
-        words.get(4 - registers..).map(<[u16]>::to_vec)
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "casts to wider or checked types, two's complement on purpose"
-    )]
-    fn encode_bits(&self, value: &Value) -> Option<u64> {
-        let scale = self.scale.unwrap_or_default();
-        let number: i128 = match (self.raw, value) {
-            (RawType::F32, Value::F64(v)) => {
-                let raw = ((v - scale.offset()) / scale.factor()) as f32;
-                return Some(raw.to_bits().into());
-            }
-            (RawType::F64, Value::F64(v)) => {
-                return Some(((v - scale.offset()) / scale.factor()).to_bits());
-            }
-            (_, Value::F64(v)) if self.scale.is_some() => {
-                ((v - scale.offset()) / scale.factor()).round() as i128
-            }
-            (_, Value::I64(v)) => (*v).into(),
-            (_, Value::U64(v)) => (*v).into(),
-            _ => return None,
-        };
-        Some(match self.raw {
-            RawType::I16 => u64::from(i16::try_from(number).ok()? as u16),
-            RawType::U16 => u16::try_from(number).ok()?.into(),
-            RawType::I32 => u64::from(i32::try_from(number).ok()? as u32),
-            RawType::U32 => u32::try_from(number).ok()?.into(),
-            RawType::I64 => i64::try_from(number).ok()? as u64,
-            RawType::U64 => u64::try_from(number).ok()?,
-            _ => return None,
-        })
     }
 }
 

@@ -9,15 +9,14 @@ mod ask;
 mod unit;
 
 use crate::config::{Bus, ConfigError};
+use crate::connect::{Connect, Connecting, Connection, System};
 use crate::health::Health;
-use crate::link::{self, Link};
+use crate::link::Link;
 use crate::plan::{self, Request, Slot};
 use crate::schedule::{Schedule, Turn};
 use protocols_driver::{BusStatus, Driver, DriverContext, LinkState, Stopped, Sweep};
 use protocols_model::{Instant, Reason};
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use unit::{Suspects, Unit};
@@ -27,10 +26,18 @@ use unit::{Suspects, Unit};
 const OPEN_GRACE: Duration = Duration::from_millis(500);
 
 /// Reads the devices of one Modbus bus.
-#[derive(Debug)]
 pub struct ModbusDriver {
     bus: Arc<Bus>,
     status: Arc<BusStatus>,
+    connect: Arc<dyn Connect>,
+}
+
+impl std::fmt::Debug for ModbusDriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ModbusDriver")
+            .field("bus", &self.bus.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ModbusDriver {
@@ -47,7 +54,18 @@ impl ModbusDriver {
         }
         let devices = bus.devices.iter().map(|device| device.id.clone());
         let status = Arc::new(BusStatus::new(Arc::clone(&bus.name), devices));
-        Ok(Self { bus, status })
+        Ok(Self {
+            bus,
+            status,
+            connect: Arc::new(System),
+        })
+    }
+
+    /// Opens the bus in another way than the machine's own.
+    #[must_use]
+    pub fn over(mut self, connect: Arc<dyn Connect>) -> Self {
+        self.connect = connect;
+        self
     }
 }
 
@@ -62,7 +80,7 @@ impl Driver for ModbusDriver {
     }
 
     async fn run(self: Box<Self>, ctx: DriverContext) {
-        let mut task = BusTask::new(self.bus, self.status, ctx);
+        let mut task = BusTask::new(self.bus, self.status, self.connect, ctx);
         let Stopped = task.run().await;
     }
 }
@@ -117,13 +135,14 @@ enum Outcome {
 
 /// An attempt to open the bus.
 struct Opening {
-    future: Pin<Box<dyn Future<Output = io::Result<crate::guard::Port>> + Send>>,
+    future: Connecting,
     began: Instant,
 }
 
 struct BusTask {
     bus: Arc<Bus>,
     status: Arc<BusStatus>,
+    connect: Arc<dyn Connect>,
     /// Shared with itself, so that room taken from it does not hold on to the task.
     ctx: Arc<DriverContext>,
     units: Vec<Unit>,
@@ -136,7 +155,12 @@ struct BusTask {
 }
 
 impl BusTask {
-    fn new(bus: Arc<Bus>, status: Arc<BusStatus>, ctx: DriverContext) -> Self {
+    fn new(
+        bus: Arc<Bus>,
+        status: Arc<BusStatus>,
+        connect: Arc<dyn Connect>,
+        ctx: DriverContext,
+    ) -> Self {
         let now = ctx.clock.monotonic();
         let link = Link::new(
             &bus.transport,
@@ -162,6 +186,7 @@ impl BusTask {
             schedule: Schedule::new(&periods, now),
             bus,
             status,
+            connect,
             ctx: Arc::new(ctx),
             groups,
             health,
@@ -184,7 +209,7 @@ impl BusTask {
         let now = self.ctx.clock.monotonic();
         if !self.link.is_up() && self.opening.is_none() && self.link.reopen_at() <= now {
             self.opening = Some(Opening {
-                future: Box::pin(link::open(self.bus.transport.clone())),
+                future: self.connect.connect(&self.bus.transport),
                 began: now,
             });
         }
@@ -238,7 +263,7 @@ impl BusTask {
         }
     }
 
-    fn opened(&mut self, result: io::Result<crate::guard::Port>) {
+    fn opened(&mut self, result: io::Result<Connection>) {
         self.opening = None;
         match result {
             Ok(port) => {

@@ -31,6 +31,7 @@
 
 pub mod codec;
 pub mod config;
+pub mod connect;
 mod driver;
 pub mod frame;
 mod guard;

@@ -4,27 +4,24 @@
 //! connection; on a serial line after one response time-out of silence, so that a late answer dies
 //! there. An exception is an answer, not an error of the link.
 //!
-//! Opening is a future of its own ([`open`]), so that the driver goes on reporting while a
+//! Opening is a future of its own ([`crate::connect`]), so that the driver goes on reporting while a
 //! connection takes its time.
 
-use crate::config::{LineSettings, Parity, Space, Transport};
+use crate::config::{LineSettings, Space, Transport};
+use crate::connect::Connection;
 use crate::frame::Expected;
-use crate::guard::{LineGuard, Port};
+use crate::guard::LineGuard;
 use crate::plan::Request;
 use protocols_driver::{Backoff, BusStatus};
+use protocols_line::FineTimer;
 use protocols_model::{Clock, Instant};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time;
 use tokio_modbus::client::{Client as _, Context, rtu, tcp};
 use tokio_modbus::prelude::SlaveContext as _;
 use tokio_modbus::{Request as Pdu, Response, Slave};
-use tokio_serial::SerialStream;
 
-/// A TCP connection that takes longer is given up; slow field networks answer a SYN within a second.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Waits between attempts to open a bus. The first is short: many devices accept one connection and
 /// need a moment to notice that the old one is gone.
 const REOPEN_MIN: Duration = Duration::from_millis(100);
@@ -54,35 +51,6 @@ pub(crate) enum Fault {
     Closed,
 }
 
-/// Opens the bus.
-pub(crate) async fn open(transport: Transport) -> io::Result<Port> {
-    match transport {
-        Transport::Tcp { host, port } => {
-            let connecting = TcpStream::connect((host.as_str(), port));
-            let stream = time::timeout(CONNECT_TIMEOUT, connecting).await??;
-            // Each request is one small segment: Nagle would hold it back.
-            stream.set_nodelay(true)?;
-            Ok(Port::Tcp(stream))
-        }
-        Transport::Rtu { path, line } => {
-            let path = path.to_string_lossy();
-            let builder = tokio_serial::new(path, line.baud)
-                .data_bits(tokio_serial::DataBits::Eight)
-                .parity(match line.parity {
-                    Parity::None => tokio_serial::Parity::None,
-                    Parity::Even => tokio_serial::Parity::Even,
-                    Parity::Odd => tokio_serial::Parity::Odd,
-                })
-                .stop_bits(if line.two_stop_bits {
-                    tokio_serial::StopBits::Two
-                } else {
-                    tokio_serial::StopBits::One
-                });
-            Ok(Port::Serial(SerialStream::open(&builder)?))
-        }
-    }
-}
-
 struct Session {
     context: Context,
     wire: LineGuard,
@@ -96,6 +64,8 @@ struct Session {
 pub(crate) struct Link {
     serial: Option<LineSettings>,
     gap: Duration,
+    /// Exact waits, on a real serial port.
+    timer: Option<FineTimer>,
     status: Arc<BusStatus>,
     clock: Arc<dyn Clock>,
     session: Option<Session>,
@@ -110,13 +80,15 @@ impl Link {
         status: Arc<BusStatus>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let serial = match transport {
-            Transport::Tcp { .. } => None,
-            Transport::Rtu { line, .. } => Some(*line),
+        let frame_gap = match transport {
+            Transport::Rtu { line, .. } => line.frame_gap(),
+            // The server at the other end keeps the gaps of its line.
+            Transport::Tcp { .. } | Transport::RtuOverTcp { .. } => Duration::ZERO,
         };
         Self {
-            serial,
-            gap: serial.map_or(gap, |line| gap.max(line.frame_gap())),
+            serial: transport.line(),
+            gap: gap.max(frame_gap),
+            timer: None,
             status,
             reopen_at: clock.monotonic(),
             clock,
@@ -129,7 +101,7 @@ impl Link {
         self.session.is_some()
     }
 
-    /// When to try [`open`] again.
+    /// When to try to open again.
     pub(crate) const fn reopen_at(&self) -> Instant {
         self.reopen_at
     }
@@ -145,9 +117,10 @@ impl Link {
     }
 
     /// The bus is open.
-    pub(crate) fn attach(&mut self, port: Port) {
+    pub(crate) fn attach(&mut self, connection: Connection) {
         self.status.counters.connects.inc();
-        let wire = LineGuard::new(port, Arc::clone(&self.status));
+        let wire = LineGuard::new(connection.stream, Arc::clone(&self.status));
+        self.timer = connection.timer;
         self.session = Some(self.start(wire, false));
     }
 
@@ -198,10 +171,7 @@ impl Link {
         let Some(mut session) = self.session.take() else {
             return Err(Fault::NotAsked);
         };
-        let free_at = session.busy_until + self.gap;
-        if !self.gap.is_zero() && free_at > time::Instant::now() {
-            time::sleep_until(free_at).await;
-        }
+        self.wait_until(session.busy_until + self.gap).await;
         let expected = self.serial.map(|_| Expected {
             unit,
             function: shape.function,
@@ -243,6 +213,20 @@ impl Link {
         }
         self.heal(session, fault, timeout).await;
         Err(fault)
+    }
+
+    async fn wait_until(&mut self, at: time::Instant) {
+        let span = at.saturating_duration_since(time::Instant::now());
+        if span.is_zero() {
+            return;
+        }
+        let exact = match &mut self.timer {
+            Some(timer) => timer.sleep(span).await.is_ok(),
+            None => false,
+        };
+        if !exact {
+            time::sleep_until(at).await;
+        }
     }
 
     fn well(&mut self, mut session: Session) {

@@ -94,7 +94,7 @@ pub fn plan(points: &[(usize, &Point)], limits: &Limits) -> Vec<Request> {
             let offset = start - last.start;
             let count = last.count.max(offset.saturating_add(width));
             let gap = offset.saturating_sub(last.count);
-            if gap <= limits.max_gap && count <= limit(space, limits) {
+            if gap <= limits.max_gap.unwrap_or(8) && count <= limit(space, limits) {
                 last.has_gap |= gap > 0;
                 last.count = count;
                 last.slots.push(Slot {

@@ -15,6 +15,8 @@ fn point(raw: &str, order: &str, scale: Scale) -> Point {
         scale,
         period: Duration::from_secs(1),
         range: None,
+        names: None,
+        write: None,
     }
 }
 
@@ -65,7 +67,7 @@ proptest! {
         }
         for (codec, words, value) in cases {
             prop_assert_eq!(codec.decode(&words), Ok(value.clone()));
-            prop_assert_eq!(codec.encode(&value), Some(words));
+            prop_assert_eq!(codec.encode(&value), Ok(Encoded::Words(words)));
         }
     }
 
@@ -82,7 +84,7 @@ proptest! {
         let expected = single.is_finite().then_some(Value::F64(single.into())).ok_or(Reason::Undecodable);
         prop_assert_eq!(codec("f32", order).decode(&words), expected.clone());
         if let Ok(value) = expected {
-            prop_assert_eq!(codec("f32", order).encode(&value), Some(words));
+            prop_assert_eq!(codec("f32", order).encode(&value), Ok(Encoded::Words(words)));
         }
     }
 
@@ -93,7 +95,7 @@ proptest! {
         if places > 0 {
             let value = codec.decode(&words).unwrap();
             prop_assert_eq!(value.as_f64().unwrap().to_string().parse::<f64>().unwrap().to_bits(), value.as_f64().unwrap().to_bits());
-            prop_assert_eq!(codec.encode(&value), Some(words));
+            prop_assert_eq!(codec.encode(&value), Ok(Encoded::Words(words)));
         }
     }
 
@@ -138,11 +140,9 @@ fn text_ends_at_the_first_nul_and_loses_its_padding() {
     assert_eq!(text("BA", b"ME42A BC"), Ok(Value::Text("EM24 ACB".into())));
     assert_eq!(text("AB", b"\xff\xfe1234ab"), Err(Reason::Undecodable));
     let encoded = codec("string:4", "BA").encode(&Value::Text("EM24".into()));
-    assert_eq!(encoded, Some(words(b"ME42\0\0\0\0")));
-    assert_eq!(
-        codec("string:1", "AB").encode(&Value::Text("abc".into())),
-        None
-    );
+    assert_eq!(encoded, Ok(Encoded::Words(words(b"ME42\0\0\0\0"))));
+    let long = codec("string:1", "AB").encode(&Value::Text("abc".into()));
+    assert!(long.unwrap_err().to_string().contains("too long"));
 }
 
 #[test]

@@ -28,6 +28,12 @@ impl Space {
         matches!(self, Self::Coil | Self::Discrete)
     }
 
+    /// Whether no function code writes it.
+    #[must_use]
+    pub const fn is_read_only(self) -> bool {
+        matches!(self, Self::Discrete | Self::Input)
+    }
+
     /// The function code that reads it.
     #[must_use]
     pub const fn function(self) -> u8 {
@@ -89,6 +95,12 @@ impl BitRange {
     #[expect(clippy::len_without_is_empty, reason = "a range is never empty")]
     pub const fn len(self) -> u8 {
         self.last - self.first + 1
+    }
+
+    /// A register with ones where these bits are.
+    #[must_use]
+    pub const fn mask(self) -> u16 {
+        (u16::MAX >> (16 - self.len())) << self.first
     }
 
     /// The bits of `register`, shifted down.

@@ -36,6 +36,11 @@ pub enum ScaleError {
     /// Infinite or no number.
     #[error("offset {0} is not allowed; use a finite number")]
     Offset(f64),
+    /// No straight line.
+    #[error(
+        "raw {0:?} to {1:?} is no line; use two different raw numbers and two different values"
+    )]
+    Map([f64; 2], [f64; 2]),
 }
 
 /// `number` as `mantissa * 10^exponent`, by its shortest decimal form.
@@ -64,6 +69,35 @@ impl Decimal {
             factor: raised(factor, factor_exponent)?,
             offset: raised(offset, offset_exponent)?,
             divisor: 10f64.powi(-exponent),
+        })
+    }
+
+    /// `value = (raw * (v1 - v0) + v0 * (r1 - r0) - r0 * (v1 - v0)) / (r1 - r0)`, all made whole by one
+    /// power of ten for raw numbers and one for values.
+    #[expect(clippy::cast_precision_loss, reason = "checked to be exact")]
+    fn through(raw: [f64; 2], value: [f64; 2]) -> Option<Self> {
+        let whole = |numbers: [f64; 2]| {
+            let [a, b] = numbers.map(decimal_parts);
+            let (a, b) = (a?, b?);
+            let exponent = a.1.min(b.1).min(0);
+            let raised = |(mantissa, by): (i64, i32)| {
+                let power = 10i128.checked_pow(u32::try_from(by - exponent).ok()?)?;
+                i128::from(mantissa).checked_mul(power)
+            };
+            let one = 10i128.checked_pow(exponent.unsigned_abs())?;
+            Some((raised(a)?, raised(b)?, one))
+        };
+        let (r0, r1, raw_one) = whole(raw)?;
+        let (v0, v1, value_one) = whole(value)?;
+        let (run, rise) = (r1.checked_sub(r0)?, v1.checked_sub(v0)?);
+        let offset = v0.checked_mul(run)?.checked_sub(r0.checked_mul(rise)?)?;
+        let divisor = run.checked_mul(value_one)?;
+        let (sign, exact) = (divisor.signum(), divisor.unsigned_abs() <= EXACT_INTEGER);
+        exact.then_some(())?;
+        Some(Self {
+            factor: i64::try_from(rise.checked_mul(raw_one)?.checked_mul(sign)?).ok()?,
+            offset: i64::try_from(offset.checked_mul(sign)?).ok()?,
+            divisor: divisor.unsigned_abs() as f64,
         })
     }
 
@@ -103,6 +137,21 @@ impl Scale {
             offset,
             decimal: Decimal::new(factor, offset),
         })
+    }
+
+    /// The straight line through two pairs of raw number and value: 0 to 27648 stands for 4 to 20 bar.
+    ///
+    /// # Errors
+    /// [`ScaleError`] when both raw numbers or both values are the same, or not finite.
+    pub fn through(raw: [f64; 2], value: [f64; 2]) -> Result<Self, ScaleError> {
+        let [(low, high), (from, to)] = [raw, value].map(|[a, b]| (a, b));
+        let factor = (to - from) / (high - low);
+        if !factor.is_normal() {
+            return Err(ScaleError::Map(raw, value));
+        }
+        let mut scale = Self::new(factor, from - low * factor)?;
+        scale.decimal = Decimal::through(raw, value);
+        Ok(scale)
     }
 
     /// The factor: the grid that scaled integers sit on.

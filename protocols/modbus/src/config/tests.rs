@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use protocols_model::{PointId, PointKey};
 
 fn address(text: &str) -> Address {
     text.parse().unwrap()
@@ -17,6 +18,8 @@ fn point(id: &str, at: &str, raw: &str) -> Point {
         scale: Scale::IDENTITY,
         period: Duration::from_secs(1),
         range: None,
+        names: None,
+        write: None,
     }
 }
 
@@ -93,31 +96,31 @@ fn orders_are_their_letters_and_shorter_ones_serve_all_widths() {
 }
 
 #[test]
-fn line_settings_and_types_parse_and_explain_themselves() {
-    let line: LineSettings = "19200 8E1".parse().unwrap();
-    assert_eq!(line.to_string(), "19200 8E1");
-    assert_eq!(line.characters(1), Duration::from_nanos(572_916));
-    assert_eq!(line.frame_gap(), line.characters(7) / 2);
-    let fast: LineSettings = "115200 8N1".parse().unwrap();
-    assert_eq!(fast.frame_gap(), Duration::from_micros(1750));
+fn types_parse_and_explain_themselves() {
     for text in [
-        "19200",
-        "19200 7E1",
-        "1 8N1",
-        "9600 8X1",
-        "9600 8N3",
-        "9600 8N1 x",
+        "bool",
+        "u16",
+        "f64",
+        "string:8",
+        "bcd32",
+        "epoch64ms",
+        "q8.8",
+        "uq16.16",
+        "q1.63",
     ] {
-        let error = text.parse::<LineSettings>().unwrap_err().to_string();
-        assert!(
-            error.contains("use ") || error.contains("write "),
-            "{error}"
-        );
-    }
-    for text in ["bool", "u16", "f64", "string:8"] {
         assert_eq!(text.parse::<RawType>().unwrap().to_string(), text);
     }
-    for text in ["int", "string:0", "string:126", "string:x"] {
+    for text in [
+        "int",
+        "string:0",
+        "string:126",
+        "string:x",
+        "q8",
+        "q8.9",
+        "q0.16",
+        "q+8.8",
+        "uq8.8.8",
+    ] {
         let error = text.parse::<RawType>().unwrap_err().to_string();
         assert!(error.contains("string:N"), "{error}");
     }
@@ -167,7 +170,7 @@ proptest! {
         drop(text.parse::<Address>());
         drop(text.parse::<Order>());
         drop(text.parse::<RawType>());
-        drop(text.parse::<LineSettings>());
+        drop(text.parse::<WriteWith>());
     }
 
     #[test]
@@ -192,17 +195,19 @@ fn all_problems_of_a_bus_are_reported_at_once_with_their_place() {
         transport: Transport::Rtu {
             path: "/dev/ttyS0".into(),
             line: "9600 8N1".parse().unwrap(),
+            rs485: None,
         },
         gap: Duration::ZERO,
         devices: vec![Device {
             id: DeviceId::try_new("m1").unwrap(),
-            unit: 0,
+            unit: 248,
             timeout: Duration::from_millis(300),
             retry: Retry::default(),
             limits: Limits {
                 max_regs: 50,
                 ..Limits::default()
             },
+            quirks: Quirks::default(),
             points: vec![
                 point("ok", "hr:1", "u16"),
                 wide,
@@ -216,7 +221,7 @@ fn all_problems_of_a_bus_are_reported_at_once_with_their_place() {
     };
     let texts: Vec<String> = bus.check().iter().map(ToString::to_string).collect();
     let expected = [
-        "device m1: unit 0 is not allowed on a serial line; use 1 to 247",
+        "device m1: unit 248 is not allowed on a serial line; use 1 to 247, or 0 to broadcast writes",
         "device m1, point wide: period 1ms is not allowed; use 10ms to 24h",
         "device m1, point wide: the point has 60 registers, but max_regs of the device is 50; a point is never read in two requests",
         "device m1, point scaled: type bool cannot be scaled; leave out scale and offset",

@@ -5,7 +5,7 @@ use crate::config::{Device, Limits};
 use crate::link::Data;
 use crate::plan::{self, Distinct, Request, Shape, Slot};
 use protocols_driver::Sweep;
-use protocols_model::{DeviceId, Instant, PointKey, Reading, Reason, Timestamp, Value};
+use protocols_model::{DeviceId, Instant, PointKey, Reading, Reason, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Unit {
                 }
                 Data::Bits(bits) => bits
                     .get(from)
-                    .map(|b| Value::Bool(*b))
+                    .map(|b| codec.decode_bit(*b))
                     .ok_or(Reason::Undecodable),
             };
             Some(match value {

@@ -21,6 +21,8 @@ fn point(space: Space, register: u16, raw: RawType) -> Point {
         scale: Scale::IDENTITY,
         period: Duration::from_secs(1),
         range: None,
+        names: None,
+        write: None,
     }
 }
 
@@ -52,7 +54,7 @@ fn any_point() -> impl Strategy<Value = Point> {
 
 fn any_limits() -> impl Strategy<Value = Limits> {
     (0u16..30, 20u16..=125, 1u16..=2000).prop_map(|(max_gap, max_regs, max_bits)| Limits {
-        max_gap,
+        max_gap: Some(max_gap),
         max_regs,
         max_bits,
     })
@@ -105,7 +107,7 @@ proptest! {
             for address in u32::from(request.start)..u32::from(request.start) + u32::from(request.count) {
                 gap = if asked.contains(&(request.space, address)) { 0 } else { gap + 1 };
                 gaps |= gap > 0;
-                prop_assert!(gap <= limits.max_gap, "reads outside: {request:?}");
+                prop_assert!(gap <= limits.max_gap.unwrap(), "reads outside: {request:?}");
             }
             prop_assert_eq!(gap, 0, "a request ends with a point");
             prop_assert_eq!(gaps, request.has_gap);
@@ -173,7 +175,7 @@ fn two_hundred_registers_in_a_row_are_two_requests() {
 #[test]
 fn gaps_are_read_along_up_to_the_limit() {
     let limits = |max_gap| Limits {
-        max_gap,
+        max_gap: Some(max_gap),
         ..Limits::default()
     };
     assert_eq!(plan_all(&registers([0, 9]), &limits(8)).len(), 1);

@@ -233,7 +233,7 @@ async fn late_answers(late: u32, on_tcp: bool) {
         [vec![Act::Wait(wait)], ask.answer()].concat()
     };
     let mut meter = device(1, ms(60), &["hr:1", "hr:20", "hr:40", "hr:60"]);
-    meter.limits.max_gap = 0;
+    meter.limits.max_gap = Some(0);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("port");
     let (_sim, mut rig) = if on_tcp {

@@ -36,6 +36,8 @@ pub(crate) fn device(unit: u8, period: Duration, addresses: &[&str]) -> Device {
             scale: Scale::IDENTITY,
             period,
             range: None,
+            names: None,
+            write: None,
         }
     };
     Device {
@@ -48,6 +50,7 @@ pub(crate) fn device(unit: u8, period: Duration, addresses: &[&str]) -> Device {
             backoff_max: ms(2000),
         },
         limits: Limits::default(),
+        quirks: protocols_modbus::config::Quirks::default(),
         points: addresses.iter().map(point).collect(),
     }
 }
@@ -63,6 +66,7 @@ pub(crate) fn serial(path: &Path) -> Transport {
     Transport::Rtu {
         path: path.to_owned(),
         line: "115200 8N1".parse().unwrap(),
+        rs485: None,
     }
 }
 
