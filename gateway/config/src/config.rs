@@ -2,12 +2,14 @@
 
 use crate::bus::BusConfig;
 use crate::field;
-use crate::layer::Layer;
+use crate::key::kinds::{Inner, Named, Whole};
+use crate::key::{Key, Section};
+use crate::modbus::level::Layer;
 use crate::notes::{self, Notes};
 use crate::problem::{Problem, Severity};
 use crate::report::Report;
 use crate::settings::{self, Gateway, Http, Log, Uplink};
-use crate::source::{Located, Place, Source};
+use crate::source::{Place, Source};
 use crate::walk::Table;
 use gateway_spool::SpoolConfig;
 use protocols_model::PointDescriptor;
@@ -88,7 +90,7 @@ pub fn load_with(
     let config = notes.read_file(path, None).and_then(|source| {
         let base = path.parent().unwrap_or(Path::new(""));
         let content = notes::parse(&source, &notes);
-        let root = Table::root(&content, &source, &notes);
+        let root = Table::root(&content, &source, &notes, const { &[&ROOT] });
         read_root(root, base, options, &mut state_dir)
     });
     let files = notes.sources();
@@ -109,32 +111,70 @@ fn read_bounded(path: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(path)
 }
 
+const VERSION: Key<Whole> =
+    Key::new("schema", Whole(SCHEMA, SCHEMA), "version of this shape").required();
+const GATEWAY: Key<Inner> = Key::new(
+    "gateway",
+    Inner(const { &[&settings::GATEWAY] }),
+    "who this gateway is",
+)
+.required();
+const SPOOL: Key<Inner> = Key::new(
+    "spool",
+    Inner(const { &[&settings::SPOOL] }),
+    "what is kept on the spot, and how",
+);
+const UPLINK: Key<Named> = Key::new(
+    "uplink",
+    Named(const { &[&settings::UPLINK] }),
+    "where records go",
+);
+const HTTP: Key<Inner> = Key::new(
+    "http",
+    Inner(const { &[&settings::HTTP] }),
+    "the local endpoint",
+);
+const LOG: Key<Inner> = Key::new("log", Inner(const { &[&settings::LOG] }), "what is logged");
+
+/// The whole file.
+pub(crate) static ROOT: Section = Section::new(
+    "The file",
+    "Times, sizes and rates carry their unit: `\"250ms\"`, `\"1.5s\"`, `\"5m\"`, `\"1d\"`; `\"512KiB\"`, `\"2GiB\"`. Paths are relative to the file. Names are 1 to 63 characters of a-z, 0-9, '-' and '_'.",
+    &[
+        &VERSION,
+        &GATEWAY,
+        &field::BUSES,
+        &field::TEMPLATES,
+        &field::DEVICES,
+        &SPOOL,
+        &UPLINK,
+        &HTTP,
+        &LOG,
+    ],
+);
+
 fn read_root(
     root: Table<'_>,
     base: &Path,
     options: Options,
     state_dir: &mut PathBuf,
 ) -> Option<GatewayConfig> {
-    let schema = root.integer("schema", SCHEMA..=SCHEMA);
-    root.require("schema", schema, "schema = 1");
+    root.get(&VERSION);
     let mut defaults = Layer::default();
     let mut gateway = None;
-    if let Some(table) = root.table("gateway") {
-        if let Some(dir) = table.text("state_dir") {
+    if let Some(table) = root.table(&GATEWAY) {
+        if let Some(dir) = table.get(&settings::STATE_DIR) {
             *state_dir = settings::resolve(base, &dir.value);
         }
-        if let Some(table) = table.table("defaults") {
+        if let Some(table) = table.table(&settings::DEFAULTS) {
             defaults = Layer::read(&table);
             table.finish();
         }
         gateway = settings::read_gateway(&table, base);
         table.finish();
-    } else {
-        let missing: Option<Located<()>> = None;
-        root.require("gateway", missing, "[gateway] with id and state_dir");
     }
     let field = field::read(&root, &defaults, base);
-    let uplinks = root.named("uplink");
+    let uplinks = root.named(&UPLINK);
     if let Some((name, _)) = uplinks.get(1) {
         let message = "a second uplink";
         root.notes()
@@ -149,18 +189,16 @@ fn read_root(
     let batch_age = uplink
         .as_ref()
         .map_or(Duration::from_secs(10), |u| u.batch_offline);
-    let spool = root.table("spool");
     let spool = settings::read_spool(
-        spool,
+        root.table(&SPOOL),
         &root,
         base,
         state_dir,
         memory.or(options.memory),
         batch_age,
     );
-    let http = root.table("http");
-    let http = http.map_or_else(Http::default, settings::read_http);
-    let log = settings::read_log(root.table("log"));
+    let http = settings::read_http(root.table(&HTTP));
+    let log = settings::read_log(root.table(&LOG));
     if field.points.is_empty() && !root.notes().has_errors() {
         let message = "nothing is read: no device has a point";
         let place: Place = root.place();

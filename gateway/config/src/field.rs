@@ -1,53 +1,151 @@
 //! Buses, templates and devices: the field side of the configuration, put together.
 //!
-//! Reads everything first, then connects names (bus, template, group), then builds the drivers'
-//! buses and lets them check what only shows when the parts come together. Order of points in the
-//! point table: devices in the order of the file, their template's points, their own, their list's.
+//! Reads buses and templates, then each device under its bus and template: what a device may say
+//! depends on the family of its bus. At the end the drivers' own rules check what only shows when the
+//! parts come together. Order of points in the point table: devices in the order of the file, their
+//! template's points, their own, their list's.
 
-mod build;
+mod builder;
 
 use crate::bus::BusConfig;
 use crate::config::PointConfig;
-use crate::layer::Layer;
+use crate::key::kinds::{Named, Text, Whole, Words};
+use crate::key::{Key, Section};
+use crate::modbus::level::Layer;
+use crate::modbus::{self, Way};
 use crate::notes::{self, Notes};
-use crate::point::{self, RawPoint};
+use crate::point::POINTS_FILE;
 use crate::problem::Problem;
 use crate::settings::resolve;
 use crate::source::{Located, Place};
 use crate::walk::Table;
-use protocols_modbus::config::{LineSettings, Transport};
+pub(crate) use builder::Builder;
 use protocols_model::DeviceId;
+use std::cell::Cell;
 use std::path::Path;
-use std::time::Duration;
 
 /// The field side, built.
 #[derive(Debug, Default)]
 pub(crate) struct Field {
     pub(crate) buses: Vec<BusConfig>,
     pub(crate) points: Vec<PointConfig>,
+    /// Buses that may be busier than they can be.
+    pub(crate) forced: Vec<String>,
 }
 
-struct RawBus {
+/// Which driver serves a bus, and how it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BusKind {
+    Modbus(Way),
+}
+
+/// Which family of devices a template is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FamilyKind {
+    Modbus,
+}
+
+impl FamilyKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Modbus => "modbus",
+        }
+    }
+}
+
+pub(crate) const KIND: Key<Words<BusKind>> = Key::new(
+    "kind",
+    Words(&[
+        ("modbus-tcp", BusKind::Modbus(Way::Tcp)),
+        ("modbus-rtu", BusKind::Modbus(Way::Rtu)),
+        ("modbus-rtu-over-tcp", BusKind::Modbus(Way::RtuOverTcp)),
+    ]),
+    "which devices are on the bus and how they are reached",
+)
+.required();
+pub(crate) const FAMILY: Key<Words<FamilyKind>> = Key::new(
+    "kind",
+    Words(&[("modbus", FamilyKind::Modbus)]),
+    "which devices the template is for",
+)
+.default("modbus");
+pub(crate) const SCHEMA: Key<Whole> = Key::new(
+    "schema",
+    Whole(crate::config::SCHEMA, crate::config::SCHEMA),
+    "version of this shape",
+)
+.default(crate::config::SCHEMA);
+const FILE: Key<Text> = Key::new(
+    "file",
+    Text("the path of a template file"),
+    "the template stands in a file of its own",
+)
+.required();
+pub(crate) const BUS_NAME: Key<Text> =
+    Key::new("bus", Text("the name of a [bus.…]"), "the bus it is on").required();
+pub(crate) const TEMPLATE_NAME: Key<Text> = Key::new(
+    "template",
+    Text("the name of a [template.…]"),
+    "its register map; its own points and points_file come on top",
+)
+.otherwise("none");
+
+static TEMPLATE_FILE: Section = Section::new(
+    "[template.<name>] in a file",
+    "A template that stands in a file of its own; paths are relative to the configuration.",
+    &[&FILE],
+);
+pub(crate) const BUSES: Key<Named> = Key::new(
+    "bus",
+    Named(const { &[&modbus::TCP, &modbus::RTU, &modbus::RTU_OVER_TCP] }),
+    "one physical line, endpoint or radio each",
+);
+pub(crate) const TEMPLATES: Key<Named> = Key::new(
+    "template",
+    Named(const { &[&modbus::TEMPLATE, &TEMPLATE_FILE] }),
+    "what devices of one model share",
+);
+/// What a template file may be.
+pub(crate) const MAP_FILES: &[&Section] = &[&modbus::MAP_FILE];
+pub(crate) const DEVICES: Key<Named> = Key::new(
+    "device",
+    Named(const { &[&modbus::DEVICE] }),
+    "one device on a bus",
+);
+
+/// A bus, as far as it could be read.
+struct NamedBus {
     name: Located<String>,
-    transport: Option<Transport>,
-    gap: Duration,
-    layer: Layer,
+    bus: Option<RawBus>,
+    used: Cell<bool>,
+}
+
+enum RawBus {
+    Modbus(modbus::RawBus),
 }
 
 struct Template {
     name: Located<String>,
-    layer: Layer,
-    points: Vec<RawPoint>,
+    map: Option<Map>,
+    used: Cell<bool>,
 }
 
-struct RawDevice {
-    id: Option<DeviceId>,
-    place: Place,
-    bus: Option<Located<String>>,
-    unit: Option<Located<i64>>,
-    template: Option<Located<String>>,
-    layer: Layer,
-    points: Vec<RawPoint>,
+enum Map {
+    Modbus(modbus::Map),
+}
+
+impl Map {
+    const fn family(&self) -> FamilyKind {
+        match self {
+            Self::Modbus(_) => FamilyKind::Modbus,
+        }
+    }
+}
+
+/// A device that is being read: its name, as far as it is one, and where it stands.
+pub(crate) struct Entry<'a> {
+    pub(crate) id: Option<&'a DeviceId>,
+    pub(crate) place: &'a Place,
 }
 
 const NAME: &str = "1 to 63 characters of a-z, 0-9, '-' and '_'";
@@ -55,156 +153,189 @@ const NAME: &str = "1 to 63 characters of a-z, 0-9, '-' and '_'";
 /// Reads `[bus.*]`, `[template.*]` and `[device.*]` under the given defaults.
 pub(crate) fn read(root: &Table<'_>, defaults: &Layer, base: &Path) -> Field {
     let notes = root.notes();
-    let buses: Vec<_> = root.named("bus").into_iter().map(read_bus).collect();
-    let templates = root.named("template").into_iter();
+    let mut buses: Vec<_> = root.named(&BUSES).into_iter().map(read_bus).collect();
+    let templates = root.named(&TEMPLATES).into_iter();
     let templates: Vec<_> = templates
         .map(|(name, table)| read_template(name, table, base))
         .collect();
-    let devices = root.named("device").into_iter();
-    let devices: Vec<_> = devices
-        .map(|(name, table)| read_device(name, table, base))
-        .collect();
-    warn_unused(&buses, &templates, &devices, notes);
+    let mut builder = Builder::new(notes, defaults);
+    for (name, table) in root.named(&DEVICES) {
+        read_device(&name, table, &mut buses, &templates, &mut builder, base);
+    }
+    warn_unused(&buses, &templates, notes);
     check_ports(&buses, notes);
-    build::build(buses, &templates, &devices, defaults, notes)
-}
-
-fn read_bus((name, table): (Located<String>, Table<'_>)) -> RawBus {
-    check_name(&name, table.notes());
-    let kinds = [("modbus-tcp", true), ("modbus-rtu", false)];
-    let kind = table.require("kind", table.word("kind", &kinds), "modbus-tcp, modbus-rtu");
-    let transport = match kind.map(|kind| kind.value) {
-        Some(true) => {
-            const ADDR: &str = "host and port: \"10.0.7.20:502\"";
-            let addr = table.require("addr", table.parse("addr", ADDR, parse_addr), ADDR);
-            addr.map(|addr| Transport::Tcp {
-                host: addr.value.0,
-                port: addr.value.1,
-            })
-        }
-        Some(false) => {
-            const PORT: &str = "the path of a serial port: \"/dev/serial/by-id/…\"";
-            const LINE: &str = "speed and format: \"19200 8E1\"";
-            let path = table.require("port", table.text("port"), PORT);
-            let line = table.parse("line", LINE, str::parse::<LineSettings>);
-            let line = table.require("line", line, LINE);
-            path.zip(line).map(|(path, line)| Transport::Rtu {
-                path: path.value.into(),
-                line: line.value,
-            })
-        }
-        None => {
-            // Both kinds' keys are known, so that a wrong kind is the one problem that is told.
-            for key in ["addr", "port", "line"] {
-                table.has(key);
+    let mut field = Field::default();
+    for NamedBus { name, bus, used } in buses {
+        let Some(bus) = bus.filter(|_| used.get()) else {
+            continue;
+        };
+        let built = match bus {
+            RawBus::Modbus(raw) => {
+                if raw.force {
+                    field.forced.push(name.value.clone());
+                }
+                modbus::finish(&name, raw, &builder)
             }
-            None
-        }
-    };
-    let gap = table.duration("gap", Duration::ZERO..=Duration::from_secs(1));
-    let layer = Layer::read(&table);
-    table.finish();
-    RawBus {
-        name,
-        transport,
-        gap: gap.map_or(Duration::ZERO, |gap| gap.value),
-        layer,
+        };
+        field.buses.extend(built);
     }
+    field.points = builder.points;
+    field
 }
 
-fn parse_addr(text: &str) -> Result<(String, u16), &'static str> {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, _)) if host.contains(':') && !host.ends_with(']') => (text, "502"),
-        Some((host, port)) => (host, port),
-        None => (text, "502"),
-    };
-    let port = port.parse().ok().filter(|port| *port > 0);
-    let host = host.trim_matches(['[', ']']);
-    if host.is_empty() || host.contains([' ', '/']) {
-        return Err("not a host name or address");
+fn read_bus((name, table): (Located<String>, Table<'_>)) -> NamedBus {
+    check_name(&name, table.notes());
+    let bus = table.get(&KIND).map(|kind| match kind.value {
+        BusKind::Modbus(way) => {
+            table.choose(match way {
+                Way::Tcp => &modbus::TCP,
+                Way::Rtu => &modbus::RTU,
+                Way::RtuOverTcp => &modbus::RTU_OVER_TCP,
+            });
+            RawBus::Modbus(modbus::read_bus(&table, way))
+        }
+    });
+    // The keys of all kinds are known as long as the kind is not: then it is the one problem told.
+    table.finish();
+    NamedBus {
+        name,
+        bus,
+        used: Cell::new(false),
     }
-    Ok((host.to_owned(), port.ok_or("the port is not 1..65535")?))
 }
 
 fn read_template(name: Located<String>, table: Table<'_>, base: &Path) -> Template {
     check_name(&name, table.notes());
     let notes = table.notes();
-    let Some(file) = table.text("file") else {
-        let (layer, points) = read_map(&table);
+    let map = if table.has(&FILE) {
+        table.choose(&TEMPLATE_FILE);
+        let file = table.get(&FILE);
         table.finish();
-        return Template {
-            name,
-            layer,
-            points,
-        };
+        file.and_then(|file| {
+            let path = resolve(base, &file.value);
+            let source = notes.read_file(&path, Some(&file.place))?;
+            let content = notes::parse(&source, notes);
+            let root = Table::root(&content, &source, notes, MAP_FILES);
+            root.get(&SCHEMA);
+            let map = root.get_map([&modbus::MAP_FILE]);
+            root.finish();
+            map
+        })
+    } else {
+        let map = table.get_map([&modbus::TEMPLATE]);
+        table.finish();
+        map
     };
-    let path = resolve(base, &file.value);
-    let mut template = Template {
+    Template {
         name,
-        layer: Layer::default(),
-        points: Vec::new(),
-    };
-    if let Some(source) = notes.read_file(&path, Some(&file.place)) {
-        let content = notes::parse(&source, notes);
-        let root = Table::root(&content, &source, notes);
-        root.integer("schema", 1..=1);
-        (template.layer, template.points) = read_map(&root);
-        root.finish();
+        map,
+        used: Cell::new(false),
     }
-    table.finish();
-    template
 }
 
-/// A register map: a level's settings and points.
-fn read_map(table: &Table<'_>) -> (Layer, Vec<RawPoint>) {
-    let layer = Layer::read(table);
-    let points = point::read_list(table);
-    if points.is_empty() && !table.has("points") {
+impl Table<'_> {
+    /// The template that the table holds; `sections` are those of the families in their order.
+    fn get_map(&self, sections: [&'static Section; 1]) -> Option<Map> {
+        let found = self.get(&FAMILY);
+        if found.is_none() && self.has(&FAMILY) {
+            return None;
+        }
+        let [modbus] = sections;
+        Some(match FAMILY.value(found) {
+            FamilyKind::Modbus => {
+                self.choose(modbus);
+                Map::Modbus(modbus::read_map(self))
+            }
+        })
+    }
+}
+
+fn read_device(
+    name: &Located<String>,
+    table: Table<'_>,
+    buses: &mut [NamedBus],
+    templates: &[Template],
+    builder: &mut Builder<'_>,
+    base: &Path,
+) {
+    let notes = table.notes();
+    let id = check_name(name, notes);
+    let bus = table.get(&BUS_NAME).and_then(|wanted| {
+        let names = buses.iter().map(|bus| &bus.name);
+        find(&wanted, names, "bus", notes)
+    });
+    let template = table.get(&TEMPLATE_NAME).and_then(|wanted| {
+        let names = templates.iter().map(|template| &template.name);
+        let found = templates.get(find(&wanted, names, "template", notes)?)?;
+        found.used.set(true);
+        Some((wanted, found))
+    });
+    let bus = bus.and_then(|index| buses.get_mut(index));
+    let Some(NamedBus {
+        name: on,
+        bus,
+        used,
+    }) = bus
+    else {
+        // Which keys it may have follows from its bus.
+        return;
+    };
+    used.set(true);
+    let Some(bus) = bus else { return };
+    let family = match bus {
+        RawBus::Modbus(_) => FamilyKind::Modbus,
+    };
+    let map = template.as_ref().and_then(|(wanted, template)| {
+        let map = template.map.as_ref()?;
+        if map.family() == family {
+            return Some(map);
+        }
+        let message = format!(
+            "template {} is for {} devices, and bus {} has {} devices",
+            wanted.value,
+            map.family().as_str(),
+            on.value,
+            family.as_str()
+        );
+        let allowed = format!("a template with kind = {:?}", family.as_str());
+        notes.push(Problem::error(&wanted.place, message, allowed));
+        None
+    });
+    let entry = Entry {
+        id: id.as_ref(),
+        place: &name.place,
+    };
+    match bus {
+        RawBus::Modbus(bus) => {
+            table.choose(&modbus::DEVICE);
+            let map = map.map(|Map::Modbus(map)| map);
+            modbus::read_device(&entry, &table, bus, map, builder, base);
+        }
+    }
+    table.finish();
+}
+
+/// A device is there to be read or written.
+pub(crate) fn check_device_has_points(entry: &Entry<'_>, table: &Table<'_>, listed: bool) {
+    if listed || table.has(&TEMPLATE_NAME) || table.has(&POINTS_FILE) {
+        return;
+    }
+    let name = entry.id.map_or("", |id| id.as_str());
+    let message = format!("device {name} has no points");
+    let allowed = "template = \"…\", points = [ … ] or points_file = \"….csv\"";
+    table
+        .notes()
+        .push(Problem::error(&table.place(), message, allowed));
+}
+
+/// A template is there for its points.
+pub(crate) fn check_template_has_points(table: &Table<'_>, listed: bool) {
+    if !listed {
         let message = "a template without points";
         let allowed = "points = [ { id = \"…\", at = \"…\" }, … ], or file = \"…\"";
         table
             .notes()
             .push(Problem::error(&table.place(), message, allowed));
-    }
-    (layer, points)
-}
-
-fn read_device(name: Located<String>, table: Table<'_>, base: &Path) -> RawDevice {
-    let notes = table.notes();
-    let id = check_name(&name, notes);
-    let bus = table.require("bus", table.text("bus"), "the name of a [bus.…]");
-    let unit = table.integer("unit", 0..=255);
-    let unit = table.require(
-        "unit",
-        unit,
-        "the unit id: 1..247 on a serial line, 0..255 over TCP",
-    );
-    let template = table.text("template");
-    let layer = Layer::read(&table);
-    let mut points = point::read_list(&table);
-    if let Some(list) = table.text("points_file") {
-        let path = resolve(base, &list.value);
-        if let Some(source) = notes.read_file(&path, Some(&list.place)) {
-            points.extend(point::read_file(&source, notes, &list.place.key));
-        }
-    }
-    if !["template", "points", "points_file"]
-        .iter()
-        .any(|key| table.has(key))
-    {
-        let message = format!("device {} has no points", name.value);
-        let allowed = "template = \"…\", points = [ … ] or points_file = \"….csv\"";
-        notes.push(Problem::error(&table.place(), message, allowed));
-    }
-    table.finish();
-    RawDevice {
-        id,
-        place: name.place,
-        bus,
-        unit,
-        template,
-        layer,
-        points,
     }
 }
 
@@ -214,16 +345,8 @@ fn check_name(name: &Located<String>, notes: &Notes<'_>) -> Option<DeviceId> {
     id.ok()
 }
 
-fn warn_unused(buses: &[RawBus], templates: &[Template], devices: &[RawDevice], notes: &Notes<'_>) {
-    let used = |name: &Located<String>, of: fn(&RawDevice) -> Option<&Located<String>>| {
-        devices
-            .iter()
-            .any(|device| of(device).is_some_and(|used| used.value == name.value))
-    };
-    for bus in buses
-        .iter()
-        .filter(|bus| !used(&bus.name, |d| d.bus.as_ref()))
-    {
+fn warn_unused(buses: &[NamedBus], templates: &[Template], notes: &Notes<'_>) {
+    for bus in buses.iter().filter(|bus| !bus.used.get()) {
         let message = format!("no device is on bus {}", bus.name.value);
         notes.push(Problem::warning(
             &bus.name.place,
@@ -231,10 +354,7 @@ fn warn_unused(buses: &[RawBus], templates: &[Template], devices: &[RawDevice], 
             "a [device.…] with this bus",
         ));
     }
-    for template in templates
-        .iter()
-        .filter(|t| !used(&t.name, |d| d.template.as_ref()))
-    {
+    for template in templates.iter().filter(|template| !template.used.get()) {
         let message = format!("no device uses template {}", template.name.value);
         notes.push(Problem::warning(
             &template.name.place,
@@ -244,19 +364,46 @@ fn warn_unused(buses: &[RawBus], templates: &[Template], devices: &[RawDevice], 
     }
 }
 
-/// A serial port has one owner; a TCP device may well refuse a second connection.
-fn check_ports(buses: &[RawBus], notes: &Notes<'_>) {
+/// A port, an endpoint and a radio have one owner each: a TCP device may well refuse a second
+/// connection.
+fn check_ports(buses: &[NamedBus], notes: &Notes<'_>) {
+    let port = |bus: &NamedBus| match bus.bus.as_ref()? {
+        RawBus::Modbus(raw) => modbus::port(raw),
+    };
     for (index, bus) in buses.iter().enumerate() {
-        let earlier = buses.iter().take(index);
-        let same = |other: &&RawBus| match (&other.transport, &bus.transport) {
-            (Some(Transport::Rtu { path: a, .. }), Some(Transport::Rtu { path: b, .. })) => a == b,
-            (Some(a), Some(b)) => a == b,
-            _ => false,
-        };
-        if let Some(other) = earlier.into_iter().find(same) {
+        let Some(own) = port(bus) else { continue };
+        let mut earlier = buses.iter().take(index);
+        let other = earlier.find(|other| port(other).as_ref() == Some(&own));
+        if let Some(other) = other {
             let message = format!("the same port as bus {}", other.name.value);
             let allowed = "one bus a port; several devices may share it";
             notes.push(Problem::error(&bus.name.place, message, allowed));
         }
     }
+}
+
+/// The place of `wanted` among `names`, or a problem with the nearest name.
+#[expect(
+    single_use_lifetimes,
+    reason = "elision is not stable inside impl Trait"
+)]
+fn find<'n>(
+    wanted: &Located<String>,
+    names: impl Iterator<Item = &'n Located<String>> + Clone,
+    what: &str,
+    notes: &Notes<'_>,
+) -> Option<usize> {
+    let found = names.clone().position(|name| name.value == wanted.value);
+    if found.is_none() {
+        let list: Vec<_> = names.map(|name| name.value.as_str()).collect();
+        let message = format!("unknown {what} {:?}", wanted.value);
+        let allowed = if list.is_empty() {
+            format!("no [{what}.…] is defined")
+        } else {
+            list.join(", ")
+        };
+        let problem = Problem::error(&wanted.place, message, allowed);
+        notes.push(problem.suggest(&wanted.value, list));
+    }
+    found
 }

@@ -12,12 +12,14 @@
 //! | `bus` | a bus as its driver takes it |
 //! | [`config`] | the whole, and how it is loaded |
 //! | [`settings`] | gateway, spool, uplink, HTTP, log |
-//! | `field`, `layer`, `point`, `csv` | buses, templates, devices, points and what they inherit |
+//! | `field`, `point`, `csv` | buses, templates, devices and points, as far as all families share them |
+//! | `modbus` | Modbus: what is written, inherited and handed to its driver |
 //! | [`report`] | what is reported of a point |
 //! | [`identity`] | the identity file of `fogline-cloud gateway add` |
 //! | [`problem`], [`mod@render`], [`source`] | what is wrong, shown to people and machines |
 //! | [`units`] | durations and sizes as text |
-//! | `walk`, `notes` | typed getters over the parsed document; what files share while they are read |
+//! | `key` | every key declared once: kind, bounds, default, help |
+//! | `walk`, `notes` | getters over the parsed document; what files share while they are read |
 //!
 //! Rules: no environment, no globals; unknown keys are errors in `check` and warnings at boot;
 //! secrets are only named by path; `gateway.example.toml` documents every key and is tested.
@@ -29,7 +31,8 @@ pub mod config;
 mod csv;
 mod field;
 pub mod identity;
-mod layer;
+mod key;
+mod modbus;
 mod notes;
 mod point;
 pub mod problem;

@@ -1,39 +1,101 @@
-//! One point as written: in a template, inline in a device, or as a row of a point list.
+//! What the points of every family have in common, and the two ways to list them: inline, and as a
+//! file with the same names as columns.
 
 use crate::csv;
-use crate::layer::{DEFAULT_PERIOD, Layer, ORDER};
+use crate::key::kinds::{List, Pair, Parsed, Text};
+use crate::key::{Declared, Group, Key, Section};
 use crate::notes::Notes;
 use crate::problem::Problem;
 use crate::report::{self, Report};
+use crate::settings::resolve;
 use crate::source::{Located, Place, Source};
 use crate::walk::{self, Table};
-use protocols_modbus::config::{Address, Order, RawType, Scale};
 use protocols_model::PointId;
 use protocols_model::dictionary::MAX_UNIT_LEN;
+use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// A point before it meets a device: every part is right by itself.
+const ID: Key<Parsed<PointId>> = Key::new(
+    "id",
+    Parsed {
+        allowed: "1 to 63 characters of a-z, 0-9, '-' and '_'",
+        parse: |text| PointId::try_new(text).map_err(|error| error.to_string()),
+    },
+    "name of the point, unique in its device",
+)
+.required();
+const UNIT: Key<Parsed<String>> = Key::new(
+    "unit",
+    Parsed {
+        allowed: "a text of at most 32 bytes",
+        parse: |text| {
+            if text.len() <= MAX_UNIT_LEN {
+                Ok(text.to_owned())
+            } else {
+                Err(format!("{text:?} has {} bytes", text.len()))
+            }
+        },
+    },
+    "engineering unit; a changed unit is a new series",
+)
+.otherwise("none, or what the device says");
+const RANGE: Key<Pair> = Key::new(
+    "range",
+    Pair::Range,
+    "a value outside is bad, \"out-of-range\"; in engineering units",
+)
+.otherwise("every value");
+/// Where points are listed in a file.
+pub(crate) const POINTS_FILE: Key<Text> = Key::new(
+    "points_file",
+    Text("the path of a CSV file"),
+    "more points, one a row, with the keys of a point as columns",
+)
+.otherwise("none");
+
+/// What every point may say.
+pub(crate) static COMMON: Group = Group {
+    title: "Every point",
+    help: "",
+    keys: &[&ID as &dyn Declared, &UNIT, &RANGE, &report::REPORT],
+};
+
+/// The common part of a point, right by itself.
 #[derive(Debug, Clone)]
-pub(crate) struct RawPoint {
+pub(crate) struct Head {
     pub(crate) place: Place,
     pub(crate) id: Located<PointId>,
-    pub(crate) address: Located<Address>,
-    pub(crate) raw: RawType,
-    pub(crate) order: Option<Order>,
-    pub(crate) scale: Scale,
-    pub(crate) unit: String,
-    pub(crate) group: Option<Located<String>>,
+    pub(crate) unit: Option<String>,
+    pub(crate) range: Option<RangeInclusive<f64>>,
     pub(crate) report: Option<Report>,
-    pub(crate) range: Option<(f64, f64)>,
 }
 
 /// Most points a file or list may hold: what a dictionary index and a person can handle.
 const MAX_POINTS: usize = 20_000;
 
-/// Reads `points = [ … ]`.
-pub(crate) fn read_list(table: &Table<'_>) -> Vec<RawPoint> {
-    let list = table.list("points").unwrap_or_default();
+/// Reads the keys that every point may have.
+pub(crate) fn read_head(table: &Table<'_>) -> Option<Head> {
+    let id = table.get(&ID);
+    let unit = table.get(&UNIT);
+    let range = table.get(&RANGE).map(|range| range.value);
+    let report = report::read(table).map(|report| report.value);
+    Some(Head {
+        place: table.place(),
+        id: id?,
+        unit: unit.map(|unit| unit.value),
+        range: range.map(|(low, high)| low..=high),
+        report,
+    })
+}
+
+/// Reads `points = [ … ]` with `read`.
+pub(crate) fn read_list<T>(
+    table: &Table<'_>,
+    key: &Key<List>,
+    read: impl Fn(&Table<'_>) -> Option<T>,
+) -> Vec<T> {
+    let list = table.list(key).unwrap_or_default();
     if list.len() > MAX_POINTS {
         let message = format!("{} points in one list", list.len());
         let allowed = format!("at most {MAX_POINTS} points");
@@ -42,11 +104,39 @@ pub(crate) fn read_list(table: &Table<'_>) -> Vec<RawPoint> {
             .push(Problem::error(&table.place(), message, allowed));
         return Vec::new();
     }
-    list.into_iter().filter_map(read_one).collect()
+    let points = list.into_iter().filter_map(|table| {
+        let point = read(&table);
+        table.finish();
+        point
+    });
+    points.collect()
 }
 
-/// Reads a point list: CSV with the same names as columns.
-pub(crate) fn read_file(source: &Arc<Source>, notes: &Notes<'_>, key: &str) -> Vec<RawPoint> {
+/// Reads the point list that `points_file` of a device names, if it names one.
+pub(crate) fn read_file<T>(
+    table: &Table<'_>,
+    base: &Path,
+    sections: &'static [&'static Section],
+    read: impl Fn(&Table<'_>) -> Option<T>,
+) -> Vec<T> {
+    let Some(list) = table.get(&POINTS_FILE) else {
+        return Vec::new();
+    };
+    let notes = table.notes();
+    let path = resolve(base, &list.value);
+    let Some(source) = notes.read_file(&path, Some(&list.place)) else {
+        return Vec::new();
+    };
+    read_rows(&source, notes, &list.place.key, sections, read)
+}
+
+fn read_rows<T>(
+    source: &Arc<Source>,
+    notes: &Notes<'_>,
+    key: &str,
+    sections: &'static [&'static Section],
+    read: impl Fn(&Table<'_>) -> Option<T>,
+) -> Vec<T> {
     let mut rows = csv::rows(source.text()).into_iter();
     let whole = |span| Place {
         source: Arc::clone(source),
@@ -102,142 +192,10 @@ pub(crate) fn read_file(source: &Arc<Source>, notes: &Notes<'_>, key: &str) -> V
                 .zip(cells)
                 .map(|((name, at), (text, span))| (name.clone(), at.clone(), text, span)),
         );
-        let table = Table::at(&content, source, notes, start..end, key.to_owned()).of_text();
-        points.extend(read_one(table));
+        let at = (start..end, key.to_owned());
+        let table = Table::at(&content, source, notes, at, sections).of_text();
+        points.extend(read(&table));
+        table.finish();
     }
     points
-}
-
-fn read_one(table: Table<'_>) -> Option<RawPoint> {
-    const ID: &str = "1 to 63 characters of a-z, 0-9, '-' and '_'";
-    const AT: &str = "space and address: \"hr:100\", \"ir:5\", \"co:3\", \"di:7\", a bit \"hr:10.4\", bits \"hr:10.4..7\", classic \"40101\"";
-    const NUMBER: &str = "a number";
-    let notes = table.notes();
-    let id = table.require("id", table.parse("id", ID, PointId::try_new), ID);
-    let at = table.require("at", table.parse("at", AT, str::parse::<Address>), AT);
-    let raw = read_type(&table, at.as_ref().map(|at| &at.value));
-    let order = table
-        .parse("order", ORDER, str::parse)
-        .map(|order| order.value);
-    let factor = table.number("scale", NUMBER);
-    let offset = table.number("offset", NUMBER);
-    let scale = Scale::new(
-        factor.as_ref().map_or(1.0, |factor| factor.value),
-        offset.as_ref().map_or(0.0, |offset| offset.value),
-    );
-    let scale = scale.map_err(|error| {
-        let place = factor.as_ref().or(offset.as_ref());
-        let place = place.map_or_else(|| table.place(), |found| found.place.clone());
-        notes.push(Problem::error(
-            &place,
-            error.to_string(),
-            "a finite number other than 0",
-        ));
-    });
-    let unit = table.text("unit");
-    if let Some(unit) = unit.as_ref().filter(|unit| unit.value.len() > MAX_UNIT_LEN) {
-        let message = format!("the unit has {} bytes", unit.value.len());
-        let allowed = format!("at most {MAX_UNIT_LEN} bytes");
-        notes.push(Problem::error(&unit.place, message, allowed));
-    }
-    let group = table.text("group");
-    let report = report::read(&table).map(|report| report.value);
-    let range = table.span("range").map(|range| range.value);
-    let place = table.place();
-    table.finish();
-    Some(RawPoint {
-        place,
-        id: id?,
-        address: at?,
-        raw: raw?,
-        order,
-        scale: scale.ok()?,
-        unit: unit.map_or_else(String::new, |unit| unit.value),
-        group,
-        report,
-        range,
-    })
-}
-
-/// Reads `as`, with `len` registers for a string; what is left out follows from the address.
-fn read_type(table: &Table<'_>, at: Option<&Address>) -> Option<RawType> {
-    const AS: &str = "bool, bits, i16, u16, i32, u32, i64, u64, f32, f64, string";
-    let len = table.integer("len", 1..=125);
-    let Some(name) = table.text("as") else {
-        return at.map(RawType::default_at).filter(|_| !table.has("as"));
-    };
-    let text = match &len {
-        Some(len) if name.value == "string" => format!("string:{}", len.value),
-        _ => name.value.clone(),
-    };
-    match text.parse::<RawType>() {
-        Ok(raw) => {
-            let of_text = matches!(raw, RawType::Text { .. });
-            if let Some(len) = len.filter(|_| !of_text) {
-                let message = "`len` is for strings only";
-                table
-                    .notes()
-                    .push(Problem::error(&len.place, message, "no len"));
-            }
-            Some(raw)
-        }
-        Err(_) if text == "string" => {
-            if !table.has("len") {
-                let message = "a string needs `len`, the registers it occupies";
-                table
-                    .notes()
-                    .push(Problem::error(&name.place, message, "len = 1..125"));
-            }
-            None
-        }
-        Err(error) => {
-            let problem = Problem::error(&name.place, error.to_string(), AS);
-            table
-                .notes()
-                .push(problem.suggest(&name.value, AS.split(", ")));
-            None
-        }
-    }
-}
-
-impl RawPoint {
-    /// The poll period of the point under the settings of its device.
-    pub(crate) fn period(&self, layer: &Layer, notes: &Notes<'_>) -> Option<Duration> {
-        let names = || layer.groups.iter().map(|group| group.name.as_str());
-        let list = || names().collect::<Vec<_>>().join(", ");
-        match (
-            self.group.as_ref().or(layer.group.as_ref()),
-            layer.groups.as_slice(),
-        ) {
-            (Some(name), groups) => {
-                let found = groups.iter().find(|group| group.name == name.value);
-                if found.is_none() {
-                    let message = format!("unknown poll group {:?}", name.value);
-                    let allowed = if groups.is_empty() {
-                        "groups = { name = \"1s\" } in the template, the device, the bus or gateway.defaults".to_owned()
-                    } else {
-                        list()
-                    };
-                    notes.push(
-                        Problem::error(&name.place, message, allowed).suggest(&name.value, names()),
-                    );
-                }
-                found.map(|group| group.period)
-            }
-            (None, []) => Some(DEFAULT_PERIOD),
-            (None, [only]) => Some(only.period),
-            (None, _) => {
-                let message = format!(
-                    "point {} names no poll group, and there are several",
-                    self.id.value
-                );
-                notes.push(Problem::error(
-                    &self.place,
-                    message,
-                    format!("group = one of {}", list()),
-                ));
-                None
-            }
-        }
-    }
 }

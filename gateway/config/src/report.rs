@@ -1,5 +1,7 @@
 //! What is reported of a point: every reading, or changes and signs of life.
 
+use crate::key::kinds::{Durations, Inner, Number};
+use crate::key::{Key, Section};
 use crate::problem::Problem;
 use crate::source::Located;
 use crate::walk::Table;
@@ -29,48 +31,49 @@ pub enum Report {
     },
 }
 
-const SHORTEST_BEAT: Duration = Duration::from_millis(100);
-const LONGEST_BEAT: Duration = Duration::from_secs(7 * 86_400);
+/// What is reported of a point.
+pub(crate) const REPORT: Key<Inner> = Key::new(
+    "report",
+    Inner(const { &[&CHANGES] }),
+    "report changes only: when the value moves, when its quality changes, and a sign of life",
+)
+.otherwise("every reading, or what an outer level says");
+const ABS: Key<Number> = Key::new(
+    "abs",
+    Number {
+        allowed: "a number of at least 0, in the point's unit",
+        min: 0.0,
+        max: f64::MAX,
+    },
+    "report when the value moves by more than this many of its units; excludes pct",
+)
+.default(0.0);
+const PCT: Key<Number> = Key::new(
+    "pct",
+    Number {
+        allowed: "percent of the last reported value, more than 0 and at most 100",
+        min: f64::MIN_POSITIVE,
+        max: 100.0,
+    },
+    "report when the value moves by more than this many percent of the last reported one",
+)
+.otherwise("abs holds");
+const BEAT: Key<Durations> = Key::new(
+    "beat",
+    Durations(Duration::from_millis(100), Duration::from_secs(7 * 86_400)),
+    "report at the latest after this long, whatever the value says",
+)
+.otherwise("no sign of life");
+static CHANGES: Section = Section::inline(&[&ABS, &PCT, &BEAT]);
 
 /// Reads `report = { abs = 0.5, beat = "5m" }`; in a point list the columns are `report.abs`,
 /// `report.pct` and `report.beat`.
 pub(crate) fn read(table: &Table<'_>) -> Option<Located<Report>> {
-    const ABS: &str = "a number of at least 0, in the point's unit";
-    const PCT: &str = "percent of the last reported value, more than 0 and at most 100";
-    let (abs, pct, beat, place) = if table.is_of_text() {
-        let columns = ["report.abs", "report.pct", "report.beat"];
-        if !columns.map(|column| table.has(column)).contains(&true) {
-            return None;
-        }
-        (
-            table.number("report.abs", ABS),
-            table.number("report.pct", PCT),
-            table.duration("report.beat", SHORTEST_BEAT..=LONGEST_BEAT),
-            table.place(),
-        )
-    } else {
-        let inner = table.table("report")?;
-        let found = (
-            inner.number("abs", ABS),
-            inner.number("pct", PCT),
-            inner.duration("beat", SHORTEST_BEAT..=LONGEST_BEAT),
-            inner.place(),
-        );
-        inner.finish();
-        found
-    };
+    let inner = table.table(&REPORT)?;
+    let (abs, pct, beat) = (inner.get(&ABS), inner.get(&PCT), inner.get(&BEAT));
+    let place = inner.place();
+    inner.finish();
     let notes = table.notes();
-    if let Some(abs) = abs.as_ref().filter(|abs| abs.value < 0.0) {
-        notes.push(Problem::error(
-            &abs.place,
-            format!("{} is negative", abs.value),
-            ABS,
-        ));
-    }
-    if let Some(pct) = pct.as_ref().filter(|p| p.value <= 0.0 || p.value > 100.0) {
-        let message = format!("{} percent is out of range", pct.value);
-        notes.push(Problem::error(&pct.place, message, PCT));
-    }
     let deadband = match (abs, pct) {
         (Some(_), Some(pct)) => {
             let message = "`abs` and `pct` exclude each other";
@@ -79,7 +82,7 @@ pub(crate) fn read(table: &Table<'_>) -> Option<Located<Report>> {
         }
         (Some(abs), None) => Deadband::Absolute(abs.value),
         (None, Some(pct)) => Deadband::Percent(pct.value),
-        (None, None) => Deadband::Absolute(0.0),
+        (None, None) => Deadband::Absolute(ABS.value(None)),
     };
     let beat = beat.map(|beat| beat.value);
     Some(Located {

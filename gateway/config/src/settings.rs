@@ -1,15 +1,19 @@
 //! The parts of the configuration that are about the gateway itself: identity, spool, uplink, HTTP,
-//! log. Each section is read with its defaults and limits here, and nowhere else.
+//! log. Each section is declared and read here, and nowhere else.
 
-use crate::problem::Problem;
-use crate::source::{Located, Place};
-use crate::units;
+mod spool;
+mod uplink;
+
+use crate::key::kinds::{Inner, Pairs, Parsed, Sizes, Text, Whole, Words};
+use crate::key::{Key, Section};
+use crate::modbus::level;
 use crate::walk::Table;
-use gateway_spool::{MIN_DISK_QUOTA_BYTES, SpoolConfig, SpoolConfigError};
 use protocols_model::GatewayId;
+pub(crate) use spool::{SPOOL, read as read_spool};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub(crate) use uplink::{UPLINK, read as read_uplink};
 
 /// Who this gateway is and where it keeps its state.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,250 +104,114 @@ pub(crate) fn resolve(base: &Path, path: &str) -> PathBuf {
     base.join(path.strip_prefix("file:").unwrap_or(path))
 }
 
+const ID: Key<Parsed<GatewayId>> = Key::new(
+    "id",
+    Parsed {
+        allowed: "1 to 63 characters of a-z, 0-9 and '-'",
+        parse: |text| GatewayId::try_new(text).map_err(|error| error.to_string()),
+    },
+    "who the gateway is: also MQTT client id and certificate name; never changes",
+)
+.required();
+const LABELS: Key<Pairs> = Key::new(
+    "labels",
+    Pairs("a text"),
+    "free texts for people and metrics",
+);
+pub(crate) const STATE_DIR: Key<Text> = Key::new(
+    "state_dir",
+    Text("a path"),
+    "where everything is kept that must survive a restart",
+)
+.default(DEFAULT_STATE_DIR);
+const MEMORY: Key<Sizes> = Key::new(
+    "memory",
+    Sizes(16 << 20, 1 << 40),
+    "memory this process may use; the bound of the spool is checked against it",
+)
+.otherwise("what the machine has");
+pub(crate) const DEFAULTS: Key<Inner> = Key::new(
+    "defaults",
+    Inner(const { &[&level::DEFAULTS] }),
+    "settings that hold wherever nothing else is said",
+);
+const PORT: Key<Whole> = Key::new(
+    "port",
+    Whole(0, 65_535),
+    "port on 127.0.0.1; 0: the system chooses, and the choice stands in state_dir/http.addr",
+)
+.default(0);
+const LEVEL: Key<Words<&str>> = Key::new(
+    "level",
+    Words(&[
+        ("error", "error"),
+        ("warn", "warn"),
+        ("info", "info"),
+        ("debug", "debug"),
+        ("trace", "trace"),
+    ]),
+    "how much is logged",
+)
+.default("info");
+const FORMAT: Key<Words<LogFormat>> = Key::new(
+    "format",
+    Words(&[("human", LogFormat::Human), ("json", LogFormat::Json)]),
+    "for people, or one JSON object a line",
+)
+.default("human");
+
+pub(crate) static GATEWAY: Section = Section::new(
+    "[gateway]",
+    "Who this gateway is and where it keeps its state.",
+    &[&ID, &LABELS, &STATE_DIR, &MEMORY, &DEFAULTS],
+);
+pub(crate) static HTTP: Section = Section::new(
+    "[http]",
+    "The local endpoint: /health, /metrics, /status on 127.0.0.1.",
+    &[&PORT],
+);
+pub(crate) static LOG: Section = Section::new(
+    "[log]",
+    "What is logged, to standard error.",
+    &[&LEVEL, &FORMAT],
+);
+
+/// Reads `[gateway]`; its defaults are read by the field side.
 pub(crate) fn read_gateway(table: &Table<'_>, base: &Path) -> Option<Gateway> {
-    const ID: &str = "1 to 63 characters of a-z, 0-9 and '-'";
-    let id = table.parse("id", ID, GatewayId::try_new);
-    let id = table.require("id", id, ID);
-    let labels = table.table("labels").map(|labels| {
-        let pairs = labels.pairs("a text").into_iter();
-        pairs.map(|(name, text)| (name.value, text.value)).collect()
-    });
-    let state_dir = table.text("state_dir");
-    let memory = table.size("memory", (16 << 20)..=(1 << 40));
+    let id = table.get(&ID);
+    let labels = table.get(&LABELS).map(|labels| labels.value);
+    let labels = labels.unwrap_or_default().into_iter();
+    let labels = labels
+        .map(|(name, text)| (name.value, text.value))
+        .collect();
+    let state_dir = STATE_DIR.value(table.get(&STATE_DIR));
+    let memory = table.get(&MEMORY);
     Some(Gateway {
         id: id?.value,
-        labels: labels.unwrap_or_default(),
-        state_dir: resolve(
-            base,
-            state_dir.as_ref().map_or(DEFAULT_STATE_DIR, |d| &d.value),
-        ),
+        labels,
+        state_dir: resolve(base, &state_dir),
         memory: memory.map(|m| m.value),
     })
 }
 
-/// Reads `[spool]`; `memory` is what the process may use, as far as known.
-pub(crate) fn read_spool(
-    table: Option<Table<'_>>,
-    root: &Table<'_>,
-    base: &Path,
-    state_dir: &Path,
-    memory: Option<u64>,
-    batch_age: Duration,
-) -> SpoolConfig {
-    const RATE: &str = "a size a day: \"256MiB/day\"";
-    let longest = Duration::from_secs(300);
-    let mut spool = SpoolConfig::new(state_dir.join("spool"));
-    spool.memory_limit_bytes = memory;
-    spool.batch_age = batch_age;
-    let Some(table) = table else {
-        note_bounds(&spool, &root.place(), &root.place(), root);
-        return spool;
-    };
-    if let Some(dir) = table.text("dir") {
-        spool.dir = resolve(base, &dir.value);
+pub(crate) fn read_http(table: Option<Table<'_>>) -> Http {
+    let port = table.as_ref().and_then(|table| table.get(&PORT));
+    if let Some(table) = table {
+        table.finish();
     }
-    let max = table.size("max", MIN_DISK_QUOTA_BYTES..=(1 << 40));
-    let commit = table.duration("commit", Duration::from_millis(10)..=longest);
-    let ceiling = table.duration("commit_ceiling", Duration::from_millis(10)..=longest);
-    let max_write = table.parse("max_write", RATE, |text| {
-        let size = text.strip_suffix("/day").and_then(units::parse_size);
-        size.filter(|size| *size > 0).ok_or("not a size a day")
-    });
-    let set = |target: &mut u64, found: Option<Located<u64>>| {
-        if let Some(found) = found {
-            *target = found.value;
-        }
-    };
-    set(
-        &mut spool.keep_free_bytes,
-        table.size("keep_free", 0..=(1 << 40)),
-    );
-    set(
-        &mut spool.memory_buffer_bytes,
-        table.size("memory_buffer", (64 << 10)..=(1 << 30)),
-    );
-    set(
-        &mut spool.quarantine_bytes,
-        table.size("quarantine", 0..=(1 << 40)),
-    );
-    set(
-        &mut spool.rotate_above_bytes,
-        table.size("rotate_above", (128 << 10)..=(1 << 40)),
-    );
-    set(&mut spool.disk_quota_bytes, max.clone());
-    spool.max_write_per_day = max_write.map(|rate| rate.value);
-    if let Some(commit) = &commit {
-        spool.commit_interval = commit.value;
-        // A longer interval alone is meant; only a ceiling that was written can contradict it.
-        spool.max_commit_interval = spool.max_commit_interval.max(commit.value);
-    }
-    if let Some(ceiling) = &ceiling {
-        spool.max_commit_interval = ceiling.value;
-    }
-    let quota = max.map_or_else(|| table.place(), |max| max.place);
-    let pace = ceiling
-        .or(commit)
-        .map_or_else(|| table.place(), |found| found.place);
-    note_bounds(&spool, &quota, &pace, &table);
-    table.finish();
-    spool
-}
-
-/// Notes what the spool's own check finds: only that knows what a full spool takes.
-fn note_bounds(spool: &SpoolConfig, quota: &Place, pace: &Place, table: &Table<'_>) {
-    for error in spool.validate().err().unwrap_or_default() {
-        let problem = match error {
-            SpoolConfigError::QuotaExceedsMemory {
-                needed,
-                limit,
-                allowed,
-                ..
-            } => {
-                let message = format!(
-                    "a full spool of {}MiB takes about {}MiB of memory, the limit is {}MiB",
-                    spool.disk_quota_bytes >> 20,
-                    needed >> 20,
-                    limit >> 20
-                );
-                let allowed = format!(
-                    "max = \"{}MiB\" or less, or more gateway.memory",
-                    allowed >> 20
-                );
-                Problem::error(quota, message, allowed)
-            }
-            SpoolConfigError::QuotaTooSmall { .. } => {
-                let allowed = format!("at least {}", units::show_size(MIN_DISK_QUOTA_BYTES));
-                Problem::error(quota, error.to_string(), allowed)
-            }
-            SpoolConfigError::IntervalsCrossed { interval, max } => {
-                let message = format!(
-                    "commit_ceiling {} is shorter than commit {}",
-                    units::show_duration(max),
-                    units::show_duration(interval)
-                );
-                Problem::error(pace, message, "commit_ceiling of at least commit")
-            }
-            SpoolConfigError::NoInterval => {
-                Problem::error(pace, error.to_string(), "commit of at least 10ms")
-            }
-        };
-        table.notes().push(problem);
-    }
-}
-
-pub(crate) fn read_uplink(
-    name: &Located<String>,
-    table: &Table<'_>,
-    base: &Path,
-) -> Option<Uplink> {
-    let path = |found: Located<String>| resolve(base, &found.value);
-    let shortest = Duration::from_millis(50);
-    let identity = table.text("identity");
-    let servers = read_servers(table);
-    let tls = table.table("tls");
-    let confirm = table.word(
-        "confirm",
-        &[("store", Confirm::Store), ("broker", Confirm::Broker)],
-    );
-    let age = table.table("batch_age").map(|age| {
-        let live = age.duration("live", shortest..=Duration::from_secs(60));
-        let offline = age.duration("offline", shortest..=Duration::from_secs(600));
-        age.finish();
-        (live, offline)
-    });
-    let (live, offline) = age.unwrap_or_default();
-    let credentials = match (identity, servers, tls) {
-        (Some(identity), None, None) => Some(Credentials::Identity(path(identity))),
-        (Some(identity), _, _) => {
-            let message = "`identity` already names servers and certificates";
-            let allowed = "either identity, or servers and tls";
-            table
-                .notes()
-                .push(Problem::error(&identity.place, message, allowed));
-            None
-        }
-        (None, servers, Some(tls)) => {
-            const PEM: &str = "the path of a PEM file";
-            let file = |key| tls.require(key, tls.text(key), PEM).map(path);
-            let (ca, certificate, key) = (file("ca"), file("cert"), file("key"));
-            tls.finish();
-            let servers = table.require("servers", servers, "a list: [\"mqtts://host:8883\"]");
-            (|| {
-                Some(Credentials::Files {
-                    servers: servers?.value,
-                    ca: ca?,
-                    certificate: certificate?,
-                    key: key?,
-                })
-            })()
-        }
-        (None, _, None) => {
-            if !table.has("identity") {
-                let message = "no way to prove who this gateway is";
-                let allowed = "identity = \"<file>\", or servers and tls = { ca, cert, key }";
-                table
-                    .notes()
-                    .push(Problem::error(&table.place(), message, allowed));
-            }
-            None
-        }
-    };
-    Some(Uplink {
-        name: name.value.clone(),
-        credentials: credentials?,
-        confirm: confirm.map_or(Confirm::Store, |confirm| confirm.value),
-        batch_live: live.map_or(Duration::from_secs(1), |age| age.value),
-        batch_offline: offline.map_or(Duration::from_secs(10), |age| age.value),
-    })
-}
-
-fn read_servers(table: &Table<'_>) -> Option<Located<Vec<String>>> {
-    const FORM: &str = "a list: [\"mqtts://host:8883\"]";
-    let servers = table.texts("servers", FORM)?;
-    let empty = servers.value.is_empty();
-    let mut good = Vec::new();
-    for server in servers.value {
-        match crate::identity::check_server(&server.value) {
-            Ok(()) => good.push(server.value),
-            Err(why) => {
-                let message = format!("{:?}: {why}", server.value);
-                table
-                    .notes()
-                    .push(Problem::error(&server.place, message, FORM));
-            }
-        }
-    }
-    if empty {
-        let message = "no server is named";
-        table
-            .notes()
-            .push(Problem::error(&servers.place, message, FORM));
-    }
-    Some(Located {
-        value: good,
-        place: servers.place,
-    })
-}
-
-pub(crate) fn read_http(table: Table<'_>) -> Http {
-    let port = table.integer("port", 0..=65_535);
-    table.finish();
-    let port = port.and_then(|port| u16::try_from(port.value).ok());
-    Http {
-        port: port.unwrap_or(0),
-    }
+    // The key allows nothing larger.
+    let port = u16::try_from(PORT.value(port)).unwrap_or_default();
+    Http { port }
 }
 
 pub(crate) fn read_log(table: Option<Table<'_>>) -> Log {
-    let levels = ["error", "warn", "info", "debug", "trace"].map(|level| (level, level));
-    let formats = [("human", LogFormat::Human), ("json", LogFormat::Json)];
-    let level = table.as_ref().and_then(|t| t.word("level", &levels));
-    let format = table.as_ref().and_then(|t| t.word("format", &formats));
+    let level = table.as_ref().and_then(|table| table.get(&LEVEL));
+    let format = table.as_ref().and_then(|table| table.get(&FORMAT));
     if let Some(table) = table {
         table.finish();
     }
     Log {
-        level: level.map_or("info", |level| level.value).to_owned(),
-        format: format.map_or(LogFormat::Human, |format| format.value),
+        level: LEVEL.value(level).to_owned(),
+        format: FORMAT.value(format),
     }
 }

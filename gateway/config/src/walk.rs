@@ -1,16 +1,16 @@
-//! Reading a parsed TOML document key by key: typed getters that note every problem with its place.
+//! Reading a parsed TOML document key by key: every problem is noted with its place, none is thrown.
 //!
 //! A getter returns `None` both for "not there" and for "there, but wrong"; in the second case the
 //! problem is already in the list, so callers go on with a default and all problems are found in
-//! one pass. The keys that were asked for are the keys that exist: [`Table::finish`] reports the
-//! others, with the nearest one suggested.
+//! one pass. A table is read as one of the sections that are declared for its place; what its section
+//! does not declare is unknown, and told with the nearest key that is.
 
-mod values;
-
+use crate::key::kinds::{Form, Inner, Kind, List, Named, Shape};
+use crate::key::{Key, Section};
 use crate::notes::Notes;
 use crate::problem::Problem;
 use crate::source::{Located, Place, Source};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::sync::Arc;
 use toml::Spanned;
@@ -24,9 +24,89 @@ pub(crate) struct Table<'a> {
     /// Where the table is named.
     span: Range<usize>,
     key: String,
-    /// Every value is text (a CSV row): numbers are read from strings.
+    /// What it may be.
+    sections: &'static [&'static Section],
+    /// What of that it is, once that is known.
+    chosen: Cell<Option<&'static Section>>,
+    /// Every value is text (a CSV row): numbers are read from strings, inner tables are columns that
+    /// begin with their name and a dot.
     all_text: bool,
+    prefix: String,
     asked: RefCell<Vec<&'static str>>,
+}
+
+/// One value being read.
+pub(crate) struct Spot<'a> {
+    pub(crate) value: &'a DeValue<'a>,
+    pub(crate) place: Place,
+    pub(crate) name: &'static str,
+    pub(crate) all_text: bool,
+    notes: &'a Notes<'a>,
+}
+
+impl<'a> Spot<'a> {
+    /// Another value of the same key, such as an item of a list.
+    pub(crate) const fn at(&self, value: &'a DeValue<'a>, place: Place) -> Self {
+        Self {
+            value,
+            place,
+            name: self.name,
+            all_text: self.all_text,
+            notes: self.notes,
+        }
+    }
+
+    pub(crate) fn push(&self, problem: Problem) {
+        self.notes.push(problem);
+    }
+
+    /// The value as text, or a note that it is none.
+    pub(crate) fn text(&self, allowed: &str) -> Option<&'a str> {
+        let text = self.value.as_str();
+        if text.is_none() {
+            let message = format!("expected a text, found {}", show(self.value));
+            self.push(Problem::error(&self.place, message, allowed));
+        }
+        text
+    }
+
+    /// Notes that the value is of another kind than it should be.
+    pub(crate) fn wrong(&self, allowed: &str) {
+        let message = format!(
+            "expected {}, found {}",
+            first_words(allowed),
+            show(self.value)
+        );
+        self.push(Problem::error(&self.place, message, allowed));
+    }
+
+    /// Notes why a text is not what it should be.
+    pub(crate) fn misread(&self, text: &str, error: &str, allowed: &str) {
+        let message = if error.contains(text) && !text.is_empty() {
+            error.to_owned()
+        } else {
+            format!("{text:?}: {error}")
+        };
+        self.push(Problem::error(&self.place, message, allowed));
+    }
+
+    /// The value when it lies within its bounds.
+    pub(crate) fn within<T: PartialOrd>(
+        &self,
+        found: T,
+        min: T,
+        max: T,
+        allowed: &str,
+        show: impl Fn(&T) -> String,
+    ) -> Option<T> {
+        if found >= min && found <= max {
+            return Some(found);
+        }
+        let side = if found < min { "small" } else { "large" };
+        let message = format!("{} is too {side}", show(&found));
+        self.push(Problem::error(&self.place, message, allowed));
+        None
+    }
 }
 
 impl<'a> Table<'a> {
@@ -34,16 +114,17 @@ impl<'a> Table<'a> {
         content: &'a DeTable<'a>,
         source: &'a Arc<Source>,
         notes: &'a Notes<'a>,
+        sections: &'static [&'static Section],
     ) -> Self {
-        Self::at(content, source, notes, 0..0, String::new())
+        Self::at(content, source, notes, (0..0, String::new()), sections)
     }
 
     pub(crate) fn at(
         content: &'a DeTable<'a>,
         source: &'a Arc<Source>,
         notes: &'a Notes<'a>,
-        span: Range<usize>,
-        key: String,
+        (span, key): (Range<usize>, String),
+        sections: &'static [&'static Section],
     ) -> Self {
         Self {
             content,
@@ -51,7 +132,10 @@ impl<'a> Table<'a> {
             notes,
             span,
             key,
+            sections,
+            chosen: Cell::new(None),
             all_text: false,
+            prefix: String::new(),
             asked: RefCell::default(),
         }
     }
@@ -66,9 +150,18 @@ impl<'a> Table<'a> {
         self.notes
     }
 
-    /// Whether this is a row of texts.
-    pub(crate) const fn is_of_text(&self) -> bool {
-        self.all_text
+    /// What the table is, once that is known.
+    pub(crate) fn choose(&self, section: &'static Section) {
+        self.chosen.set(Some(section));
+    }
+
+    /// The sections it may still be.
+    fn sections(&self) -> impl Iterator<Item = &'static Section> {
+        let chosen = self.chosen.get();
+        let open = self.sections.iter().copied();
+        chosen
+            .into_iter()
+            .chain(open.filter(move |_| chosen.is_none()))
     }
 
     /// The table's own place.
@@ -89,173 +182,219 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn get(&self, key: &'static str) -> Option<(&'a DeValue<'a>, Place)> {
-        let mut asked = self.asked.borrow_mut();
-        if !asked.contains(&key) {
-            asked.push(key);
+    fn find<K: Shape>(&self, key: &Key<K>) -> Option<(&'a DeValue<'a>, Place)> {
+        debug_assert!(
+            self.sections()
+                .any(|section| section.key(key.name).is_some()),
+            "`{}` is read and not declared in {:?}",
+            key.name,
+            self.sections
+        );
+        self.asked.borrow_mut().push(key.name);
+        let found = self.lookup(key.name);
+        if found.is_none() && key.required {
+            self.missing(key.name, &key.kind.allowed());
         }
-        let value = self.content.get(key)?;
-        Some((value.get_ref(), self.place_of(value.span(), Some(key))))
+        found
     }
 
-    pub(crate) fn has(&self, key: &'static str) -> bool {
-        self.get(key).is_some()
+    fn lookup(&self, name: &str) -> Option<(&'a DeValue<'a>, Place)> {
+        let column;
+        let name = if self.prefix.is_empty() {
+            name
+        } else {
+            column = format!("{}{name}", self.prefix);
+            &column
+        };
+        let value = self.content.get(name)?;
+        Some((value.get_ref(), self.place_of(value.span(), Some(name))))
     }
 
-    /// Notes that `key` holds something else than it should.
-    fn wrong(&self, place: &Place, value: &DeValue<'_>, allowed: &str) {
-        let message = format!("expected {}, found {}", first_words(allowed), show(value));
-        self.notes.push(Problem::error(place, message, allowed));
+    /// Notes that a key is missing.
+    pub(crate) fn missing(&self, name: &str, allowed: &str) {
+        // A syntax error may have swallowed it: then it is not worth telling.
+        if !self.notes.syntax_broken.get() {
+            let message = format!("`{name}` is missing");
+            self.notes
+                .push(Problem::error(&self.place(), message, allowed));
+        }
+    }
+
+    /// Whether the key is there, right or wrong.
+    pub(crate) fn has<K: Shape>(&self, key: &Key<K>) -> bool {
+        self.lookup(key.name).is_some()
+    }
+
+    /// The value of a key.
+    pub(crate) fn get<K: Kind>(&self, key: &Key<K>) -> Option<Located<K::Value>> {
+        let (value, place) = self.find(key)?;
+        let spot = self.spot(key.name, value, place);
+        let value = key.kind.read(&spot)?;
+        Some(Located {
+            value,
+            place: spot.place,
+        })
+    }
+
+    const fn spot(&self, name: &'static str, value: &'a DeValue<'a>, place: Place) -> Spot<'a> {
+        Spot {
+            value,
+            place,
+            name,
+            all_text: self.all_text,
+            notes: self.notes,
+        }
     }
 
     /// A table inside this one.
-    pub(crate) fn table(&self, key: &'static str) -> Option<Table<'a>> {
-        let (value, place) = self.get(key)?;
-        match value.as_table() {
-            Some(content) => Some(self.inner(content, key, place)),
-            None => {
-                self.wrong(&place, value, "a table");
-                None
-            }
+    pub(crate) fn table(&self, key: &Key<Inner>) -> Option<Table<'a>> {
+        if self.all_text {
+            return self.columns(key);
         }
-    }
-
-    fn inner(&self, content: &'a DeTable<'a>, key: &str, place: Place) -> Table<'a> {
+        let (value, place) = self.find(key)?;
+        let Some(content) = value.as_table() else {
+            self.spot(key.name, value, place).wrong("a table");
+            return None;
+        };
         // A `[table]` is best shown by its name, an inline table by itself.
-        let named = self.content.get_key_value(key).map(|(name, _)| name.span());
+        let named = self.content.get_key_value(key.name);
         let header = place.source.text().get(place.span.clone());
-        let span = match named {
+        let span = match named.map(|(name, _)| name.span()) {
             Some(name) if !header.is_some_and(|text| text.starts_with('{')) => name,
             _ => place.span,
         };
-        Table::at(content, self.source, self.notes, span, place.key)
+        Some(Table::at(
+            content,
+            self.source,
+            self.notes,
+            (span, place.key),
+            key.kind.0,
+        ))
+    }
+
+    /// In a row of texts an inner table is what its columns say.
+    fn columns(&self, key: &Key<Inner>) -> Option<Table<'a>> {
+        let prefix = format!("{}{}.", self.prefix, key.name);
+        self.asked.borrow_mut().push(key.name);
+        let mut names = self.content.keys();
+        if !names.any(|name| name.get_ref().starts_with(&prefix)) {
+            return None;
+        }
+        let at = (self.span.clone(), self.key.clone());
+        let inner = Table::at(self.content, self.source, self.notes, at, key.kind.0);
+        Some(Table {
+            prefix,
+            ..inner.of_text()
+        })
     }
 
     /// The named tables under `key` (`[bus.plc]`), in the order of the file.
-    pub(crate) fn named(&self, key: &'static str) -> Vec<(Located<String>, Table<'a>)> {
-        let Some(group) = self.table(key) else {
+    pub(crate) fn named(&self, key: &Key<Named>) -> Vec<(Located<String>, Table<'a>)> {
+        let Some((value, place)) = self.find(key) else {
             return Vec::new();
         };
-        group.entries("a table")
-    }
-
-    /// All entries that are tables, in the order of the file, with their names.
-    fn entries(&self, allowed: &str) -> Vec<(Located<String>, Table<'a>)> {
+        let Some(group) = value.as_table() else {
+            self.spot(key.name, value, place).wrong("a table");
+            return Vec::new();
+        };
         let mut tables = Vec::new();
-        for (name, value) in self.content.iter() {
-            let place = self.place_of(name.span(), Some(name.get_ref()));
-            match value.get_ref().as_table() {
-                Some(content) => {
-                    let table = Table::at(
-                        content,
-                        self.source,
-                        self.notes,
-                        name.span(),
-                        place.key.clone(),
-                    );
-                    let name = Located {
-                        value: name.get_ref().to_string(),
-                        place,
-                    };
-                    tables.push((name, table));
-                }
-                None => self.wrong(&place, value.get_ref(), allowed),
-            }
+        for (name, value) in group.iter() {
+            let found: &str = name.get_ref();
+            let place = self.place_of(name.span(), Some(&format!("{}.{found}", key.name)));
+            let Some(content) = value.get_ref().as_table() else {
+                self.spot(key.name, value.get_ref(), place).wrong("a table");
+                continue;
+            };
+            let at = (name.span(), place.key.clone());
+            let table = Table::at(content, self.source, self.notes, at, key.kind.0);
+            let name = Located {
+                value: found.to_owned(),
+                place,
+            };
+            tables.push((name, table));
         }
         tables.sort_by_key(|(name, _)| name.place.span.start);
         tables
     }
 
-    /// All entries that are texts, in the order of the file: `{ fast = "1s" }`.
-    pub(crate) fn pairs(&self, allowed: &str) -> Vec<(Located<String>, Located<String>)> {
-        let mut pairs = Vec::new();
-        for (name, value) in self.content.iter() {
-            let at = self.place_of(name.span(), Some(name.get_ref()));
-            let place = self.place_of(value.span(), Some(name.get_ref()));
-            match value.get_ref().as_str() {
-                Some(text) => pairs.push((
-                    Located {
-                        value: name.get_ref().to_string(),
-                        place: at,
-                    },
-                    Located {
-                        value: text.to_owned(),
-                        place,
-                    },
-                )),
-                None => self.wrong(&place, value.get_ref(), allowed),
-            }
-        }
-        pairs.sort_by_key(|(name, _)| name.place.span.start);
-        pairs
-    }
-
     /// The tables of a list: `points = [ { … }, … ]`.
-    pub(crate) fn list(&self, key: &'static str) -> Option<Vec<Table<'a>>> {
-        let (value, place) = self.get(key)?;
+    pub(crate) fn list(&self, key: &Key<List>) -> Option<Vec<Table<'a>>> {
+        let (value, place) = self.find(key)?;
         let Some(array) = value.as_array() else {
-            self.wrong(&place, value, "a list of tables: [ { … }, … ]");
+            self.spot(key.name, value, place).wrong(&key.kind.allowed());
             return None;
         };
         let mut tables = Vec::new();
         for (index, item) in array.iter().enumerate() {
-            let key = format!("{key}[{index}]");
-            match item.get_ref().as_table() {
-                Some(content) => {
-                    let place = self.place_of(item.span(), Some(&key));
-                    tables.push(Table::at(
-                        content,
-                        self.source,
-                        self.notes,
-                        item.span(),
-                        place.key,
-                    ));
-                }
-                None => {
-                    let place = self.place_of(item.span(), Some(&key));
-                    self.wrong(&place, item.get_ref(), "a table: { … }");
-                }
-            }
+            let name = format!("{}[{index}]", key.name);
+            let place = self.place_of(item.span(), Some(&name));
+            let Some(content) = item.get_ref().as_table() else {
+                self.spot(key.name, item.get_ref(), place)
+                    .wrong("a table: { … }");
+                continue;
+            };
+            let at = (item.span(), place.key);
+            tables.push(Table::at(content, self.source, self.notes, at, key.kind.0));
         }
         Some(tables)
     }
 
-    /// Notes that `key` is missing, unless it is there (and then wrong, which is noted already).
-    pub(crate) fn require<T>(
-        &self,
-        key: &'static str,
-        value: Option<Located<T>>,
-        allowed: &str,
-    ) -> Option<Located<T>> {
-        if value.is_none() && !self.has(key) && !self.notes.syntax_broken.get() {
-            let message = format!("`{key}` is missing");
-            self.notes
-                .push(Problem::error(&self.place(), message, allowed));
-        }
-        value
-    }
-
-    /// Notes every key that nothing asked for.
+    /// Notes every key that is not declared.
     pub(crate) fn finish(self) {
-        if self.notes.syntax_broken.get() {
-            // A key may stand in the wrong table only because its header is broken.
+        self.assert_all_read();
+        // A key may stand in the wrong table only because its header is broken; columns of an inner
+        // table are told by the row they stand in.
+        if self.notes.syntax_broken.get() || !self.prefix.is_empty() {
             return;
         }
-        let asked = self.asked.borrow();
+        let mut allowed = Vec::new();
+        for section in self.sections() {
+            names(section, self.all_text, "", &mut allowed);
+        }
+        allowed.sort_unstable();
+        allowed.dedup();
         for name in self.content.keys() {
             let found: &str = name.get_ref();
-            if asked.contains(&found) {
+            if allowed.iter().any(|known| known == found) {
                 continue;
             }
             let place = self.place_of(name.span(), Some(found));
-            let mut allowed = asked.clone();
-            allowed.sort_unstable();
             let problem = Problem {
                 severity: self.notes.unknown_keys,
                 ..Problem::error(&place, format!("unknown key `{found}`"), allowed.join(", "))
             };
             self.notes
-                .push(problem.suggest(found, asked.iter().copied()));
+                .push(problem.suggest(found, allowed.iter().map(String::as_str)));
+        }
+    }
+
+    /// A declared key that the reader never asks for would be accepted and mean nothing.
+    fn assert_all_read(&self) {
+        let mut sections = self.sections();
+        if let (Some(section), None) = (sections.next(), sections.next()) {
+            let asked = self.asked.borrow();
+            for key in section.all() {
+                debug_assert!(
+                    asked.contains(&key.name()),
+                    "`{}` of {section:?} is declared and not read",
+                    key.name()
+                );
+            }
+        }
+    }
+}
+
+/// The names a section knows; as columns, those of its inner tables too.
+fn names(section: &Section, columns: bool, prefix: &str, out: &mut Vec<String>) {
+    for key in section.all() {
+        let name = format!("{prefix}{}", key.name());
+        match key.form() {
+            Form::Table(inner) if columns => {
+                for section in inner {
+                    names(section, true, &format!("{name}."), out);
+                }
+            }
+            _ => out.push(name),
         }
     }
 }

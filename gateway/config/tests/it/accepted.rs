@@ -107,7 +107,7 @@ fn the_inner_level_wins_key_by_key() {
     };
     assert_eq!(one.timeout, Duration::from_secs(4));
     assert_eq!(two.timeout, Duration::from_secs(5));
-    assert_eq!((one.limits.max_gap, one.limits.max_regs), (3, 125));
+    assert_eq!((one.limits.max_gap, one.limits.max_regs), (Some(3), 125));
     assert_eq!(one.points[0].order.to_string(), "DCBA");
     assert_eq!(one.points[1].order.to_string(), "ABCD");
     assert_eq!(two.points[0].order.to_string(), "CDAB");
