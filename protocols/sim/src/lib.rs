@@ -4,5 +4,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod event;
+pub mod fault;
+pub mod line;
+pub mod modbus;
 pub mod script;
 pub mod span;
