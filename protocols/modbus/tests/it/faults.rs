@@ -1,7 +1,7 @@
 //! Every misbehaviour of a device, over TCP and over a serial line.
 
-use crate::rig::{Rig, TIMEOUT, bad, device, good, ms, serial, tcp};
-use crate::sim::{Act, Ask, Sim};
+use crate::rig::{Rig, TIMEOUT, bad, device, good, ms};
+use crate::sim::{Act, Ask, Framing, Sim};
 use protocols_modbus::config::Device;
 use protocols_model::Reason;
 use std::time::Duration;
@@ -131,10 +131,10 @@ const FAULTS: &[Fault] = &[
         serial: None,
     },
     Fault {
-        name: "disconnect in mid-frame",
+        name: "disconnected, or unplugged, in mid-frame",
         acts: |ask| vec![Act::Send(whole(ask)[..6].to_vec()), Act::Close],
         tcp: Some(Reason::LinkDown),
-        serial: None,
+        serial: Some(Reason::LinkDown),
     },
 ];
 
@@ -169,53 +169,36 @@ async fn survives(mut rig: Rig, name: &str, expected: Option<Reason>) {
     rig.stop().await;
 }
 
-/// All at the same time: most of the time is waiting.
-async fn at_once(cases: impl IntoIterator<Item = impl Future<Output = ()> + Send + 'static>) {
-    let mut running: tokio::task::JoinSet<()> = cases.into_iter().collect();
-    while let Some(ended) = running.join_next().await {
-        if let Err(error) = ended {
-            std::panic::resume_unwind(error.into_panic());
-        }
-    }
-}
-
 fn meter() -> Device {
     device(1, ms(30), &["hr:10", "hr:11", "hr:13"])
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn over_tcp_every_fault_is_named_and_the_polls_around_it_are_good() {
-    at_once(FAULTS.iter().map(|fault| async {
-        let (_sim, port) = Sim::tcp(script(fault.acts)).await;
-        let rig = Rig::start(tcp(port), vec![meter()]);
+    for fault in FAULTS {
+        let sim = Sim::new(Framing::Tcp, script(fault.acts));
+        let rig = Rig::start(&sim, vec![meter()]);
         survives(rig, fault.name, fault.tcp).await;
-    }))
-    .await;
+    }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn on_a_serial_line_every_fault_is_named_and_the_polls_around_it_are_good() {
-    let faults = FAULTS.iter().filter(|f| !f.name.starts_with("disconnect"));
-    at_once(faults.map(|fault| async {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("port");
-        let _sim = Sim::serial(&path, script(fault.acts));
-        let rig = Rig::start(serial(&path), vec![meter()]);
+    for fault in FAULTS {
+        let sim = Sim::new(Framing::Rtu, script(fault.acts));
+        let rig = Rig::start(&sim, vec![meter()]);
         survives(rig, fault.name, fault.serial).await;
-    }))
-    .await;
+    }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_wrong_checksum_is_a_bad_answer_and_counted() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("port");
-    let _sim = Sim::serial(&path, |ask| {
+    let sim = Sim::new(Framing::Rtu, |ask| {
         let mut frame = whole(ask);
         frame[4] ^= 0x10;
         vec![Act::Send(frame)]
     });
-    let mut rig = Rig::start(serial(&path), vec![meter()]);
+    let mut rig = Rig::start(&sim, vec![meter()]);
     rig.until(|sweep| bad(sweep, Reason::BadAnswer)).await;
     assert_eq!(rig.count("crc_errors"), 1);
     rig.stop().await;
@@ -223,7 +206,7 @@ async fn a_wrong_checksum_is_a_bad_answer_and_counted() {
 
 /// One answer in ten comes after `late` parts in a hundred of the time-out; registers 1, 20, 40 and
 /// 60 are asked one by one.
-async fn late_answers(late: u32, on_tcp: bool) {
+async fn late_answers(late: u32, framing: Framing) {
     let answer = move |ask: &Ask| -> Vec<Act> {
         let wait = if ask.number % 10 == 4 {
             TIMEOUT * late / 100
@@ -234,15 +217,8 @@ async fn late_answers(late: u32, on_tcp: bool) {
     };
     let mut meter = device(1, ms(60), &["hr:1", "hr:20", "hr:40", "hr:60"]);
     meter.limits.max_gap = Some(0);
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("port");
-    let (_sim, mut rig) = if on_tcp {
-        let (sim, port) = Sim::tcp(answer).await;
-        (sim, Rig::start(tcp(port), vec![meter]))
-    } else {
-        let sim = Sim::serial(&path, answer);
-        (sim, Rig::start(serial(&path), vec![meter]))
-    };
+    let sim = Sim::new(framing, answer);
+    let mut rig = Rig::start(&sim, vec![meter]);
     // The rig compares each good value with its register.
     let (mut failed, mut fine) = (0, 0);
     rig.until(|sweep| {
@@ -251,7 +227,7 @@ async fn late_answers(late: u32, on_tcp: bool) {
         failed >= 4 && fine >= 12
     })
     .await;
-    if !on_tcp {
+    if framing == Framing::Rtu {
         assert!(
             rig.count("late_answers") >= 3,
             "{late}: {:?}",
@@ -263,30 +239,22 @@ async fn late_answers(late: u32, on_tcp: bool) {
 
 /// The case measured with the plain client: registers are asked one by one, one answer comes late,
 /// and from then on each value is the previous register's, as good as any.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn late_answer_is_never_taken_for_the_next_request() {
     // Within the silence after the error, around its end, and so late that only the other length of
     // the next request protects it.
-    let lates = [130, 190, 198, 201, 203, 206, 215, 240, 270, 290];
-    at_once(
-        lates
-            .into_iter()
-            .flat_map(|late| [late_answers(late, false), late_answers(late, true)]),
-    )
-    .await;
+    for late in [130, 190, 198, 201, 203, 206, 215, 240, 270, 290] {
+        late_answers(late, Framing::Rtu).await;
+        late_answers(late, Framing::Tcp).await;
+    }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn a_device_that_is_always_late_gives_no_values_at_all() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("port");
-    let _sim = Sim::serial(&path, |ask| {
+    let sim = Sim::new(Framing::Rtu, |ask| {
         [vec![Act::Wait(TIMEOUT * 3 / 2)], ask.answer()].concat()
     });
-    let mut rig = Rig::start(
-        serial(&path),
-        vec![device(1, ms(60), &["hr:1", "hr:40", "hr:80"])],
-    );
+    let mut rig = Rig::start(&sim, vec![device(1, ms(60), &["hr:1", "hr:40", "hr:80"])]);
     let mut polls = 0;
     rig.until(|sweep| {
         assert!(!good(sweep), "{sweep:?}");
@@ -297,34 +265,32 @@ async fn a_device_that_is_always_late_gives_no_values_at_all() {
     rig.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_device_that_stays_silent_to_the_longer_request_is_not_lost_for_ever() {
     // After the one time-out the driver asks for two registers, which this device does not have.
-    let (_sim, port) = Sim::tcp(|ask| {
+    let sim = Sim::new(Framing::Tcp, |ask| {
         if ask.number == 3 || ask.count != 1 {
             Vec::new()
         } else {
             ask.answer()
         }
-    })
-    .await;
+    });
     let mut meter = device(1, ms(30), &["hr:10"]);
     meter.retry.fails = 2;
-    let mut rig = Rig::start(tcp(port), vec![meter]);
+    let mut rig = Rig::start(&sim, vec![meter]);
     rig.until(|sweep| bad(sweep, Reason::NotAsked)).await;
     rig.until(good).await;
     rig.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_device_that_refuses_the_longer_request_is_asked_as_planned_at_once() {
-    let (sim, port) = Sim::tcp(|ask| match (ask.number, ask.count) {
+    let sim = Sim::new(Framing::Tcp, |ask| match (ask.number, ask.count) {
         (3, _) => Vec::new(),
         (_, 1) => ask.answer(),
         _ => ask.exception(2),
-    })
-    .await;
-    let mut rig = Rig::start(tcp(port), vec![device(1, ms(30), &["hr:10"])]);
+    });
+    let mut rig = Rig::start(&sim, vec![device(1, ms(30), &["hr:10"])]);
     let mut bads = 0;
     let mut goods = 0;
     rig.until(|sweep| {

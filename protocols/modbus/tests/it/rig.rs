@@ -1,27 +1,37 @@
 //! A driver under test: started from a bus, its sweeps received and checked.
 
-use crate::sim::{bit, word};
+use crate::sim::{Framing, Sim, bit, word};
 use protocols_driver::{
-    BusStatus, CancellationToken, Driver as _, DriverContext, STOP_BOUND, Sweep,
+    BusStatus, CancellationToken, Driver as _, DriverContext, OrderDesk, STOP_BOUND, Sweep,
+    WriteError, Written, order_queue,
 };
 use protocols_modbus::ModbusDriver;
-use protocols_modbus::config::{Bus, Device, Limits, Order, Point, Retry, Scale, Transport};
-use protocols_model::{DeviceId, PointId, PointKey, Quality, Reading, Reason, SystemClock, Value};
+use protocols_modbus::config::{
+    Bus, Device, Limits, Order, Point, Quirks, Retry, Scale, Transport, Write,
+};
+use protocols_model::{
+    Clock, DeviceId, Instant, PointId, PointKey, Quality, Reading, Reason, Timestamp, Value,
+};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Nothing in these tests takes so long on a healthy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Nothing in these tests takes so long, on the paused clock or on a machine that stands still for a
+/// while.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 pub(crate) const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// Long enough for an answer on a busy machine.
+/// How long devices over memory get: time passes there only while everybody waits, so a good answer is
+/// never late.
 pub(crate) const TIMEOUT: Duration = ms(300);
+
+/// How long devices over real ports and connections get: longer than any machine stands still.
+pub(crate) const PATIENT: Duration = Duration::from_secs(20);
 
 /// A device with one point per address.
 pub(crate) fn device(unit: u8, period: Duration, addresses: &[&str]) -> Device {
@@ -50,9 +60,18 @@ pub(crate) fn device(unit: u8, period: Duration, addresses: &[&str]) -> Device {
             backoff_max: ms(2000),
         },
         limits: Limits::default(),
-        quirks: protocols_modbus::config::Quirks::default(),
+        quirks: Quirks::default(),
         points: addresses.iter().map(point).collect(),
     }
+}
+
+/// The same with every point writable.
+pub(crate) fn writable(unit: u8, period: Duration, addresses: &[&str]) -> Device {
+    let mut device = device(unit, period, addresses);
+    for point in &mut device.points {
+        point.write = Some(Write::default());
+    }
+    device
 }
 
 pub(crate) fn tcp(port: u16) -> Transport {
@@ -70,20 +89,69 @@ pub(crate) fn serial(path: &Path) -> Transport {
     }
 }
 
+/// Both clocks on tokio's, so that they stand still with it.
+#[derive(Debug)]
+pub(crate) struct TokioClock(tokio::time::Instant);
+
+impl TokioClock {
+    pub(crate) fn start() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
+
+impl Clock for TokioClock {
+    fn wall(&self) -> Timestamp {
+        Timestamp(0).plus(self.0.elapsed())
+    }
+
+    fn monotonic(&self) -> Instant {
+        Instant(self.0.elapsed())
+    }
+}
+
 pub(crate) struct Rig {
     bus: Bus,
     sweeps: mpsc::Receiver<Sweep>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    desk: OrderDesk,
+    clock: Arc<TokioClock>,
     pub(crate) status: Arc<BusStatus>,
+    /// Whether registers hold what they held from the start.
+    pub(crate) is_unwritten: bool,
 }
 
 impl Rig {
-    pub(crate) fn start(transport: Transport, devices: Vec<Device>) -> Self {
-        Self::with_room(transport, devices, 64)
+    /// Over memory.
+    pub(crate) fn start(sim: &Sim, devices: Vec<Device>) -> Self {
+        Self::with_room(sim, devices, 64)
     }
 
-    pub(crate) fn with_room(transport: Transport, mut devices: Vec<Device>, room: usize) -> Self {
+    pub(crate) fn with_room(sim: &Sim, devices: Vec<Device>, room: usize) -> Self {
+        let transport = match sim.framing() {
+            Framing::Tcp => tcp(502),
+            Framing::Rtu => serial(Path::new("memory")),
+        };
+        Self::build(transport, devices, room, |driver| {
+            driver.over(Arc::new(sim.clone()))
+        })
+    }
+
+    /// Over the machine's own ports and connections.
+    pub(crate) fn real(transport: Transport, mut devices: Vec<Device>) -> Self {
+        for device in &mut devices {
+            device.timeout = PATIENT;
+        }
+        Self::build(transport, devices, 64, |driver| driver)
+    }
+
+    /// On its own terms.
+    pub(crate) fn build(
+        transport: Transport,
+        mut devices: Vec<Device>,
+        room: usize,
+        change: impl FnOnce(ModbusDriver) -> ModbusDriver,
+    ) -> Self {
         let points = devices.iter_mut().flat_map(|d| &mut d.points);
         for (key, point) in (0..).zip(points) {
             point.key = PointKey(key);
@@ -94,15 +162,17 @@ impl Rig {
             gap: Duration::ZERO,
             devices,
         };
-        let driver = Box::new(ModbusDriver::new(bus.clone()).unwrap());
+        let driver = Box::new(change(ModbusDriver::new(bus.clone()).unwrap()));
         let status = driver.status();
         let (sender, sweeps) = mpsc::channel(room);
         let stop = CancellationToken::new();
+        let clock = Arc::new(TokioClock::start());
+        let (desk, orders) = order_queue();
         let ctx = DriverContext {
             sweeps: sender,
             stop: stop.clone(),
-            clock: Arc::new(SystemClock::start()),
-            orders: protocols_driver::Orders::none(),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            orders,
         };
         let task = tokio::spawn(driver.run(ctx));
         Self {
@@ -110,8 +180,43 @@ impl Rig {
             sweeps,
             stop,
             task,
+            desk,
+            clock,
             status,
+            is_unwritten: true,
         }
+    }
+
+    /// Writes a point; sweeps that come meanwhile are taken and checked.
+    pub(crate) async fn write(&mut self, point: u32, value: Value) -> Result<Written, WriteError> {
+        let within = self.clock.monotonic().plus(DEADLINE);
+        self.write_before(point, value, within).await
+    }
+
+    pub(crate) async fn write_before(
+        &mut self,
+        point: u32,
+        value: Value,
+        before: Instant,
+    ) -> Result<Written, WriteError> {
+        self.is_unwritten = false;
+        let desk = self.desk.clone();
+        let placed = desk.place(PointKey(point), value, before);
+        tokio::pin!(placed);
+        loop {
+            tokio::select! {
+                outcome = &mut placed => return outcome,
+                _sweep = self.next() => {}
+            }
+        }
+    }
+
+    pub(crate) fn desk(&self) -> OrderDesk {
+        self.desk.clone()
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.monotonic()
     }
 
     /// The next sweep. Each good value in it is the one of its own register.
@@ -134,9 +239,9 @@ impl Rig {
 
     /// Sweeps until one fulfils the condition; all of them.
     pub(crate) async fn until(&mut self, mut wanted: impl FnMut(&Sweep) -> bool) -> Vec<Sweep> {
-        let end = Instant::now() + DEADLINE;
+        let end = tokio::time::Instant::now() + DEADLINE;
         let mut all = Vec::new();
-        while Instant::now() < end {
+        while tokio::time::Instant::now() < end {
             all.push(self.next().await);
             if wanted(all.last().unwrap()) {
                 return all;
@@ -162,10 +267,11 @@ impl Rig {
         values.iter().find(|v| v.name == name).unwrap().value
     }
 
-    /// Stops the driver, which must end within its bound.
+    /// Stops the driver, which must end within its bound: exactly on the paused clock, within what a
+    /// machine stands still on the real one.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
-        let ended = tokio::time::timeout(STOP_BOUND, self.task).await;
+        let ended = tokio::time::timeout(STOP_BOUND + PATIENT, self.task).await;
         ended
             .expect("driver did not stop")
             .expect("driver panicked");
@@ -184,7 +290,7 @@ impl Rig {
             let (device, point) = points.find(|(_, p)| p.key == reading.point).unwrap();
             assert_eq!(device.id, sweep.device);
             assert_eq!(reading.value.is_none(), reading.quality.is_bad());
-            let Some(value) = &reading.value else {
+            let Some(value) = reading.value.as_ref().filter(|_| self.is_unwritten) else {
                 continue;
             };
             let (unit, at) = (device.unit, point.address.register);

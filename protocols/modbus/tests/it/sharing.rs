@@ -1,20 +1,20 @@
 //! Several devices and groups on one bus: the trouble of one stays its own.
 
-use crate::rig::{Rig, bad, device, good, ms, serial, tcp};
-use crate::sim::Sim;
+use crate::rig::{Rig, bad, device, good, ms};
+use crate::sim::{Framing, Sim};
 use protocols_driver::{LinkState, Sweep};
 use protocols_model::{Quality, Reason};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn values_of_all_four_tables_arrive_and_close_ones_share_a_request() {
-    let (sim, port) = Sim::tcp(|ask| ask.answer()).await;
+    let sim = Sim::new(Framing::Tcp, |ask| ask.answer());
     let points = [
         "hr:0", "hr:5", "hr:300.4", "ir:7", "co:3", "co:11", "di:0", "di:1999",
     ];
-    let mut rig = Rig::start(tcp(port), vec![device(9, ms(50), &points)]);
+    let mut rig = Rig::start(&sim, vec![device(9, ms(50), &points)]);
     let mut seen = std::collections::HashSet::new();
     rig.until(|sweep| {
         assert!(good(sweep), "{sweep:?}");
@@ -41,9 +41,7 @@ fn polls_by_device(sweeps: &[Sweep], wanted: fn(&Sweep) -> bool) -> HashMap<Stri
     polls
 }
 
-async fn dead_unit_beside_live_ones(on_tcp: bool) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("port");
+async fn dead_unit_beside_live_ones(framing: Framing) {
     let alive = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&alive);
     let script = move |ask: &crate::sim::Ask| {
@@ -58,13 +56,8 @@ async fn dead_unit_beside_live_ones(on_tcp: bool) {
         device.retry.fails = 2;
         device
     });
-    let (sim, mut rig) = if on_tcp {
-        let (sim, port) = Sim::tcp(script).await;
-        (sim, Rig::start(tcp(port), devices.collect()))
-    } else {
-        let sim = Sim::serial(&path, script);
-        (sim, Rig::start(serial(&path), devices.collect()))
-    };
+    let sim = Sim::new(framing, script);
+    let mut rig = Rig::start(&sim, devices.collect());
     let dead = |sweep: &Sweep| sweep.device.as_str() == "unit-3";
     rig.until(|sweep| dead(sweep) && bad(sweep, Reason::NotAsked))
         .await;
@@ -97,29 +90,28 @@ async fn dead_unit_beside_live_ones(on_tcp: bool) {
     drop(sim);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn a_dead_unit_on_a_serial_line_leaves_the_others_their_rate() {
-    dead_unit_beside_live_ones(false).await;
+    dead_unit_beside_live_ones(Framing::Rtu).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn a_dead_unit_behind_a_tcp_gateway_leaves_the_others_their_rate() {
-    dead_unit_beside_live_ones(true).await;
+    dead_unit_beside_live_ones(Framing::Tcp).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_gateway_that_says_the_unit_is_away_makes_it_dead_and_keeps_the_connection() {
-    let (_sim, port) = Sim::tcp(|ask| {
+    let sim = Sim::new(Framing::Tcp, |ask| {
         if ask.unit == 2 {
             ask.exception(0x0b)
         } else {
             ask.answer()
         }
-    })
-    .await;
+    });
     let mut away = device(2, ms(40), &["hr:0"]);
     away.retry.fails = 2;
-    let mut rig = Rig::start(tcp(port), vec![device(1, ms(40), &["hr:0"]), away]);
+    let mut rig = Rig::start(&sim, vec![device(1, ms(40), &["hr:0"]), away]);
     rig.until(|sweep| bad(sweep, Reason::NotAsked)).await;
     let mut goods = 0;
     rig.until(|sweep| {
@@ -131,19 +123,18 @@ async fn a_gateway_that_says_the_unit_is_away_makes_it_dead_and_keeps_the_connec
     rig.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_exception_for_one_group_leaves_the_others_alone() {
-    let (_sim, port) = Sim::tcp(|ask| {
+    let sim = Sim::new(Framing::Tcp, |ask| {
         if ask.start >= 100 {
             ask.exception(2)
         } else {
             ask.answer()
         }
-    })
-    .await;
+    });
     let mut meter = device(1, ms(40), &["hr:0", "hr:1", "hr:100", "ir:200"]);
     meter.points[3].period = ms(60);
-    let mut rig = Rig::start(tcp(port), vec![meter]);
+    let mut rig = Rig::start(&sim, vec![meter]);
     let mut sweeps = Vec::new();
     while sweeps.len() < 30 {
         sweeps.push(rig.next().await);
@@ -166,15 +157,14 @@ async fn an_exception_for_one_group_leaves_the_others_alone() {
     rig.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_device_that_refuses_to_read_across_a_hole_is_asked_without_holes() {
-    let (sim, port) = Sim::tcp(|ask| {
+    let sim = Sim::new(Framing::Tcp, |ask| {
         let hole = ask.start <= 2 && ask.start + ask.count > 2;
         if hole { ask.exception(2) } else { ask.answer() }
-    })
-    .await;
+    });
     let mut rig = Rig::start(
-        tcp(port),
+        &sim,
         vec![device(1, ms(30), &["hr:0", "hr:1", "hr:4", "hr:5"])],
     );
     for _ in 0..20 {
@@ -196,20 +186,19 @@ fn one_to(last: u16) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn one_address_that_the_device_does_not_have_costs_its_neighbours_nothing() {
-    let (sim, port) = Sim::tcp(|ask| {
+    let sim = Sim::new(Framing::Tcp, |ask| {
         let missing = ask.start <= 7 && ask.start + ask.count > 7;
         if missing {
             ask.exception(2)
         } else {
             ask.answer()
         }
-    })
-    .await;
+    });
     let points = one_to(20);
     let points: Vec<&str> = points.iter().map(String::as_str).collect();
-    let mut rig = Rig::start(tcp(port), vec![device(1, ms(40), &points)]);
+    let mut rig = Rig::start(&sim, vec![device(1, ms(40), &points)]);
     let mut polls = [0; 20];
     while polls.iter().any(|n| *n < 5) {
         for reading in rig.next().await.readings {
@@ -229,21 +218,20 @@ async fn one_address_that_the_device_does_not_have_costs_its_neighbours_nothing(
     rig.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_device_that_refused_everything_for_a_while_gets_its_plan_back() {
     let refusing = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&refusing);
-    let (sim, port) = Sim::tcp(move |ask| {
+    let sim = Sim::new(Framing::Tcp, move |ask| {
         if switch.load(Ordering::Relaxed) {
             ask.exception(4)
         } else {
             ask.answer()
         }
-    })
-    .await;
+    });
     let points = one_to(16);
     let points: Vec<&str> = points.iter().map(String::as_str).collect();
-    let mut rig = Rig::start(tcp(port), vec![device(1, ms(40), &points)]);
+    let mut rig = Rig::start(&sim, vec![device(1, ms(40), &points)]);
     rig.until(|sweep| bad(sweep, Reason::DeviceError) && sweep.readings.len() == 16)
         .await;
     let searched = sim.asks().len();
@@ -254,10 +242,10 @@ async fn a_device_that_refused_everything_for_a_while_gets_its_plan_back() {
     rig.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_room_for_the_answer_the_device_is_not_asked() {
-    let (sim, port) = Sim::tcp(|ask| ask.answer()).await;
-    let mut rig = Rig::with_room(tcp(port), vec![device(1, ms(20), &["hr:0"])], 3);
+    let sim = Sim::new(Framing::Tcp, |ask| ask.answer());
+    let mut rig = Rig::with_room(&sim, vec![device(1, ms(20), &["hr:0"])], 3);
     // Room for three, so three questions; the rest of the time passes without any.
     let end = tokio::time::Instant::now() + ms(500);
     tokio::time::sleep_until(end).await;
