@@ -191,10 +191,10 @@ fn spawn(config: &Path) -> Result<Child, BusError> {
     // setpriv replaces itself by the daemon, so the child's id stays that of the daemon.
     let mut guarded = Command::new("setpriv");
     guarded.args(["--pdeathsig", "KILL", "dbus-daemon"]);
-    if setpriv_works() {
-        if let Ok(daemon) = arguments(&mut guarded) {
-            return Ok(daemon);
-        }
+    if setpriv_works()
+        && let Ok(daemon) = arguments(&mut guarded)
+    {
+        return Ok(daemon);
     }
     arguments(&mut Command::new("dbus-daemon")).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => BusError::NotInstalled,

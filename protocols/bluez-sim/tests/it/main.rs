@@ -1,0 +1,5 @@
+//! The simulated BlueZ as a client sees it: everything here goes through the real btleplug, libdbus and a
+//! private bus. A test waits for what it expects with a deadline of a minute and never asserts how fast.
+
+mod adverts;
+mod rig;
