@@ -1,5 +1,6 @@
 //! A bus as a driver takes it, whichever family of devices it serves.
 
+use protocols_ble::config as ble;
 use protocols_modbus::config as modbus;
 use protocols_model::{DeviceId, PointKey};
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use std::sync::Arc;
 pub enum BusConfig {
     /// A Modbus line or endpoint.
     Modbus(Arc<modbus::Bus>),
+    /// A Bluetooth LE adapter.
+    Ble(Arc<ble::Bus>),
 }
 
 impl BusConfig {
@@ -17,6 +20,7 @@ impl BusConfig {
     pub fn name(&self) -> &Arc<str> {
         match self {
             Self::Modbus(bus) => &bus.name,
+            Self::Ble(bus) => &bus.name,
         }
     }
 
@@ -25,6 +29,7 @@ impl BusConfig {
     pub fn devices(&self) -> Vec<DeviceId> {
         match self {
             Self::Modbus(bus) => bus.devices.iter().map(|device| device.id.clone()).collect(),
+            Self::Ble(bus) => bus.devices.iter().map(|device| device.id.clone()).collect(),
         }
     }
 
@@ -36,6 +41,15 @@ impl BusConfig {
                 let points = bus.devices.iter().flat_map(|device| &device.points);
                 points.map(|point| point.key).collect()
             }
+            Self::Ble(bus) => {
+                let keys = bus.devices.iter().flat_map(|device| match &device.kind {
+                    ble::Kind::Adverts(heard) => {
+                        heard.points.iter().map(|p| p.key).collect::<Vec<_>>()
+                    }
+                    ble::Kind::Gatt(gatt) => gatt.points.iter().map(|p| p.key).collect(),
+                });
+                keys.collect()
+            }
         }
     }
 
@@ -46,7 +60,19 @@ impl BusConfig {
             Self::Modbus(bus) => {
                 let points = bus.devices.iter().flat_map(|device| &device.points);
                 // The empty sum of floats is -0.0.
-                points.fold(0.0, |sum, point| sum + 1.0 / point.period.as_secs_f64())
+                points
+                    .filter(|point| point.is_polled())
+                    .fold(0.0, |sum, point| sum + 1.0 / point.period.as_secs_f64())
+            }
+            Self::Ble(bus) => {
+                let gatt = bus.devices.iter().filter_map(|device| match &device.kind {
+                    ble::Kind::Gatt(gatt) => Some(&gatt.points),
+                    ble::Kind::Adverts(_) => None,
+                });
+                gatt.flatten().fold(0.0, |sum, point| match point.access {
+                    ble::Access::Read(period) => sum + 1.0 / period.as_secs_f64(),
+                    ble::Access::Notify(_) | ble::Access::None => sum,
+                })
             }
         }
     }

@@ -7,6 +7,7 @@
 
 mod builder;
 
+use crate::ble;
 use crate::bus::BusConfig;
 use crate::config::PointConfig;
 use crate::key::kinds::{Named, Text, Whole, Words};
@@ -19,7 +20,7 @@ use crate::problem::Problem;
 use crate::settings::resolve;
 use crate::source::{Located, Place};
 use crate::walk::Table;
-pub(crate) use builder::Builder;
+pub(crate) use builder::{About, Builder};
 use protocols_model::DeviceId;
 use std::cell::Cell;
 use std::path::Path;
@@ -37,18 +38,21 @@ pub(crate) struct Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BusKind {
     Modbus(Way),
+    Ble,
 }
 
 /// Which family of devices a template is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FamilyKind {
     Modbus,
+    Ble,
 }
 
 impl FamilyKind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Modbus => "modbus",
+            Self::Ble => "ble",
         }
     }
 }
@@ -59,13 +63,14 @@ pub(crate) const KIND: Key<Words<BusKind>> = Key::new(
         ("modbus-tcp", BusKind::Modbus(Way::Tcp)),
         ("modbus-rtu", BusKind::Modbus(Way::Rtu)),
         ("modbus-rtu-over-tcp", BusKind::Modbus(Way::RtuOverTcp)),
+        ("ble", BusKind::Ble),
     ]),
     "which devices are on the bus and how they are reached",
 )
 .required();
 pub(crate) const FAMILY: Key<Words<FamilyKind>> = Key::new(
     "kind",
-    Words(&[("modbus", FamilyKind::Modbus)]),
+    Words(&[("modbus", FamilyKind::Modbus), ("ble", FamilyKind::Ble)]),
     "which devices the template is for",
 )
 .default("modbus");
@@ -97,19 +102,19 @@ static TEMPLATE_FILE: Section = Section::new(
 );
 pub(crate) const BUSES: Key<Named> = Key::new(
     "bus",
-    Named(const { &[&modbus::TCP, &modbus::RTU, &modbus::RTU_OVER_TCP] }),
+    Named(const { &[&modbus::TCP, &modbus::RTU, &modbus::RTU_OVER_TCP, &ble::BUS] }),
     "one physical line, endpoint or radio each",
 );
 pub(crate) const TEMPLATES: Key<Named> = Key::new(
     "template",
-    Named(const { &[&modbus::TEMPLATE, &TEMPLATE_FILE] }),
+    Named(const { &[&modbus::TEMPLATE, &ble::TEMPLATE, &TEMPLATE_FILE] }),
     "what devices of one model share",
 );
 /// What a template file may be.
-pub(crate) const MAP_FILES: &[&Section] = &[&modbus::MAP_FILE];
+pub(crate) const MAP_FILES: &[&Section] = &[&modbus::MAP_FILE, &ble::MAP_FILE];
 pub(crate) const DEVICES: Key<Named> = Key::new(
     "device",
-    Named(const { &[&modbus::DEVICE] }),
+    Named(const { &[&modbus::DEVICE, &ble::DEVICE] }),
     "one device on a bus",
 );
 
@@ -122,6 +127,16 @@ struct NamedBus {
 
 enum RawBus {
     Modbus(modbus::RawBus),
+    Ble(ble::RawBus),
+}
+
+impl RawBus {
+    const fn family(&self) -> FamilyKind {
+        match self {
+            Self::Modbus(_) => FamilyKind::Modbus,
+            Self::Ble(_) => FamilyKind::Ble,
+        }
+    }
 }
 
 struct Template {
@@ -132,12 +147,14 @@ struct Template {
 
 enum Map {
     Modbus(modbus::Map),
+    Ble(ble::Map),
 }
 
 impl Map {
     const fn family(&self) -> FamilyKind {
         match self {
             Self::Modbus(_) => FamilyKind::Modbus,
+            Self::Ble(_) => FamilyKind::Ble,
         }
     }
 }
@@ -176,6 +193,7 @@ pub(crate) fn read(root: &Table<'_>, defaults: &Layer, base: &Path) -> Field {
                 }
                 modbus::finish(&name, raw, &builder)
             }
+            RawBus::Ble(raw) => Some(ble::finish(&name, raw, &builder)),
         };
         field.buses.extend(built);
     }
@@ -193,6 +211,10 @@ fn read_bus((name, table): (Located<String>, Table<'_>)) -> NamedBus {
                 Way::RtuOverTcp => &modbus::RTU_OVER_TCP,
             });
             RawBus::Modbus(modbus::read_bus(&table, way))
+        }
+        BusKind::Ble => {
+            table.choose(&ble::BUS);
+            RawBus::Ble(ble::read_bus(&name.value, &table))
         }
     });
     // The keys of all kinds are known as long as the kind is not: then it is the one problem told.
@@ -217,12 +239,12 @@ fn read_template(name: Located<String>, table: Table<'_>, base: &Path) -> Templa
             let content = notes::parse(&source, notes);
             let root = Table::root(&content, &source, notes, MAP_FILES);
             root.get(&SCHEMA);
-            let map = root.get_map([&modbus::MAP_FILE]);
+            let map = root.get_map([&modbus::MAP_FILE, &ble::MAP_FILE]);
             root.finish();
             map
         })
     } else {
-        let map = table.get_map([&modbus::TEMPLATE]);
+        let map = table.get_map([&modbus::TEMPLATE, &ble::TEMPLATE]);
         table.finish();
         map
     };
@@ -235,16 +257,20 @@ fn read_template(name: Located<String>, table: Table<'_>, base: &Path) -> Templa
 
 impl Table<'_> {
     /// The template that the table holds; `sections` are those of the families in their order.
-    fn get_map(&self, sections: [&'static Section; 1]) -> Option<Map> {
+    fn get_map(&self, sections: [&'static Section; 2]) -> Option<Map> {
         let found = self.get(&FAMILY);
         if found.is_none() && self.has(&FAMILY) {
             return None;
         }
-        let [modbus] = sections;
+        let [modbus, ble] = sections;
         Some(match FAMILY.value(found) {
             FamilyKind::Modbus => {
                 self.choose(modbus);
                 Map::Modbus(modbus::read_map(self))
+            }
+            FamilyKind::Ble => {
+                self.choose(ble);
+                Map::Ble(ble::read_map(self))
             }
         })
     }
@@ -282,9 +308,7 @@ fn read_device(
     };
     used.set(true);
     let Some(bus) = bus else { return };
-    let family = match bus {
-        RawBus::Modbus(_) => FamilyKind::Modbus,
-    };
+    let family = bus.family();
     let map = template.as_ref().and_then(|(wanted, template)| {
         let map = template.map.as_ref()?;
         if map.family() == family {
@@ -308,8 +332,19 @@ fn read_device(
     match bus {
         RawBus::Modbus(bus) => {
             table.choose(&modbus::DEVICE);
-            let map = map.map(|Map::Modbus(map)| map);
+            let map = map.and_then(|map| match map {
+                Map::Modbus(map) => Some(map),
+                Map::Ble(_) => None,
+            });
             modbus::read_device(&entry, &table, bus, map, builder, base);
+        }
+        RawBus::Ble(bus) => {
+            table.choose(&ble::DEVICE);
+            let map = map.and_then(|map| match map {
+                Map::Ble(map) => Some(map),
+                Map::Modbus(_) => None,
+            });
+            ble::read_device(&entry, &table, bus, map, builder, base);
         }
     }
     table.finish();
@@ -369,6 +404,7 @@ fn warn_unused(buses: &[NamedBus], templates: &[Template], notes: &Notes<'_>) {
 fn check_ports(buses: &[NamedBus], notes: &Notes<'_>) {
     let port = |bus: &NamedBus| match bus.bus.as_ref()? {
         RawBus::Modbus(raw) => modbus::port(raw),
+        RawBus::Ble(raw) => Some(ble::port(raw)),
     };
     for (index, bus) in buses.iter().enumerate() {
         let Some(own) = port(bus) else { continue };

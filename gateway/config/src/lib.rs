@@ -13,8 +13,9 @@
 //! | [`config`] | the whole, and how it is loaded |
 //! | [`settings`] | gateway, spool, uplink, HTTP, log |
 //! | `field`, `point`, `csv` | buses, templates, devices and points, as far as all families share them |
-//! | `modbus` | Modbus: what is written, inherited and handed to its driver |
+//! | `modbus`, `ble` | one family each: what is written, inherited and handed to its driver |
 //! | [`report`] | what is reported of a point |
+//! | [`reference`] | the reference and the editors' schema, from the same declarations |
 //! | [`identity`] | the identity file of `fogline-cloud gateway add` |
 //! | [`problem`], [`mod@render`], [`source`] | what is wrong, shown to people and machines |
 //! | [`units`] | durations and sizes as text |
@@ -26,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ble;
 mod bus;
 pub mod config;
 mod csv;
@@ -36,6 +38,7 @@ mod modbus;
 mod notes;
 mod point;
 pub mod problem;
+pub mod reference;
 pub mod render;
 pub mod report;
 pub mod settings;

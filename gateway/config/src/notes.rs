@@ -3,6 +3,7 @@
 use crate::problem::{Problem, Problems, Severity};
 use crate::source::{Place, Source};
 use std::cell::{Cell, RefCell};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use toml::de::DeTable;
@@ -51,6 +52,43 @@ impl<'a> Notes<'a> {
                 None
             }
         }
+    }
+
+    /// Reads a secret from disk. It is not among the files that are kept: secrets stay where they are.
+    pub(crate) fn read_secret(&self, path: &Path, named: &Place) -> Option<String> {
+        const LARGEST: u64 = 4096;
+        let read = || {
+            let about = std::fs::metadata(path)?;
+            if about.len() > LARGEST {
+                return Err(std::io::Error::other("it is too large for a key"));
+            }
+            Ok((std::fs::read_to_string(path)?, about.mode()))
+        };
+        match read() {
+            Ok((text, mode)) => {
+                if mode & 0o077 != 0 {
+                    let path = path.display();
+                    let message = format!("others can read the secret in {path}");
+                    let remedy = format!("chmod 600 {path}");
+                    self.push(Problem::warning(named, message, remedy));
+                }
+                Some(text)
+            }
+            Err(error) => {
+                let message = format!("cannot read {}: {error}", path.display());
+                let allowed = "a file that this user may read";
+                self.push_of_file(Problem::error(named, message, allowed));
+                None
+            }
+        }
+    }
+
+    /// Notes what is wrong with a file beside the configuration: no reason not to come up.
+    pub(crate) fn push_of_file(&self, problem: Problem) {
+        self.push(Problem {
+            severity: self.unknown_keys,
+            ..problem
+        });
     }
 
     /// The files that were read.

@@ -95,7 +95,9 @@ fn bus(config: &GatewayConfig) -> &Bus {
 }
 
 fn modbus(bus: &BusConfig) -> &Bus {
-    let BusConfig::Modbus(bus) = bus;
+    let BusConfig::Modbus(bus) = bus else {
+        panic!("not a Modbus bus")
+    };
     bus
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod accepted;
+mod reference;
 mod refused;
 
 use gateway_config::{Loaded, Options, Severity, load_with};
