@@ -70,8 +70,6 @@ impl Uuid {
     /// An assigned 16-bit number.
     #[must_use]
     pub const fn short(number: u16) -> Self {
-        // u128::from is not const.
-        #[expect(clippy::cast_lossless, reason = "From is not const")]
         Self(BASE | (number as u128) << 96)
     }
 

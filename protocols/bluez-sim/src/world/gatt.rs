@@ -207,7 +207,8 @@ impl World {
         }
         let with = characteristic.may(Flag::Write);
         let without = characteristic.may(Flag::WriteWithoutResponse);
-        if !(with || without) || (command && !without) {
+        let possible = if command { without } else { with || without };
+        if !possible {
             return Refusal::not_supported().into();
         }
         if !refused {
@@ -421,9 +422,11 @@ impl World {
             })
             .map(|(path, _)| path.clone())
             .collect();
-        paths.iter().fold(false, |told, path| {
-            self.hand_out(path, value.to_vec()) || told
-        })
+        let mut told = false;
+        for path in paths {
+            told |= self.hand_out(&path, value.to_vec());
+        }
+        told
     }
 
     fn hand_out(&mut self, path: &str, value: Vec<u8>) -> bool {

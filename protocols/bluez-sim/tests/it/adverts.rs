@@ -238,11 +238,12 @@ fn device_that_fell_silent_is_forgotten() {
             rig.look(SENSOR).await.is_none()
         })
         .await;
-        assert!(
+        until("it is known again when it speaks again", async || {
             rig.bluez
                 .advertise(SENSOR, Advert::manufacturer(1, vec![1]))
-                .await
-        );
-        rig.find(SENSOR).await;
+                .await;
+            rig.look(SENSOR).await.is_some()
+        })
+        .await;
     });
 }

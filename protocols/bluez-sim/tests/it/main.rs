@@ -2,4 +2,6 @@
 //! private bus. A test waits for what it expects with a deadline of a minute and never asserts how fast.
 
 mod adverts;
+mod faults;
+mod gatt;
 mod rig;
