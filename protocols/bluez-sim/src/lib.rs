@@ -38,6 +38,7 @@ mod introspect;
 mod journal;
 mod message;
 mod names;
+pub mod payload;
 mod rehearsal;
 mod sensor;
 mod service;

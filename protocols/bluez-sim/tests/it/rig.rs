@@ -1,4 +1,4 @@
-//! What the tests share: a BlueZ with one adapter, the btleplug adapter on it, and patience.
+//! What the tests share: a `BlueZ` with one adapter, the btleplug adapter on it, and patience.
 
 use std::future::Future;
 use std::pin::Pin;
