@@ -19,6 +19,9 @@ pub(crate) fn driver(bus: &BusConfig) -> anyhow::Result<Box<dyn Driver>> {
             let driver = ModbusDriver::new(std::sync::Arc::clone(bus));
             Box::new(driver.map_err(|errors| refused(format!("{errors:?}")))?)
         }
+        BusConfig::Serial(_) | BusConfig::Ble(_) => {
+            return Err(refused("its driver is not part of this build".to_owned()));
+        }
     })
 }
 

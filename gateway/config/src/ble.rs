@@ -6,9 +6,9 @@ use crate::bus::BusConfig;
 use crate::field::{self, Builder, Entry};
 use crate::key::kinds::{Durations, Flag, List, Parsed, Texts, Whole, Words};
 use crate::key::{Group, Key, Section};
-use crate::modbus::level::parse_backoff;
 use crate::notes::Notes;
 use crate::point::{POINTS_FILE, read_file, read_list};
+use crate::poll::parse_backoff;
 use crate::problem::Problem;
 use crate::report::{self, Report};
 use crate::settings::resolve;
@@ -174,7 +174,7 @@ static MODEL: Group = Group {
     ],
 };
 pub(crate) static BUS: Section = Section::new(
-    "[bus.<name>] of Bluetooth LE",
+    "[bus.NAME] of Bluetooth LE",
     "One adapter with the sensors it hears.",
     &[
         &field::KIND,
@@ -189,7 +189,7 @@ pub(crate) static BUS: Section = Section::new(
 )
 .tagged("kind", "ble");
 pub(crate) static TEMPLATE: Section = Section::new(
-    "[template.<name>] of Bluetooth LE",
+    "[template.NAME] of Bluetooth LE",
     "What sensors of one model share.",
     &[&field::FAMILY],
 )
@@ -203,7 +203,7 @@ pub(crate) static MAP_FILE: Section = Section::new(
 .with(&[&MODEL])
 .tagged("kind", "ble");
 pub(crate) static DEVICE: Section = Section::new(
-    "[device.<name>] on a Bluetooth LE bus",
+    "[device.NAME] on a Bluetooth LE bus",
     "One sensor: heard (`decode`) or connected to (`connect = true`).",
     &[
         &field::BUS_NAME,
@@ -317,7 +317,7 @@ pub(crate) fn read_device(
     };
     builder.device(id, entry.place);
     let report = own.report.or(template.and_then(|map| map.report));
-    let report = report.or(bus.report).or(builder.defaults.report);
+    let report = report.or(bus.report).or(builder.defaults.poll.report);
     let from_template = template.map_or(&[][..], |map| &map.points);
     let mut points = Vec::new();
     for raw in from_template.iter().chain(&own.points) {

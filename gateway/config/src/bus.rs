@@ -3,6 +3,7 @@
 use protocols_ble::config as ble;
 use protocols_modbus::config as modbus;
 use protocols_model::{DeviceId, PointKey};
+use protocols_serial::config as serial;
 use std::sync::Arc;
 
 /// One bus of the configuration, checked. Shared with the driver: a large point table is kept once.
@@ -10,6 +11,8 @@ use std::sync::Arc;
 pub enum BusConfig {
     /// A Modbus line or endpoint.
     Modbus(Arc<modbus::Bus>),
+    /// A serial line of a protocol of its own.
+    Serial(Arc<serial::Bus>),
     /// A Bluetooth LE adapter.
     Ble(Arc<ble::Bus>),
 }
@@ -20,6 +23,7 @@ impl BusConfig {
     pub fn name(&self) -> &Arc<str> {
         match self {
             Self::Modbus(bus) => &bus.name,
+            Self::Serial(bus) => &bus.name,
             Self::Ble(bus) => &bus.name,
         }
     }
@@ -29,6 +33,7 @@ impl BusConfig {
     pub fn devices(&self) -> Vec<DeviceId> {
         match self {
             Self::Modbus(bus) => bus.devices.iter().map(|device| device.id.clone()).collect(),
+            Self::Serial(bus) => bus.devices.iter().map(|device| device.id.clone()).collect(),
             Self::Ble(bus) => bus.devices.iter().map(|device| device.id.clone()).collect(),
         }
     }
@@ -38,6 +43,10 @@ impl BusConfig {
     pub fn points(&self) -> Vec<PointKey> {
         match self {
             Self::Modbus(bus) => {
+                let points = bus.devices.iter().flat_map(|device| &device.points);
+                points.map(|point| point.key).collect()
+            }
+            Self::Serial(bus) => {
                 let points = bus.devices.iter().flat_map(|device| &device.points);
                 points.map(|point| point.key).collect()
             }
@@ -64,6 +73,13 @@ impl BusConfig {
                     .filter(|point| point.is_polled())
                     .fold(0.0, |sum, point| sum + 1.0 / point.period.as_secs_f64())
             }
+            Self::Serial(bus) => bus.devices.iter().fold(0.0, |sum, device| {
+                let periods = device.points.iter().filter_map(|point| {
+                    let message = device.messages.get(point.read.as_ref()?.0)?;
+                    message.ask.as_ref().map(|_| message.period.as_secs_f64())
+                });
+                periods.fold(sum, |sum, period| sum + 1.0 / period)
+            }),
             Self::Ble(bus) => {
                 let gatt = bus.devices.iter().filter_map(|device| match &device.kind {
                     ble::Kind::Gatt(gatt) => Some(&gatt.points),

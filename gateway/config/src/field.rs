@@ -17,6 +17,7 @@ use crate::modbus::{self, Way};
 use crate::notes::{self, Notes};
 use crate::point::POINTS_FILE;
 use crate::problem::Problem;
+use crate::serial;
 use crate::settings::resolve;
 use crate::source::{Located, Place};
 use crate::walk::Table;
@@ -38,6 +39,7 @@ pub(crate) struct Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BusKind {
     Modbus(Way),
+    Serial,
     Ble,
 }
 
@@ -45,6 +47,7 @@ pub(crate) enum BusKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FamilyKind {
     Modbus,
+    Serial,
     Ble,
 }
 
@@ -52,6 +55,7 @@ impl FamilyKind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Modbus => "modbus",
+            Self::Serial => "serial",
             Self::Ble => "ble",
         }
     }
@@ -63,6 +67,7 @@ pub(crate) const KIND: Key<Words<BusKind>> = Key::new(
         ("modbus-tcp", BusKind::Modbus(Way::Tcp)),
         ("modbus-rtu", BusKind::Modbus(Way::Rtu)),
         ("modbus-rtu-over-tcp", BusKind::Modbus(Way::RtuOverTcp)),
+        ("serial", BusKind::Serial),
         ("ble", BusKind::Ble),
     ]),
     "which devices are on the bus and how they are reached",
@@ -70,7 +75,11 @@ pub(crate) const KIND: Key<Words<BusKind>> = Key::new(
 .required();
 pub(crate) const FAMILY: Key<Words<FamilyKind>> = Key::new(
     "kind",
-    Words(&[("modbus", FamilyKind::Modbus), ("ble", FamilyKind::Ble)]),
+    Words(&[
+        ("modbus", FamilyKind::Modbus),
+        ("serial", FamilyKind::Serial),
+        ("ble", FamilyKind::Ble),
+    ]),
     "which devices the template is for",
 )
 .default("modbus");
@@ -96,25 +105,44 @@ pub(crate) const TEMPLATE_NAME: Key<Text> = Key::new(
 .otherwise("none");
 
 static TEMPLATE_FILE: Section = Section::new(
-    "[template.<name>] in a file",
+    "[template.NAME] in a file",
     "A template that stands in a file of its own; paths are relative to the configuration.",
     &[&FILE],
 );
 pub(crate) const BUSES: Key<Named> = Key::new(
     "bus",
-    Named(const { &[&modbus::TCP, &modbus::RTU, &modbus::RTU_OVER_TCP, &ble::BUS] }),
+    Named(
+        const {
+            &[
+                &modbus::TCP,
+                &modbus::RTU,
+                &modbus::RTU_OVER_TCP,
+                &serial::BUS,
+                &ble::BUS,
+            ]
+        },
+    ),
     "one physical line, endpoint or radio each",
 );
 pub(crate) const TEMPLATES: Key<Named> = Key::new(
     "template",
-    Named(const { &[&modbus::TEMPLATE, &ble::TEMPLATE, &TEMPLATE_FILE] }),
+    Named(
+        const {
+            &[
+                &modbus::TEMPLATE,
+                &serial::TEMPLATE,
+                &ble::TEMPLATE,
+                &TEMPLATE_FILE,
+            ]
+        },
+    ),
     "what devices of one model share",
 );
 /// What a template file may be.
-pub(crate) const MAP_FILES: &[&Section] = &[&modbus::MAP_FILE, &ble::MAP_FILE];
+pub(crate) const MAP_FILES: &[&Section] = &[&modbus::MAP_FILE, &serial::MAP_FILE, &ble::MAP_FILE];
 pub(crate) const DEVICES: Key<Named> = Key::new(
     "device",
-    Named(const { &[&modbus::DEVICE, &ble::DEVICE] }),
+    Named(const { &[&modbus::DEVICE, &serial::DEVICE, &ble::DEVICE] }),
     "one device on a bus",
 );
 
@@ -127,6 +155,7 @@ struct NamedBus {
 
 enum RawBus {
     Modbus(modbus::RawBus),
+    Serial(serial::RawBus),
     Ble(ble::RawBus),
 }
 
@@ -134,6 +163,7 @@ impl RawBus {
     const fn family(&self) -> FamilyKind {
         match self {
             Self::Modbus(_) => FamilyKind::Modbus,
+            Self::Serial(_) => FamilyKind::Serial,
             Self::Ble(_) => FamilyKind::Ble,
         }
     }
@@ -147,6 +177,7 @@ struct Template {
 
 enum Map {
     Modbus(modbus::Map),
+    Serial(serial::Map),
     Ble(ble::Map),
 }
 
@@ -154,6 +185,7 @@ impl Map {
     const fn family(&self) -> FamilyKind {
         match self {
             Self::Modbus(_) => FamilyKind::Modbus,
+            Self::Serial(_) => FamilyKind::Serial,
             Self::Ble(_) => FamilyKind::Ble,
         }
     }
@@ -193,6 +225,7 @@ pub(crate) fn read(root: &Table<'_>, defaults: &Layer, base: &Path) -> Field {
                 }
                 modbus::finish(&name, raw, &builder)
             }
+            RawBus::Serial(raw) => serial::finish(&name, raw, &builder),
             RawBus::Ble(raw) => Some(ble::finish(&name, raw, &builder)),
         };
         field.buses.extend(built);
@@ -211,6 +244,10 @@ fn read_bus((name, table): (Located<String>, Table<'_>)) -> NamedBus {
                 Way::RtuOverTcp => &modbus::RTU_OVER_TCP,
             });
             RawBus::Modbus(modbus::read_bus(&table, way))
+        }
+        BusKind::Serial => {
+            table.choose(&serial::BUS);
+            RawBus::Serial(serial::read_bus(&name.value, &table))
         }
         BusKind::Ble => {
             table.choose(&ble::BUS);
@@ -239,12 +276,12 @@ fn read_template(name: Located<String>, table: Table<'_>, base: &Path) -> Templa
             let content = notes::parse(&source, notes);
             let root = Table::root(&content, &source, notes, MAP_FILES);
             root.get(&SCHEMA);
-            let map = root.get_map([&modbus::MAP_FILE, &ble::MAP_FILE]);
+            let map = root.get_map([&modbus::MAP_FILE, &serial::MAP_FILE, &ble::MAP_FILE]);
             root.finish();
             map
         })
     } else {
-        let map = table.get_map([&modbus::TEMPLATE, &ble::TEMPLATE]);
+        let map = table.get_map([&modbus::TEMPLATE, &serial::TEMPLATE, &ble::TEMPLATE]);
         table.finish();
         map
     };
@@ -257,16 +294,20 @@ fn read_template(name: Located<String>, table: Table<'_>, base: &Path) -> Templa
 
 impl Table<'_> {
     /// The template that the table holds; `sections` are those of the families in their order.
-    fn get_map(&self, sections: [&'static Section; 2]) -> Option<Map> {
+    fn get_map(&self, sections: [&'static Section; 3]) -> Option<Map> {
         let found = self.get(&FAMILY);
         if found.is_none() && self.has(&FAMILY) {
             return None;
         }
-        let [modbus, ble] = sections;
+        let [modbus, serial, ble] = sections;
         Some(match FAMILY.value(found) {
             FamilyKind::Modbus => {
                 self.choose(modbus);
                 Map::Modbus(modbus::read_map(self))
+            }
+            FamilyKind::Serial => {
+                self.choose(serial);
+                Map::Serial(serial::read_map(self))
             }
             FamilyKind::Ble => {
                 self.choose(ble);
@@ -334,15 +375,23 @@ fn read_device(
             table.choose(&modbus::DEVICE);
             let map = map.and_then(|map| match map {
                 Map::Modbus(map) => Some(map),
-                Map::Ble(_) => None,
+                Map::Serial(_) | Map::Ble(_) => None,
             });
             modbus::read_device(&entry, &table, bus, map, builder, base);
+        }
+        RawBus::Serial(bus) => {
+            table.choose(&serial::DEVICE);
+            let map = map.and_then(|map| match map {
+                Map::Serial(map) => Some(map),
+                Map::Modbus(_) | Map::Ble(_) => None,
+            });
+            serial::read_device(&entry, &table, bus, map, builder, base);
         }
         RawBus::Ble(bus) => {
             table.choose(&ble::DEVICE);
             let map = map.and_then(|map| match map {
                 Map::Ble(map) => Some(map),
-                Map::Modbus(_) => None,
+                Map::Modbus(_) | Map::Serial(_) => None,
             });
             ble::read_device(&entry, &table, bus, map, builder, base);
         }
@@ -404,6 +453,7 @@ fn warn_unused(buses: &[NamedBus], templates: &[Template], notes: &Notes<'_>) {
 fn check_ports(buses: &[NamedBus], notes: &Notes<'_>) {
     let port = |bus: &NamedBus| match bus.bus.as_ref()? {
         RawBus::Modbus(raw) => modbus::port(raw),
+        RawBus::Serial(raw) => serial::port(raw),
         RawBus::Ble(raw) => Some(ble::port(raw)),
     };
     for (index, bus) in buses.iter().enumerate() {

@@ -139,7 +139,7 @@ pub(crate) struct Group {
 
 /// One kind of table: the keys it may hold.
 pub(crate) struct Section {
-    /// As the reference calls it: `[bus.<name>]` with its kind, `points = [ { … } ]` and so on.
+    /// As the reference calls it: `[bus.NAME]` with its kind, `points = [ { … } ]` and so on.
     pub(crate) title: &'static str,
     pub(crate) help: &'static str,
     /// The word by which it is told from others in its place: `("kind", "modbus-tcp")`.

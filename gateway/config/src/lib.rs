@@ -12,8 +12,8 @@
 //! | `bus` | a bus as its driver takes it |
 //! | [`config`] | the whole, and how it is loaded |
 //! | [`settings`] | gateway, spool, uplink, HTTP, log |
-//! | `field`, `point`, `csv` | buses, templates, devices and points, as far as all families share them |
-//! | `modbus`, `ble` | one family each: what is written, inherited and handed to its driver |
+//! | `field`, `point`, `poll`, `csv` | buses, templates, devices and points, as far as all families share them |
+//! | `modbus`, `serial`, `ble` | one family each: what is written, inherited and handed to its driver |
 //! | [`report`] | what is reported of a point |
 //! | [`reference`] | the reference and the editors' schema, from the same declarations |
 //! | [`identity`] | the identity file of `fogline-cloud gateway add` |
@@ -37,10 +37,12 @@ mod key;
 mod modbus;
 mod notes;
 mod point;
+mod poll;
 pub mod problem;
 pub mod reference;
 pub mod render;
 pub mod report;
+mod serial;
 pub mod settings;
 pub mod source;
 pub mod units;

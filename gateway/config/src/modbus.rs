@@ -8,6 +8,7 @@ use crate::field::{self, Builder, Entry};
 use crate::key::kinds::{Durations, Flag, Inner, List, Parsed, Text, Whole};
 use crate::key::{Key, Section};
 use crate::point::{POINTS_FILE, read_file, read_list};
+use crate::poll::POLL;
 use crate::problem::Problem;
 use crate::source::Located;
 use crate::walk::Table;
@@ -101,42 +102,42 @@ static DIRECTION: Section = Section::inline(&[
     &RX_DURING_TX,
 ]);
 pub(crate) static TCP: Section = Section::new(
-    "[bus.<name>] of Modbus TCP",
+    "[bus.NAME] of Modbus TCP",
     "One TCP endpoint; the devices behind it share one connection.",
     &[&field::KIND, &ADDR, &GAP, &FORCE],
 )
-.with(&[&LEVEL])
+.with(&[&POLL, &LEVEL])
 .tagged("kind", "modbus-tcp");
 pub(crate) static RTU: Section = Section::new(
-    "[bus.<name>] of Modbus RTU",
+    "[bus.NAME] of Modbus RTU",
     "One serial line of this machine.",
     &[&field::KIND, &PORT, &LINE, &RS485, &GAP, &FORCE],
 )
-.with(&[&LEVEL])
+.with(&[&POLL, &LEVEL])
 .tagged("kind", "modbus-rtu");
 pub(crate) static RTU_OVER_TCP: Section = Section::new(
-    "[bus.<name>] of Modbus RTU over TCP",
+    "[bus.NAME] of Modbus RTU over TCP",
     "A serial line behind a server that passes its bytes on as they are; `line` is that of the line behind it.",
     &[&field::KIND, &ADDR, &LINE, &GAP, &FORCE],
 )
-.with(&[&LEVEL])
+.with(&[&POLL, &LEVEL])
 .tagged("kind", "modbus-rtu-over-tcp");
 pub(crate) static TEMPLATE: Section = Section::new(
-    "[template.<name>] of Modbus",
+    "[template.NAME] of Modbus",
     "A register map and the quirks of a model, shared by its devices.",
     &[&field::FAMILY, &POINTS],
 )
-.with(&[&LEVEL])
+.with(&[&POLL, &LEVEL])
 .tagged("kind", "modbus");
 pub(crate) static MAP_FILE: Section = Section::new(
     "Template file of Modbus",
     "The same keys in a file of their own, to be passed on.",
     &[&field::SCHEMA, &field::FAMILY, &POINTS],
 )
-.with(&[&LEVEL])
+.with(&[&POLL, &LEVEL])
 .tagged("kind", "modbus");
 pub(crate) static DEVICE: Section = Section::new(
-    "[device.<name>] on a Modbus bus",
+    "[device.NAME] on a Modbus bus",
     "One unit of a bus.",
     &[
         &field::BUS_NAME,
@@ -146,7 +147,7 @@ pub(crate) static DEVICE: Section = Section::new(
         &POINTS_FILE,
     ],
 )
-.with(&[&LEVEL]);
+.with(&[&POLL, &LEVEL]);
 
 /// A bus being put together.
 pub(crate) struct RawBus {
@@ -273,7 +274,7 @@ pub(crate) fn read_device(
         };
         let unit = raw.head.unit.clone().unwrap_or_default();
         let about = (point.value_type(), unit, point.scale.factor());
-        if let Some(key) = builder.point(id, &raw.head, about, layer.report) {
+        if let Some(key) = builder.point(id, &raw.head, about, layer.poll.report) {
             point.key = key;
             built.push(point);
         }
@@ -281,7 +282,7 @@ pub(crate) fn read_device(
     bus.devices.push(Device {
         id: id.clone(),
         unit: number,
-        timeout: layer.timeout(),
+        timeout: layer.poll.timeout(),
         retry: layer.retry(),
         limits: layer.limits(),
         quirks: layer.quirks(),

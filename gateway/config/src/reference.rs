@@ -141,9 +141,10 @@ fn inner(form: &Form) -> Vec<&'static Section> {
 /// A kind of value for people.
 fn show(form: &Form) -> String {
     match form {
-        Form::Text { allowed } | Form::Texts { allowed } | Form::Pairs { allowed } => {
-            (*allowed).to_owned()
-        }
+        Form::Text { allowed }
+        | Form::Texts { allowed }
+        | Form::Pairs { allowed }
+        | Form::Mapping { allowed } => (*allowed).to_owned(),
         Form::Words(words) => {
             let words: Vec<_> = words.iter().map(|word| format!("`{word:?}`")).collect();
             words.join(", ")

@@ -7,6 +7,7 @@ mod uplink;
 use crate::key::kinds::{Inner, Pairs, Parsed, Sizes, Text, Whole, Words};
 use crate::key::{Key, Section};
 use crate::modbus::level;
+use crate::poll::POLL;
 use crate::walk::Table;
 use protocols_model::GatewayId;
 pub(crate) use spool::{SPOOL, read as read_spool};
@@ -132,7 +133,7 @@ const MEMORY: Key<Sizes> = Key::new(
 .otherwise("what the machine has");
 pub(crate) const DEFAULTS: Key<Inner> = Key::new(
     "defaults",
-    Inner(const { &[&level::DEFAULTS] }),
+    Inner(const { &[&LEVELS] }),
     "settings that hold wherever nothing else is said",
 );
 const PORT: Key<Whole> = Key::new(
@@ -165,6 +166,12 @@ pub(crate) static GATEWAY: Section = Section::new(
     "Who this gateway is and where it keeps its state.",
     &[&ID, &LABELS, &STATE_DIR, &MEMORY, &DEFAULTS],
 );
+static LEVELS: Section = Section::new(
+    "[gateway.defaults]",
+    "Settings that hold wherever nothing else is said.",
+    &[],
+)
+.with(&[&POLL, &level::LEVEL]);
 pub(crate) static HTTP: Section = Section::new(
     "[http]",
     "The local endpoint: /health, /metrics, /status on 127.0.0.1.",

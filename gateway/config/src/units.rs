@@ -66,6 +66,9 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 /// A duration in the largest unit that shows it as a whole number.
 #[must_use]
 pub fn show_duration(span: Duration) -> String {
+    if span.is_zero() {
+        return "0s".to_owned();
+    }
     show(
         u64::try_from(span.as_nanos()).unwrap_or(u64::MAX),
         &TIME,

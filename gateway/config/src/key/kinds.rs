@@ -5,6 +5,7 @@ use crate::problem::Problem;
 use crate::source::{Located, Place};
 use crate::units;
 use crate::walk::Spot;
+use protocols_model::Value;
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -30,6 +31,10 @@ pub(crate) enum Form {
     Pair,
     /// A table of free names with texts.
     Pairs {
+        allowed: &'static str,
+    },
+    /// A table of texts with values of any type.
+    Mapping {
         allowed: &'static str,
     },
     Table(&'static [&'static Section]),
@@ -138,6 +143,10 @@ pub(crate) enum Choice {
 /// A table of free names with texts: `{ fast = "1s" }`, or `"fast=1s; slow=1m"` in a point list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pairs(pub(crate) &'static str);
+
+/// A table of texts and the values they stand for, or `"ST=true; US=false"` in a point list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mapping(pub(crate) &'static str);
 
 /// A table, one of the sections.
 #[derive(Debug, Clone, Copy)]
@@ -502,6 +511,13 @@ impl Kind for Texts {
     type Value = Vec<Located<String>>;
 
     fn read(&self, spot: &Spot<'_>) -> Option<Self::Value> {
+        if let (true, Some(text)) = (spot.all_text, spot.value.as_str()) {
+            let parts = text.split(';').map(|part| Located {
+                value: part.trim().to_owned(),
+                place: spot.place.clone(),
+            });
+            return Some(parts.collect());
+        }
         let Some(array) = spot.value.as_array() else {
             spot.wrong(self.0);
             return None;
@@ -647,6 +663,90 @@ impl Kind for Pairs {
 
     fn default_value(&self, (): ()) -> Self::Value {
         Vec::new()
+    }
+}
+
+impl Shape for Mapping {
+    type Default = ();
+
+    fn form(&self) -> Form {
+        Form::Mapping { allowed: self.0 }
+    }
+
+    fn show_default(&self, (): ()) -> String {
+        "{}".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        self.0.to_owned()
+    }
+}
+
+impl Kind for Mapping {
+    type Value = Vec<(String, Value)>;
+
+    fn read(&self, spot: &Spot<'_>) -> Option<Self::Value> {
+        let mut pairs = Vec::new();
+        match spot.value {
+            DeValue::Table(table) => {
+                for (name, value) in table.iter() {
+                    let place = Place {
+                        span: value.span(),
+                        key: format!("{}.{}", spot.place.key, name.get_ref()),
+                        ..spot.place.clone()
+                    };
+                    match as_value(value.get_ref()) {
+                        Some(value) => pairs.push((name.get_ref().to_string(), value)),
+                        None => spot
+                            .at(value.get_ref(), place)
+                            .wrong("a bool, number or text"),
+                    }
+                }
+            }
+            DeValue::String(text) if spot.all_text => {
+                for pair in text.split(';').filter(|pair| !pair.trim().is_empty()) {
+                    let Some((name, value)) = pair.split_once('=') else {
+                        spot.wrong("pairs: \"ST=true; US=false\"");
+                        return None;
+                    };
+                    pairs.push((name.trim().to_owned(), text_as_value(value.trim())));
+                }
+            }
+            _ => {
+                spot.wrong(&format!("a table: {}", self.0));
+                return None;
+            }
+        }
+        Some(pairs)
+    }
+
+    fn default_value(&self, (): ()) -> Self::Value {
+        Vec::new()
+    }
+}
+
+fn as_value(value: &DeValue<'_>) -> Option<Value> {
+    Some(match value {
+        DeValue::Boolean(flag) => Value::Bool(*flag),
+        DeValue::Integer(number) => {
+            Value::I64(i64::from_str_radix(number.as_str(), number.radix()).ok()?)
+        }
+        DeValue::Float(_) => Value::F64(as_number(value, false)?),
+        DeValue::String(text) => Value::Text(text.as_ref().into()),
+        _ => return None,
+    })
+}
+
+/// In a point list the type of a value is what its text looks like.
+fn text_as_value(text: &str) -> Value {
+    if let Ok(flag) = text.parse() {
+        Value::Bool(flag)
+    } else if let Ok(number) = text.parse() {
+        Value::I64(number)
+    } else if let Ok(number) = text.parse() {
+        Value::F64(number)
+    } else {
+        Value::Text(text.into())
     }
 }
 

@@ -1,26 +1,15 @@
-//! What can be said at several levels: `gateway.defaults` < bus < template < device.
-//!
-//! A level says only what differs; the inner level wins, key by key. Poll groups are united by name.
+//! How requests to Modbus devices are put together, said at several levels: `gateway.defaults` < bus <
+//! template < device. What holds for other families too is in `poll`.
 
-use crate::key::kinds::{Durations, Inner, Pairs, Parsed, Text, Whole, Words};
-use crate::key::{Group as KeyGroup, Key, Section};
-use crate::problem::Problem;
-use crate::report::{self, Report};
-use crate::source::Located;
-use crate::units;
+use crate::key::kinds::{Durations, Parsed, Whole, Words};
+use crate::key::{Group as KeyGroup, Key};
+use crate::poll::Poll;
 use crate::walk::Table;
 use protocols_modbus::config::{
-    BitWrites, Limits, MAX_BITS, MAX_REGISTERS, Order, PAUSES, PERIODS, Quirks, Retry, TIMEOUTS,
-    WriteWith,
+    BitWrites, Limits, MAX_BITS, MAX_REGISTERS, Order, PAUSES, Quirks, Retry, WriteWith,
 };
 use std::time::Duration;
 
-const TIMEOUT: Key<Durations> = Key::new(
-    "timeout",
-    Durations(*TIMEOUTS.start(), *TIMEOUTS.end()),
-    "how long to wait for an answer; on a serial line the time of the bytes themselves is added",
-)
-.default(Duration::from_secs(1));
 pub(super) const ORDER: Key<Parsed<Order>> = Key::new(
     "order",
     Parsed {
@@ -86,43 +75,13 @@ const BIT_WRITES: Key<Words<BitWrites>> = Key::new(
     "how bits of a register are written; mask: function 22; read-modify-write only where nobody else writes the register",
 )
 .default("mask");
-const RETRY: Key<Inner> = Key::new(
-    "retry",
-    Inner(const { &[&RETRIES] }),
-    "when a silent unit counts as dead, and how often it is asked then",
-);
-const FAILS: Key<Whole> = Key::new("fails", Whole(1, 1000), "failed requests in a row").default(2);
-const BACKOFF: Key<Parsed<(Duration, Duration)>> = Key::new(
-    "backoff",
-    Parsed {
-        allowed: "first and longest wait: \"5s..10m\"",
-        parse: parse_backoff,
-    },
-    "waits before a dead unit is asked again, doubling from the first to the longest",
-)
-.default("5s..1m");
-const GROUPS: Key<Pairs> = Key::new(
-    "groups",
-    Pairs("a period of 10ms..1d, such as \"1s\""),
-    "poll groups by name: points with one period",
-)
-.otherwise("one group, read each second");
-pub(super) const GROUP: Key<Text> = Key::new(
-    "group",
-    Text("the name of a poll group"),
-    "poll group of points that name none",
-)
-.otherwise("the only group; needed when there are several");
-
 const PAUSE_BOUNDS: Durations = Durations(*PAUSES.start(), *PAUSES.end());
 
-static RETRIES: Section = Section::inline(&[&FAILS, &BACKOFF]);
 /// What any level may say.
 pub(crate) static LEVEL: KeyGroup = KeyGroup {
-    title: "Poll settings of Modbus",
-    help: "May be said in `gateway.defaults`, a bus, a template and a device; the inner level wins, key by key, and poll groups are united by name.",
+    title: "Requests of Modbus",
+    help: "May be said in `gateway.defaults`, a bus, a template and a device; the inner level wins, key by key.",
     keys: &[
-        &TIMEOUT,
         &ORDER,
         &MAX_GAP,
         &MAX_REGS,
@@ -132,40 +91,16 @@ pub(crate) static LEVEL: KeyGroup = KeyGroup {
         &BIT_ALIGN,
         &WRITE_WITH,
         &BIT_WRITES,
-        &RETRY,
-        &GROUPS,
-        &GROUP,
-        &report::REPORT,
     ],
 };
-/// `[gateway.defaults]`.
-pub(crate) static DEFAULTS: Section = Section::new(
-    "[gateway.defaults]",
-    "Settings that hold wherever nothing else is said: `report` for all families, the others for Modbus.",
-    &[],
-)
-.with(&[&LEVEL]);
-
-/// A poll group: points with one period.
-#[derive(Debug, Clone)]
-pub(crate) struct Group {
-    pub(crate) name: String,
-    pub(crate) period: Duration,
-}
-
 /// One level's settings; `None` where it says nothing.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layer {
-    timeout: Option<Duration>,
-    pub(super) order: Option<Order>,
-    pub(crate) report: Option<Report>,
-    pub(super) group: Option<Located<String>>,
-    pub(super) groups: Vec<Group>,
+    pub(crate) poll: Poll,
+    order: Option<Order>,
     max_gap: Option<i64>,
     max_regs: Option<i64>,
     max_bits: Option<i64>,
-    fails: Option<i64>,
-    backoff: Option<(Duration, Duration)>,
     pause: Option<Duration>,
     after_connect: Option<Duration>,
     bit_align: Option<i64>,
@@ -173,29 +108,15 @@ pub(crate) struct Layer {
     bit_writes: Option<BitWrites>,
 }
 
-/// Poll period where no group is defined at all.
-pub(super) const DEFAULT_PERIOD: Duration = Duration::from_secs(1);
-
 impl Layer {
     /// Reads the keys of a level from `table`.
     pub(crate) fn read(table: &Table<'_>) -> Self {
-        let (mut fails, mut backoff) = (None, None);
-        if let Some(retry) = table.table(&RETRY) {
-            fails = retry.get(&FAILS).map(|found| found.value);
-            backoff = retry.get(&BACKOFF).map(|found| found.value);
-            retry.finish();
-        }
         Self {
-            timeout: table.get(&TIMEOUT).map(|found| found.value),
+            poll: Poll::read(table),
             order: table.get(&ORDER).map(|found| found.value),
-            report: report::read(table).map(|found| found.value),
-            group: table.get(&GROUP),
-            groups: read_groups(table),
             max_gap: table.get(&MAX_GAP).map(|found| found.value),
             max_regs: table.get(&MAX_REGS).map(|found| found.value),
             max_bits: table.get(&MAX_BITS_KEY).map(|found| found.value),
-            fails,
-            backoff,
             pause: table.get(&PAUSE).map(|found| found.value),
             after_connect: table.get(&AFTER_CONNECT).map(|found| found.value),
             bit_align: table.get(&BIT_ALIGN).map(|found| found.value),
@@ -206,30 +127,17 @@ impl Layer {
 
     /// This level, with what it leaves open taken from `outer`.
     pub(crate) fn over(mut self, outer: &Self) -> Self {
-        self.timeout = self.timeout.or(outer.timeout);
+        self.poll = self.poll.over(&outer.poll);
         self.order = self.order.or(outer.order);
-        self.report = self.report.or(outer.report);
         self.max_gap = self.max_gap.or(outer.max_gap);
         self.max_regs = self.max_regs.or(outer.max_regs);
         self.max_bits = self.max_bits.or(outer.max_bits);
-        self.fails = self.fails.or(outer.fails);
-        self.backoff = self.backoff.or(outer.backoff);
         self.pause = self.pause.or(outer.pause);
         self.after_connect = self.after_connect.or(outer.after_connect);
         self.bit_align = self.bit_align.or(outer.bit_align);
         self.write_with = self.write_with.or(outer.write_with);
         self.bit_writes = self.bit_writes.or(outer.bit_writes);
-        self.group = self.group.or_else(|| outer.group.clone());
-        for group in &outer.groups {
-            if !self.groups.iter().any(|own| own.name == group.name) {
-                self.groups.push(group.clone());
-            }
-        }
         self
-    }
-
-    pub(super) fn timeout(&self) -> Duration {
-        TIMEOUT.or_default(self.timeout)
     }
 
     pub(super) fn order(&self) -> Order {
@@ -257,48 +165,11 @@ impl Layer {
     }
 
     pub(super) fn retry(&self) -> Retry {
-        let (backoff_min, backoff_max) = BACKOFF.or_default(self.backoff);
+        let (backoff_min, backoff_max) = self.poll.backoff();
         Retry {
-            fails: u32::try_from(FAILS.or_default(self.fails)).unwrap_or(u32::MAX),
+            fails: self.poll.fails(),
             backoff_min,
             backoff_max,
         }
     }
-}
-
-fn read_groups(table: &Table<'_>) -> Vec<Group> {
-    let mut groups = Vec::new();
-    for (name, period) in table
-        .get(&GROUPS)
-        .map_or_else(Vec::new, |found| found.value)
-    {
-        match units::parse_duration(&period.value).filter(|p| PERIODS.contains(p)) {
-            Some(period) => groups.push(Group {
-                name: name.value,
-                period,
-            }),
-            None => {
-                let message = format!("{:?} is not a poll period", period.value);
-                let allowed = format!(
-                    "{}..{}, {}",
-                    units::show_duration(*PERIODS.start()),
-                    units::show_duration(*PERIODS.end()),
-                    units::DURATION_FORM
-                );
-                let problem = Problem::error(&period.place, message, allowed);
-                table.notes().push(problem);
-            }
-        }
-    }
-    groups
-}
-
-/// Reads `"5s..10m"`.
-pub(crate) fn parse_backoff(text: &str) -> Result<(Duration, Duration), String> {
-    let span = text.split_once("..").and_then(|(first, longest)| {
-        let first = units::parse_duration(first)?;
-        Some((first, units::parse_duration(longest)?))
-    });
-    span.filter(|(first, longest)| !first.is_zero() && first <= longest)
-        .ok_or_else(|| "not two waits, the shorter first".to_owned())
 }

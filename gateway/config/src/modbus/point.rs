@@ -1,12 +1,13 @@
 //! One point of a Modbus device as written: in a template, inline in a device, or as a row of a list.
 
-use super::level::{DEFAULT_PERIOD, GROUP, Layer, ORDER};
+use super::level::{Layer, ORDER};
 use crate::key::kinds::{
     ANY_NUMBER, Choice, Flag, FlagOr, Inner, Number, Pair, Pairs, Parsed, Text, Whole, Words,
 };
 use crate::key::{Key, Section};
 use crate::notes::Notes;
 use crate::point::{self, Head};
+use crate::poll::GROUP;
 use crate::problem::Problem;
 use crate::source::Located;
 use crate::walk::Table;
@@ -16,7 +17,6 @@ use protocols_modbus::config::{
 use protocols_model::PointKey;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 const AT: Key<Parsed<Address>> = Key::new(
     "at",
@@ -268,6 +268,7 @@ fn read_write(table: &Table<'_>) -> Option<Option<Write>> {
 impl RawPoint {
     /// The point under the settings of its device; its key comes with its place in the point table.
     pub(super) fn under(&self, layer: &Layer, notes: &Notes<'_>) -> Option<Point> {
+        let idle = self.write.is_some_and(|write| write.only);
         Some(Point {
             key: PointKey(0),
             id: self.head.id.value.clone(),
@@ -275,52 +276,12 @@ impl RawPoint {
             raw: self.raw,
             order: self.order.unwrap_or_else(|| layer.order()),
             scale: self.scale,
-            period: self.period(layer, notes)?,
+            period: layer
+                .poll
+                .period(&self.head, self.group.as_ref(), idle, notes)?,
             range: self.head.range.clone(),
             names: self.names.clone(),
             write: self.write,
         })
-    }
-
-    /// The poll period of the point under the settings of its device.
-    fn period(&self, layer: &Layer, notes: &Notes<'_>) -> Option<Duration> {
-        let names = || layer.groups.iter().map(|group| group.name.as_str());
-        let list = || names().collect::<Vec<_>>().join(", ");
-        match (
-            self.group.as_ref().or(layer.group.as_ref()),
-            layer.groups.as_slice(),
-        ) {
-            (Some(name), groups) => {
-                let found = groups.iter().find(|group| group.name == name.value);
-                if found.is_none() {
-                    let message = format!("unknown poll group {:?}", name.value);
-                    let allowed = if groups.is_empty() {
-                        "groups = { name = \"1s\" } in the template, the device, the bus or gateway.defaults".to_owned()
-                    } else {
-                        list()
-                    };
-                    notes.push(
-                        Problem::error(&name.place, message, allowed).suggest(&name.value, names()),
-                    );
-                }
-                found.map(|group| group.period)
-            }
-            // What is never read needs no group.
-            (None, [first, ..]) if self.write.is_some_and(|write| write.only) => Some(first.period),
-            (None, []) => Some(DEFAULT_PERIOD),
-            (None, [only]) => Some(only.period),
-            (None, _) => {
-                let message = format!(
-                    "point {} names no poll group, and there are several",
-                    self.head.id.value
-                );
-                notes.push(Problem::error(
-                    &self.head.place,
-                    message,
-                    format!("group = one of {}", list()),
-                ));
-                None
-            }
-        }
     }
 }

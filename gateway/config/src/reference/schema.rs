@@ -126,6 +126,10 @@ impl Schema {
             Form::Pairs { .. } => json!({
                 "type": "object", "additionalProperties": { "type": "string" }
             }),
+            Form::Mapping { .. } => json!({
+                "type": "object",
+                "additionalProperties": { "type": ["boolean", "number", "string"] }
+            }),
             Form::Table(sections) => self.any(sections),
             Form::List(sections) => json!({ "type": "array", "items": self.any(sections) }),
             Form::Named(sections) => json!({

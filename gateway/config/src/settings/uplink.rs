@@ -1,4 +1,4 @@
-//! `[uplink.<name>]`: where records go.
+//! `[uplink.NAME]`: where records go.
 
 use crate::key::kinds::{Durations, Inner, Text, Texts, Words};
 use crate::key::{Key, Section};
@@ -59,7 +59,7 @@ const OFFLINE: Key<Durations> = Key::new(
 static TLS_FILES: Section = Section::inline(&[&CA, &CERT, &KEY]);
 static AGES: Section = Section::inline(&[&LIVE, &OFFLINE]);
 pub(crate) static UPLINK: Section = Section::new(
-    "[uplink.<name>]",
+    "[uplink.NAME]",
     "Where records go; one uplink. Without one everything stays in the spool.",
     &[&IDENTITY, &SERVERS, &TLS, &CONFIRM, &BATCH_AGE],
 );
