@@ -1,0 +1,132 @@
+//! Around a driver's future: how long a single poll keeps the thread, and how often it wakes itself.
+//!
+//! A poll is measured in ticks of the control thread, so that a stall of the machine does not count. A
+//! future that is found to block, or is polled without end while no time passes, is put to sleep: a
+//! paused clock would never move again.
+
+use crate::pulse::{self, TICK};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A poll that keeps the thread for so long blocks. Generous: preemption on a busy machine is no fault.
+const LONGEST_POLL: Duration = Duration::from_millis(400);
+/// Polls at one moment of a paused clock; a driver has a handful of things to do at a time.
+const POLLS_AT_ONCE: u64 = 20_000;
+/// Polls per tick of real time, on average; a bench asks for some hundred readings a second at most.
+const POLLS_PER_TICK: u64 = 100;
+
+/// What was measured; shared with whoever watches from another thread.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    /// Tick at which the poll under way began, plus one; 0 between polls.
+    inside: AtomicU64,
+    longest: AtomicU64,
+    polls: AtomicU64,
+    /// Ticks during which it was watched.
+    watched: AtomicU64,
+    spun: AtomicBool,
+}
+
+impl Meter {
+    /// What is wrong with how the driver uses its thread, if anything.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let inside = self.inside.load(Ordering::Relaxed);
+        let under_way = match inside {
+            0 => 0,
+            began => pulse::ticks().saturating_sub(began - 1),
+        };
+        let longest = self.longest.load(Ordering::Relaxed).max(under_way);
+        if longest > pulse::ticks_of(LONGEST_POLL) {
+            let span = TICK * u32::try_from(longest).unwrap_or(u32::MAX);
+            return Some(format!("it kept its thread for {span:?} without waiting"));
+        }
+        let (polls, watched) = (
+            self.polls.load(Ordering::Relaxed),
+            self.watched.load(Ordering::Relaxed),
+        );
+        if self.spun.load(Ordering::Relaxed) || (watched > 200 && polls / watched > POLLS_PER_TICK)
+        {
+            return Some(format!(
+                "it woke itself {polls} times without waiting for anything"
+            ));
+        }
+        None
+    }
+}
+
+/// A driver's future, measured.
+pub(crate) struct Metered<F> {
+    future: Pin<Box<F>>,
+    meter: Arc<Meter>,
+    paused: bool,
+    moment: tokio::time::Instant,
+    polls_at_moment: u64,
+    last: u64,
+}
+
+impl<F: Future> Metered<F> {
+    pub(crate) fn new(future: F, meter: Arc<Meter>, paused: bool) -> Self {
+        Self {
+            future: Box::pin(future),
+            meter,
+            paused,
+            moment: tokio::time::Instant::now(),
+            polls_at_moment: 0,
+            last: pulse::ticks(),
+        }
+    }
+
+    fn spins(&mut self) -> bool {
+        let now = tokio::time::Instant::now();
+        if now != self.moment {
+            self.moment = now;
+            self.polls_at_moment = 0;
+        }
+        self.polls_at_moment += 1;
+        self.paused && self.polls_at_moment > POLLS_AT_ONCE
+    }
+}
+
+impl<F: Future> Future for Metered<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if self.spins() {
+            self.meter.spun.store(true, Ordering::Relaxed);
+        }
+        if self.meter.fault().is_some() {
+            // The verdict is known; the trial shall come to its end.
+            return Poll::Pending;
+        }
+        let began = pulse::ticks();
+        let meter = Arc::clone(&self.meter);
+        meter.polls.fetch_add(1, Ordering::Relaxed);
+        meter
+            .watched
+            .fetch_add(began - self.last, Ordering::Relaxed);
+        self.last = began;
+        meter.inside.store(began + 1, Ordering::Relaxed);
+        let _inside = Inside {
+            meter: &meter,
+            began,
+        };
+        self.future.as_mut().poll(cx)
+    }
+}
+
+/// A poll under way; ends by a panic too.
+struct Inside<'a> {
+    meter: &'a Meter,
+    began: u64,
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.meter.inside.store(0, Ordering::Relaxed);
+        let took = pulse::ticks().saturating_sub(self.began);
+        self.meter.longest.fetch_max(took, Ordering::Relaxed);
+    }
+}
