@@ -33,6 +33,7 @@
 
 mod bluez;
 mod bus;
+pub mod config;
 mod fault;
 mod introspect;
 mod journal;
@@ -41,6 +42,7 @@ mod names;
 pub mod payload;
 mod rehearsal;
 mod sensor;
+mod serve;
 mod service;
 mod setup;
 mod tree;
@@ -56,4 +58,5 @@ pub use rehearsal::{on_runtime, run_on_private_bus};
 pub use sensor::{
     Advert, AdvertSource, Advertising, Characteristic, Flag, Sensor, Service, Turn, ValueSource,
 };
+pub use serve::{Simulation, serve};
 pub use setup::{AdapterSetup, Repeats, Setup, Timing};

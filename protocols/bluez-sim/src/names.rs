@@ -73,6 +73,12 @@ impl Uuid {
         Self(BASE | (number as u128) << 96)
     }
 
+    /// All its bits.
+    #[must_use]
+    pub const fn number(self) -> u128 {
+        self.0
+    }
+
     /// A full 128-bit UUID.
     #[must_use]
     pub const fn full(number: u128) -> Self {

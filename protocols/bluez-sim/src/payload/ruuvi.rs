@@ -26,7 +26,7 @@ pub struct RuuviTag {
     pub movements: f64,
 }
 
-/// Data format 5 (RAWv2): numbered, and with the tag's address.
+/// Data format 5 (`RAWv2`): numbered, and with the tag's address.
 #[must_use]
 pub fn ruuvi_5(tag: &RuuviTag, number: u16, address: Address) -> Advert {
     let mut data = vec![5];
@@ -46,7 +46,7 @@ pub fn ruuvi_5(tag: &RuuviTag, number: u16, address: Address) -> Advert {
     Advert::manufacturer(COMPANY, data)
 }
 
-/// Data format 3 (RAWv1).
+/// Data format 3 (`RAWv1`).
 #[must_use]
 pub fn ruuvi_3(tag: &RuuviTag) -> Advert {
     let mut data = vec![3, to_u8(tag.humidity * 2.0)];

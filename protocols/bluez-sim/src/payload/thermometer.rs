@@ -1,5 +1,5 @@
-//! Xiaomi thermometers with the firmware of atc1441 or pvvx (github.com/pvvx/ATC_MiThermometer, "Bluetooth
-//! Advertising Formats"): service data under 181A.
+//! Xiaomi thermometers with the firmware of atc1441 or pvvx: service data under 181A, as described in the
+//! chapter "Bluetooth Advertising Formats" of <https://github.com/pvvx/ATC_MiThermometer>.
 
 use super::{to_i16, to_u8, to_u16};
 use crate::names::{Address, Uuid};

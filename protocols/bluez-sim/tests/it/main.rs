@@ -4,7 +4,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
     reason = "a test may end by a panic anywhere, also in its helpers"
 )]
 
@@ -12,3 +11,4 @@ mod adverts;
 mod faults;
 mod gatt;
 mod rig;
+mod site;
