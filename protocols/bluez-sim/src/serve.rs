@@ -15,6 +15,8 @@ use crate::fault::Fault;
 pub struct Simulation {
     bluez: BlueZ,
     faults: Faults,
+    /// When it was first run: the faults' times count from there, however often it is run.
+    begun: Option<Instant>,
 }
 
 impl Simulation {
@@ -31,6 +33,7 @@ impl Simulation {
         Ok(Self {
             bluez,
             faults: Faults::new(site.faults),
+            begun: None,
         })
     }
 
@@ -42,7 +45,7 @@ impl Simulation {
 
     /// Plays the faults until `stop` is done.
     pub async fn run(&mut self, stop: impl Future<Output = ()>) {
-        let begun = Instant::now();
+        let begun = *self.begun.get_or_insert_with(Instant::now);
         tokio::pin!(stop);
         loop {
             let due = self.faults.next_due();
