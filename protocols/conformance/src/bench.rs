@@ -66,11 +66,13 @@ pub struct Facts {
 /// What the device saw, since it was started.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// Requests to read, per device in the order of [`Facts::devices`]; empty when it speaks unasked.
+    /// Requests to read, per device in the order of [`Facts::devices`]; empty when it speaks unasked or
+    /// cannot know.
     pub asked: Vec<u64>,
-    /// Complete, right answers it gave (late ones too), counted before they are sent; of one that speaks unasked the messages that
-    /// should become a sweep.
-    pub answered: u64,
+    /// Complete, right answers it gave (late ones too), counted before they are sent; of one that
+    /// speaks unasked the messages that should become a sweep. `None` where it cannot know, as a file
+    /// does not know that it was read.
+    pub answered: Option<u64>,
     /// Values it was told to write, in order, also while it was silent.
     pub written: Vec<Value>,
 }

@@ -1,7 +1,8 @@
-//! An allocator that counts the bytes alive per thread: the machine's own allocator, and one number.
+//! An allocator that counts the bytes alive per trial: the machine's own allocator, and one number.
 //!
-//! A trial and its driver run on one thread, so that the count is exact whatever other tests do at the
-//! same time. This is the only unsafe code of the kit: the trait cannot be implemented without.
+//! The threads of a trial's runtime form a family with one count, so that it is exact whatever other
+//! tests do at the same time. This is the only unsafe code of the kit: the trait cannot be implemented
+//! without.
 
 #![expect(
     unsafe_code,
@@ -10,8 +11,9 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-/// Counts what each thread allocates. In a test binary:
+/// Counts what each trial allocates. In a test binary:
 ///
 /// ```
 /// #[global_allocator]
@@ -20,28 +22,45 @@ use std::cell::Cell;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counting;
 
+/// The bytes alive of one trial.
+pub(crate) type Family = &'static AtomicI64;
+
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+
 thread_local! {
-    /// Bytes allocated less bytes freed by this thread. Without a destructor: it is there to the end.
-    static ALIVE: Cell<i64> = const { Cell::new(0) };
-    static INSTALLED: Cell<bool> = const { Cell::new(false) };
+    /// Without a destructor: it is there to the end of the thread.
+    static FAMILY: Cell<Option<Family>> = const { Cell::new(None) };
 }
 
-/// Bytes that this thread allocated and nobody on it freed; `None` where nobody counts.
+/// A new family. It is never given back: a driver may leave a thread behind. Eight bytes a trial.
+pub(crate) fn family() -> Family {
+    Box::leak(Box::new(AtomicI64::new(0)))
+}
+
+/// This thread is of this family from now on.
+pub(crate) fn join(family: Family) {
+    FAMILY.set(Some(family));
+}
+
+/// Bytes that this thread's family allocated and has not freed; `None` where nobody counts.
 pub(crate) fn alive() -> Option<i64> {
-    // One allocation, so that a thread that made none yet does not look uncounted.
-    drop(std::hint::black_box(Box::new(0_u8)));
-    INSTALLED.get().then(|| ALIVE.get())
+    let family = FAMILY.get()?;
+    INSTALLED
+        .load(Ordering::Relaxed)
+        .then(|| family.load(Ordering::Relaxed))
 }
 
 fn add(bytes: usize) {
-    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-    ALIVE.set(ALIVE.get().saturating_add(bytes));
-    INSTALLED.set(true);
+    if let Some(family) = FAMILY.get() {
+        family.fetch_add(i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::Relaxed);
+        INSTALLED.store(true, Ordering::Relaxed);
+    }
 }
 
 fn take(bytes: usize) {
-    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-    ALIVE.set(ALIVE.get().saturating_sub(bytes));
+    if let Some(family) = FAMILY.get() {
+        family.fetch_sub(i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
 }
 
 // SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract; the

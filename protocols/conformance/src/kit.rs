@@ -1,6 +1,7 @@
 //! Runs the trials, each on a thread and a runtime of its own, and watches that they end.
 
 use crate::bench::{Bench, Facts, Time};
+use crate::counting;
 use crate::meter::Meter;
 use crate::pulse;
 use crate::report::{Report, Rule, Violation};
@@ -63,10 +64,14 @@ fn run(trial: &'static Trial, facts: &Facts, make: &Arc<Maker>) -> Result<(), En
     let (make, on_thread) = (Arc::clone(make), Arc::clone(&meter));
     let paused = facts.time == Time::Paused;
     let thread = std::thread::Builder::new().name(trial.name.chars().take(15).collect());
+    let family = counting::family();
     let spawned = thread.spawn(move || {
+        counting::join(family);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(paused)
+            // Threads for blocking work too: what one allocates another may free.
+            .on_thread_start(move || counting::join(family))
             .build()
             .expect("a machine that runs tests has room for a runtime");
         let ended = runtime.block_on(async {

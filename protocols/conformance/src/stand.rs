@@ -415,7 +415,9 @@ impl Stand {
         if sweep.readings.iter().any(|r| !r.quality.is_bad()) {
             self.good_sweeps += 1;
             let answered = self.seen().answered;
-            if self.good_sweeps > answered {
+            if let Some(answered) = answered
+                && self.good_sweeps > answered
+            {
                 let saw = format!(
                     "{} sweeps with values although the device answered {answered} times: {sweep:?}",
                     self.good_sweeps

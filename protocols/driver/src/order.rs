@@ -65,6 +65,9 @@ pub enum WriteError {
     /// It was sent and nobody confirmed it: written or not. It is never repeated blindly.
     #[error("it was sent and not confirmed: the point may or may not be written")]
     Unknown,
+    /// It was sent to all devices of a line at once, which none of them confirms. Not repeated either.
+    #[error("it was sent to all devices of the line; nobody confirms that")]
+    Unconfirmed,
     /// Confirmed, but reading back gave something else.
     #[error("written, but reading back gave {0:?}")]
     NotVerified(Value),

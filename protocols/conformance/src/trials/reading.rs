@@ -87,8 +87,10 @@ pub(super) async fn well(stand: &mut Stand) -> Verdict {
         return broken(Rule::Bounded, saw);
     }
     // One answer may have come while the driver gave up its last question.
-    let answered = stand.seen().answered;
-    if !stand.facts.unasked && stand.good_sweeps + 1 < answered {
+    if !stand.facts.unasked
+        && let Some(answered) = stand.seen().answered
+        && stand.good_sweeps + 1 < answered
+    {
         let saw = format!(
             "{answered} answers and {} sweeps with values",
             stand.good_sweeps

@@ -58,8 +58,10 @@ pub(super) async fn full(stand: &mut Stand) -> Verdict {
     } else {
         2
     };
-    let (answered, good) = (stand.seen().answered, stand.good_sweeps);
-    if good + cut < answered {
+    let good = stand.good_sweeps;
+    if let Some(answered) = stand.seen().answered
+        && good + cut < answered
+    {
         let saw = format!("the device gave {answered} answers and {good} were handed over");
         return broken(Rule::NoAnswerDropped, saw);
     }

@@ -38,6 +38,7 @@ impl Wire {
     fn new() -> Self {
         let seen = Seen {
             asked: vec![0; UNITS],
+            answered: Some(0),
             ..Seen::default()
         };
         Self {
@@ -79,7 +80,7 @@ impl Wire {
                 let mut seen = self.seen.lock().unwrap();
                 if verb == "r" {
                     seen.asked[number] += 1;
-                    seen.answered += u64::from(answers);
+                    *seen.answered.as_mut().unwrap() += u64::from(answers);
                     format!("v {0} {0}\n", seen.asked[number])
                 } else {
                     seen.written.push(Value::U64(number as u64));

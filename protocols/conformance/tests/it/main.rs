@@ -11,6 +11,9 @@
 mod bad;
 mod echo;
 mod echo_device;
+mod file_bench;
+mod file_driver;
+mod page;
 
 #[global_allocator]
 static ALLOCATOR: protocols_conformance::Counting = protocols_conformance::Counting;
