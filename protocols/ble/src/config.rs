@@ -55,7 +55,7 @@ pub struct Bus {
     /// Key `report_strangers`; default false. Whether an allowed device without a configuration is
     /// reported when it is first heard (an event, at most one in [`Bus::REPORT_PAUSE`]).
     pub report_strangers: bool,
-    /// Key `silence`; default: three times the shortest expected interval of its devices, at least 60 s;
+    /// Key `silence`; default: the shortest `interval` of its devices, at least 60 s;
     /// 5 s to 24 h. After so long without a single advertisement the adapter is repaired.
     pub silence: Option<Duration>,
     /// The devices.
@@ -85,7 +85,7 @@ impl Bus {
         }
     }
 
-    /// After how long without any advertisement the adapter counts as stuck; `None` when nothing on
+    /// After how long without any advertisement the adapter counts as stuck; `None` when no device of
     /// the bus is expected to advertise.
     #[must_use]
     pub fn silence(&self) -> Option<Duration> {
@@ -93,7 +93,7 @@ impl Bus {
             Kind::Adverts(adverts) => Some(adverts.interval),
             Kind::Gatt(_) => None,
         });
-        let shortest = intervals.min()?.saturating_mul(3);
+        let shortest = intervals.min()?;
         Some(self.silence.unwrap_or(shortest.max(Self::MIN_SILENCE)))
     }
 }
@@ -191,8 +191,9 @@ pub struct Adverts {
     /// Key `key = "file:…"`: the key of encrypted BTHome. With a key, advertisements that are not
     /// encrypted are refused.
     pub key: Option<BindKey>,
-    /// Key `interval`; default [`Adverts::INTERVAL`]; 100 ms to 24 h. The longest that usually passes
-    /// between two advertisements. Silence of twice as long is a reading `Bad(Timeout)`, once an interval.
+    /// Key `interval`; default [`Adverts::INTERVAL`]; 100 ms to 24 h. The span within which the device
+    /// speaks: each such span of silence is a reading `Bad(Timeout)`. Advertisements are lost in the air
+    /// all the time, so choose three times what the sensor is set to, or more.
     pub interval: Duration,
     /// What to take from them.
     pub points: Vec<AdvertPoint>,
@@ -201,8 +202,6 @@ pub struct Adverts {
 impl Adverts {
     /// Default of `interval`.
     pub const INTERVAL: Duration = Duration::from_secs(30);
-    /// So many intervals of silence make a device silent: one advertisement may be lost in the air.
-    pub const PATIENCE: u32 = 2;
 }
 
 /// One value in the advertisements of a device.
@@ -284,8 +283,8 @@ impl GattPoint {
 pub enum Access {
     /// It is read in this period.
     Read(Duration),
-    /// The device tells. Key `interval`: when it tells regularly, silence of twice as long is a reading
-    /// `Bad(Timeout)`, once an interval; without it silence is no fault while the connection holds.
+    /// The device tells. Key `interval`: when it tells regularly, each such span of silence is a reading
+    /// `Bad(Timeout)`; without it silence is no fault while the connection holds.
     Notify(Option<Duration>),
     /// Not at all: the point is only written.
     None,

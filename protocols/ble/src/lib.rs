@@ -6,5 +6,16 @@
 
 pub mod address;
 pub mod advert;
+mod air;
 pub mod config;
+mod deadlines;
 pub mod decode;
+mod driver;
+mod gatt;
+pub mod ladder;
+pub mod listener;
+mod outbox;
+pub mod radio;
+pub mod strangers;
+
+pub use driver::BleDriver;

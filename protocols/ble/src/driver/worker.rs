@@ -1,0 +1,531 @@
+//! One connected device: kept connected, read in its periods, listened to, written on order.
+//!
+//! Invariants: 1. each period or interval of a group gives exactly one reading for each of its points, or
+//! is counted as missed while the pipeline has no room; 2. an order goes ahead of reads and is answered
+//! exactly once, `Unknown` when it was sent and not confirmed; 3. a subscription belongs to its connection:
+//! the next one subscribes anew, and nothing of the last is heard in it; 4. after a failed connection the
+//! device waits, longer each time.
+
+use super::connected::{Connected, Refused, connect};
+use super::{FAREWELL, Shared, sleep_until};
+use crate::address::Address;
+use crate::config::{Gatt, GattPoint, Identity, WriteMode};
+use crate::deadlines::Deadlines;
+use crate::gatt::{How, Plan, Target, payload, same};
+use crate::outbox::Outbox;
+use crate::radio::{Central, RadioError, Said};
+use protocols_driver::{Backoff, LinkState, Stopped, Sweep, WriteError, WriteOrder, Written};
+use protocols_model::{DeviceId, Instant, Reading, Reason, Value};
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// So many failed reads in a row end a connection that says it is there.
+const FAILS: u32 = 2;
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Connected, Refused>> + Send>>;
+type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+enum Link {
+    /// Nothing under way; the next attempt not before this moment.
+    Away(Instant),
+    /// A connection that was given up is being ended; then as above.
+    Leaving(Leaving, Instant),
+    Connecting(Connecting),
+    Up(Connected),
+}
+
+/// See the module.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    index: usize,
+    device: DeviceId,
+    address: Address,
+    gatt: Gatt,
+    plan: Arc<Plan>,
+    orders: mpsc::Receiver<WriteOrder>,
+    central: watch::Receiver<Option<Arc<dyn Central>>>,
+    link: Link,
+    /// Why it is not up, for the readings.
+    reason: Reason,
+    /// The last attempt failed.
+    dead: bool,
+    backoff: Backoff,
+    /// Reads that failed in a row.
+    fails: u32,
+    due: Deadlines,
+    outbox: Outbox,
+}
+
+/// What happened while there was nothing to do.
+enum Woken {
+    Order(WriteOrder),
+    Connected(Result<Connected, Refused>),
+    Left,
+    Said(Said),
+    Central,
+    Time,
+}
+
+impl Worker {
+    /// A worker for the `index`-th device of the bus; `None` without an address, which the check of the
+    /// configuration rules out.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        index: usize,
+        gatt: &Gatt,
+        orders: mpsc::Receiver<WriteOrder>,
+        central: watch::Receiver<Option<Arc<dyn Central>>>,
+    ) -> Option<Self> {
+        let device = shared.bus.devices.get(index)?;
+        let Identity::Address(address) = device.identity else {
+            return None;
+        };
+        let now = shared.now();
+        let plan = Plan::new(gatt);
+        let mut due = Deadlines::default();
+        for (group, span) in plan.groups.iter().map(|group| group.how.span()).enumerate() {
+            if let Some(span) = span {
+                due.set(group, now.plus(span));
+            }
+        }
+        Some(Self {
+            device: device.id.clone(),
+            index,
+            address,
+            gatt: gatt.clone(),
+            plan: Arc::new(plan),
+            orders,
+            central,
+            link: Link::Away(now),
+            reason: Reason::LinkDown,
+            dead: false,
+            backoff: Backoff::new(gatt.backoff_min, gatt.backoff_max),
+            fails: 0,
+            due,
+            outbox: Outbox::default(),
+            shared,
+        })
+    }
+
+    pub(super) async fn run(mut self) {
+        while self.step().await.is_ok() {}
+        // Whoever connects next finds the device free.
+        let held = !matches!(self.link, Link::Away(_));
+        self.link = Link::Away(Instant::default());
+        let central = self.central.borrow().clone();
+        if let Some(central) = central.filter(|_| held) {
+            drop(tokio::time::timeout(FAREWELL, central.disconnect(self.address)).await);
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), Stopped> {
+        self.shared.flush(&mut self.outbox)?;
+        let now = self.shared.now();
+        self.attempt(now);
+        if self.due.next().is_some_and(|due| due <= now) {
+            return self.poll(now).await;
+        }
+        let woken = self.wait(now).await?;
+        match woken {
+            Woken::Order(order) => self.carry_out(order).await,
+            Woken::Connected(result) => self.connected(result),
+            Woken::Said(Said::Value(place, bytes)) => self.told(place, &bytes),
+            Woken::Said(Said::Gone) => self.lost(Reason::LinkDown, "the connection is gone"),
+            Woken::Central => self.radio_changed(),
+            Woken::Left => {
+                if let Link::Leaving(_, at) = self.link {
+                    self.link = Link::Away(at);
+                }
+            }
+            Woken::Time => {}
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self, now: Instant) -> Result<Woken, Stopped> {
+        let shared = Arc::clone(&self.shared);
+        let at = match &self.link {
+            Link::Away(at) if self.central.borrow().is_some() => Some(*at),
+            _ => None,
+        };
+        let until = self.due.next().into_iter().chain(at).min();
+        let waiting = !self.outbox.is_empty();
+        let connecting = async {
+            match &mut self.link {
+                Link::Connecting(connecting) => Woken::Connected(connecting.await),
+                Link::Up(connected) => Woken::Said(connected.peer.next().await),
+                Link::Leaving(leaving, _) => {
+                    leaving.await;
+                    Woken::Left
+                }
+                Link::Away(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shared.ctx.stop.cancelled() => Err(Stopped),
+            Some(order) = self.orders.recv() => Ok(Woken::Order(order)),
+            Ok(()) = self.central.changed() => Ok(Woken::Central),
+            woken = connecting => Ok(woken),
+            room = shared.ctx.room(), if waiting => {
+                drop(room?);
+                Ok(Woken::Time)
+            }
+            () = sleep_until(until, now) => Ok(Woken::Time),
+        }
+    }
+
+    /// Begins a connection when it is time and there is a radio.
+    fn attempt(&mut self, now: Instant) {
+        let Link::Away(at) = self.link else { return };
+        let Some(central) = self.central.borrow().clone() else {
+            return;
+        };
+        if at > now {
+            return;
+        }
+        if self.dead {
+            self.shared.status.counters.probes.inc();
+        }
+        self.link = Link::Connecting(Box::pin(connect(
+            Arc::clone(&self.shared),
+            central,
+            self.address,
+            self.gatt.clone(),
+            Arc::clone(&self.plan),
+            self.dead,
+        )));
+    }
+
+    fn connected(&mut self, result: Result<Connected, Refused>) {
+        let (now, wall) = (self.shared.now(), self.shared.wall());
+        match result {
+            Ok(connected) => {
+                self.shared.status.counters.connects.inc();
+                for missing in &connected.missing {
+                    let text = format!("connected, but {missing}");
+                    self.shared.status.tell(wall, self.device.as_str(), text);
+                }
+                self.link = Link::Up(connected);
+                (self.dead, self.fails) = (false, 0);
+                self.backoff.succeeded(now);
+                self.shared.status.set_link(self.index, LinkState::Up, wall);
+                // A fresh connection is read at once.
+                for (group, planned) in self.plan.groups.iter().enumerate() {
+                    if matches!(planned.how, How::Read(_)) {
+                        self.due.set(group, now);
+                    }
+                }
+            }
+            Err(Refused { error, cost }) => {
+                let reason = match error {
+                    RadioError::TimedOut | RadioError::NotHeard => Reason::Timeout,
+                    RadioError::NoService(_) | RadioError::NoAdapter(..) => Reason::LinkDown,
+                    RadioError::Refused(_) | RadioError::Failed(_) => Reason::DeviceError,
+                };
+                let text = format!("cannot be connected: {error} (after {} s)", cost.as_secs());
+                self.down(reason, &text);
+            }
+        }
+    }
+
+    /// The connection is over, or there was none: publishes it and waits before the next attempt.
+    fn down(&mut self, reason: Reason, text: &str) {
+        let (now, wall) = (self.shared.now(), self.shared.wall());
+        self.reason = reason;
+        self.dead = true;
+        let wait = self.backoff.failed(now);
+        self.link = Link::Away(now.plus(wait));
+        let down = LinkState::Down(reason);
+        if self.shared.status.set_link(self.index, down, wall) {
+            self.shared.status.tell(wall, self.device.as_str(), text);
+            tracing::warn!(bus = %self.shared.bus.name, device = %self.device, "{text}");
+        }
+    }
+
+    fn lost(&mut self, reason: Reason, text: &str) {
+        self.shared.status.counters.disconnects.inc();
+        self.down(reason, text);
+        // It was there a moment ago: it may take its share of the air like a living one.
+        self.dead = false;
+    }
+
+    fn radio_changed(&mut self) {
+        let there = self.central.borrow_and_update().is_some();
+        let wall = self.shared.wall();
+        if !there {
+            if matches!(self.link, Link::Up(_)) {
+                self.shared.status.counters.disconnects.inc();
+            }
+            self.reason = Reason::LinkDown;
+            let down = LinkState::Down(Reason::LinkDown);
+            self.shared.status.set_link(self.index, down, wall);
+        }
+        // An attempt over the old radio is over too; the new one is tried at once.
+        self.link = Link::Away(self.shared.now());
+    }
+
+    fn told(&mut self, place: usize, bytes: &[u8]) {
+        let now = self.shared.now();
+        let Link::Up(connected) = &self.link else {
+            return;
+        };
+        let groups = self.plan.groups.iter().zip(&connected.places).enumerate();
+        let groups = groups
+            .filter(|(_, (group, at))| matches!(group.how, How::Notify(_)) && **at == Some(place));
+        let groups: Vec<usize> = groups.map(|(index, _)| index).collect();
+        self.shared
+            .status
+            .counters
+            .bytes_received
+            .add(bytes.len() as u64);
+        for group in groups {
+            self.shared.status.counters.answers.inc();
+            let readings = self.plan.readings(group, bytes, self.shared.wall());
+            self.renew(group, now);
+            self.push(readings, now);
+        }
+    }
+
+    /// The group's span begins anew.
+    fn renew(&mut self, group: usize, now: Instant) {
+        let span = self.plan.groups.get(group).and_then(|g| g.how.span());
+        if let Some(span) = span {
+            self.due.set(group, now.plus(span));
+        }
+    }
+
+    fn push(&mut self, readings: Vec<Reading>, now: Instant) {
+        if readings.is_empty() {
+            return;
+        }
+        let sweep = self.sweep(readings, now);
+        let overrun = self.outbox.push(sweep);
+        self.shared.status.counters.overrun.add(overrun);
+    }
+
+    fn sweep(&self, readings: Vec<Reading>, taken: Instant) -> Sweep {
+        Sweep {
+            bus: Arc::clone(&self.shared.bus.name),
+            device: self.device.clone(),
+            taken,
+            readings,
+        }
+    }
+
+    /// A group is due: its characteristic is read, or its silence told. Room first; orders before it.
+    async fn poll(&mut self, now: Instant) -> Result<(), Stopped> {
+        let shared = Arc::clone(&self.shared);
+        let room = match shared.ctx.try_room()? {
+            Some(room) => room,
+            None => tokio::select! {
+                biased;
+                Some(order) = self.orders.recv() => {
+                    self.carry_out(order).await;
+                    return Ok(());
+                }
+                room = shared.ctx.room() => room?,
+            },
+        };
+        if let Ok(order) = self.orders.try_recv() {
+            drop(room);
+            self.carry_out(order).await;
+            return Ok(());
+        }
+        let Some(due) = self.due.next() else {
+            return Ok(());
+        };
+        let began = shared.now();
+        let Some(group) = self.due.take_due(began) else {
+            return Ok(());
+        };
+        let Some(how) = self.plan.groups.get(group).map(|group| group.how) else {
+            return Ok(());
+        };
+        // The schedule keeps its beat; what its turn came too late for is missed.
+        let span = how.span().unwrap_or_default();
+        let mut next = due.plus(span);
+        while next <= now && !span.is_zero() {
+            next = next.plus(span);
+            shared.status.counters.missed_polls.inc();
+        }
+        self.due.set(group, next);
+        let readings = match (how, &self.link) {
+            (How::Read(_), Link::Up(_)) => self.read(group).await?,
+            (How::Notify(_), Link::Up(_)) => {
+                shared.status.counters.timeouts.inc();
+                self.plan.bad(group, shared.wall(), Reason::Timeout)
+            }
+            (_, Link::Away(_) | Link::Leaving(..) | Link::Connecting(_)) => {
+                shared.status.counters.unasked_polls.inc();
+                self.plan.bad(group, shared.wall(), self.reason)
+            }
+        };
+        if !readings.is_empty() {
+            shared.status.counters.readings.add(readings.len() as u64);
+            room.send(self.sweep(readings, shared.now()));
+        }
+        Ok(())
+    }
+
+    /// Reads the characteristic of a group.
+    async fn read(&mut self, group: usize) -> Result<Vec<Reading>, Stopped> {
+        let shared = Arc::clone(&self.shared);
+        let counters = &shared.status.counters;
+        let Link::Up(connected) = &self.link else {
+            return Ok(Vec::new());
+        };
+        let Some(place) = connected.places.get(group).copied().flatten() else {
+            return Ok(self.plan.bad(group, shared.wall(), Reason::DeviceError));
+        };
+        counters.requests.inc();
+        let reading = tokio::time::timeout(self.gatt.timeout, connected.peer.read(place));
+        let result = tokio::select! {
+            biased;
+            result = reading => result.unwrap_or(Err(RadioError::TimedOut)),
+            () = shared.grace() => return Err(Stopped),
+        };
+        let wall = shared.wall();
+        Ok(match result {
+            Ok(bytes) => {
+                counters.answers.inc();
+                counters.bytes_received.add(bytes.len() as u64);
+                self.fails = 0;
+                self.backoff.succeeded(shared.now());
+                self.plan.readings(group, &bytes, wall)
+            }
+            Err(RadioError::Refused(_)) => {
+                counters.exceptions.inc();
+                self.plan.bad(group, wall, Reason::DeviceError)
+            }
+            Err(error) => {
+                let reason = self.failed(&error);
+                self.plan.bad(group, wall, reason)
+            }
+        })
+    }
+
+    /// An operation got no answer. The reason for its readings.
+    fn failed(&mut self, error: &RadioError) -> Reason {
+        let reason = match error {
+            RadioError::TimedOut => Reason::Timeout,
+            _ => Reason::LinkDown,
+        };
+        if reason == Reason::Timeout {
+            self.shared.status.counters.timeouts.inc();
+        }
+        self.fails += 1;
+        if self.fails >= FAILS || reason == Reason::LinkDown {
+            let central = self.central.borrow().clone();
+            self.lost(reason, &format!("given up: {error}"));
+            if let (Some(central), Link::Away(at)) = (central, &self.link) {
+                let (address, at) = (self.address, *at);
+                // The system may still hold it; the next attempt would find half a connection.
+                let leaving = Box::pin(async move {
+                    drop(tokio::time::timeout(FAREWELL * 4, central.disconnect(address)).await);
+                });
+                self.link = Link::Leaving(leaving, at);
+            }
+        }
+        reason
+    }
+
+    async fn carry_out(&mut self, order: WriteOrder) {
+        let outcome = self.write(&order).await;
+        order.answer(outcome);
+    }
+
+    async fn write(&mut self, order: &WriteOrder) -> Result<Written, WriteError> {
+        let shared = Arc::clone(&self.shared);
+        let plan = Arc::clone(&self.plan);
+        let point = plan.point(order.point).ok_or(WriteError::UnknownPoint)?;
+        let mode = point.write.ok_or(WriteError::ReadOnly)?;
+        let bytes = payload(point, &order.value)?;
+        if shared.now() >= order.begin_before {
+            return Err(WriteError::Expired);
+        }
+        let Link::Up(connected) = &self.link else {
+            return Err(WriteError::Unreachable);
+        };
+        let all = connected.peer.characteristics();
+        let place = Target::of(point).find(all);
+        let found = place.and_then(|place| Some((place, all.get(place)?)));
+        let Some((place, found)) = found else {
+            let text = format!("the device has no {}", Target::of(point));
+            return Err(WriteError::Refused(text));
+        };
+        let able = match mode {
+            WriteMode::WithResponse => found.write,
+            WriteMode::WithoutResponse => found.write_without_response,
+        };
+        if !able {
+            let text = format!("{} cannot be written so", Target::of(point));
+            return Err(WriteError::Refused(text));
+        }
+        shared.status.counters.requests.inc();
+        shared.status.counters.bytes_sent.add(bytes.len() as u64);
+        let writing = connected.peer.write(place, &bytes, mode);
+        let written = tokio::select! {
+            biased;
+            written = tokio::time::timeout(self.gatt.timeout, writing) => {
+                written.unwrap_or(Err(RadioError::TimedOut))
+            }
+            // Sent perhaps; who waits for it learns that.
+            () = shared.grace() => return Err(WriteError::Unknown),
+        };
+        match written {
+            Ok(()) => {}
+            Err(RadioError::Refused(text)) => {
+                shared.status.counters.exceptions.inc();
+                return Err(WriteError::Refused(text));
+            }
+            Err(error) => {
+                self.failed(&error);
+                return Err(WriteError::Unknown);
+            }
+        }
+        shared.status.counters.answers.inc();
+        let read_back = if point.verify {
+            Some(self.verify(point, place, &order.value).await?)
+        } else {
+            None
+        };
+        Ok(Written {
+            at: shared.wall(),
+            read_back,
+        })
+    }
+
+    /// Reads back what was written. A device that took the value and does not say it again leaves it
+    /// unknown.
+    async fn verify(
+        &mut self,
+        point: &GattPoint,
+        place: usize,
+        value: &Value,
+    ) -> Result<Value, WriteError> {
+        let shared = Arc::clone(&self.shared);
+        let Link::Up(connected) = &self.link else {
+            return Err(WriteError::Unknown);
+        };
+        let reading = tokio::time::timeout(self.gatt.timeout, connected.peer.read(place));
+        let read = tokio::select! {
+            biased;
+            read = reading => read.unwrap_or(Err(RadioError::TimedOut)),
+            () = shared.grace() => return Err(WriteError::Unknown),
+        };
+        let bytes = read.map_err(|error| {
+            if !matches!(error, RadioError::Refused(_)) {
+                self.failed(&error);
+            }
+            WriteError::Unknown
+        })?;
+        let read = point.value.decode(&bytes);
+        let read = read.map_err(|_| WriteError::Unknown)?;
+        if !same(point, value, &read) {
+            return Err(WriteError::NotVerified(read));
+        }
+        Ok(read)
+    }
+}
