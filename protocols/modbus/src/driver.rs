@@ -1,21 +1,31 @@
 //! One bus as a task: schedule, plan, link and codec put together.
 //!
-//! In a turn: take room for the readings, ask one request, hand its readings over. A poll group's
-//! pass goes on request by request, so that a shorter period comes in between. Failures give `Bad`
+//! In a turn: carry an order out if there is one; else take room for the readings, ask one request, hand
+//! its readings over. A poll group's pass goes on request by request, so that an order or a shorter
+//! period comes in between. Failures give `Bad`
 //! readings once per poll, not once per state change: the pipeline drops the repeats, and a reader of
 //! the stream can tell "still dead" from "not polled".
 
 mod ask;
+mod group;
+mod orders;
+mod poll;
+mod remember;
 mod unit;
 
+use crate::config::Transport;
 use crate::config::{Bus, ConfigError};
 use crate::connect::{Connect, Connecting, Connection, System};
 use crate::health::Health;
+use crate::learned::Memory;
 use crate::link::Link;
-use crate::plan::{self, Request, Slot};
-use crate::schedule::{Schedule, Turn};
-use protocols_driver::{BusStatus, Driver, DriverContext, LinkState, Stopped, Sweep};
+use crate::schedule::Schedule;
+use crate::timing::Timing;
+use group::Group;
+use orders::{Held, Targets};
+use protocols_driver::{BusStatus, Driver, DriverContext, LinkState, Stopped};
 use protocols_model::{Instant, Reason};
+use remember::Remember;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +40,7 @@ pub struct ModbusDriver {
     bus: Arc<Bus>,
     status: Arc<BusStatus>,
     connect: Arc<dyn Connect>,
+    memory: Option<Arc<dyn Memory>>,
 }
 
 impl std::fmt::Debug for ModbusDriver {
@@ -58,7 +69,15 @@ impl ModbusDriver {
             bus,
             status,
             connect: Arc::new(System),
+            memory: None,
         })
+    }
+
+    /// Keeps what the devices teach across restarts.
+    #[must_use]
+    pub fn remembering(mut self, memory: Arc<dyn Memory>) -> Self {
+        self.memory = Some(memory);
+        self
     }
 
     /// Opens the bus in another way than the machine's own.
@@ -80,45 +99,11 @@ impl Driver for ModbusDriver {
     }
 
     async fn run(self: Box<Self>, ctx: DriverContext) {
-        let mut task = BusTask::new(self.bus, self.status, self.connect, ctx);
+        let now = ctx.clock.monotonic();
+        let remember = Remember::load(self.memory, &self.bus, now).await;
+        let mut task = BusTask::new(self.bus, self.status, self.connect, remember, ctx);
         let Stopped = task.run().await;
-    }
-}
-
-/// The points of one device that share a period.
-struct Group {
-    unit: usize,
-    /// As the planner made them.
-    planned: Vec<Arc<Request>>,
-    /// As the device takes them: those it refused are asked in parts.
-    requests: Vec<Arc<Request>>,
-    /// The next request of the pass under way.
-    cursor: usize,
-    /// Whether this pass had an answer.
-    answered: bool,
-    /// Whether the last pass had none, only refusals: no smaller request will help.
-    refusing: bool,
-}
-
-impl Group {
-    fn new(unit: usize, planned: Vec<Arc<Request>>) -> Self {
-        Self {
-            unit,
-            requests: planned.clone(),
-            planned,
-            cursor: 0,
-            answered: false,
-            refusing: false,
-        }
-    }
-
-    /// All requests of the pass were asked. A device that refused all of them for a while, whatever
-    /// their size, gets its plan back.
-    fn complete(&mut self) {
-        self.refusing = !self.answered;
-        if self.refusing {
-            self.requests.clone_from(&self.planned);
-        }
+        task.save().await;
     }
 }
 
@@ -133,6 +118,17 @@ enum Outcome {
     Postponed,
 }
 
+/// What follows when a device refuses a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnRefusal {
+    /// Its points get bad readings.
+    Report,
+    /// The caller asks in parts, and something may be learned.
+    Split,
+    /// The caller asks as planned: this request reached out further.
+    FallBack,
+}
+
 /// An attempt to open the bus.
 struct Opening {
     future: Connecting,
@@ -145,6 +141,7 @@ struct BusTask {
     connect: Arc<dyn Connect>,
     /// Shared with itself, so that room taken from it does not hold on to the task.
     ctx: Arc<DriverContext>,
+    timing: Timing,
     units: Vec<Unit>,
     groups: Vec<Group>,
     schedule: Schedule,
@@ -152,6 +149,12 @@ struct BusTask {
     suspects: Suspects,
     link: Link,
     opening: Option<Opening>,
+    /// The port was not there when it was tried last.
+    is_missing: bool,
+    targets: Targets,
+    /// An order that waits for the bus to be opened.
+    held: Held,
+    remember: Remember,
 }
 
 impl BusTask {
@@ -159,9 +162,11 @@ impl BusTask {
         bus: Arc<Bus>,
         status: Arc<BusStatus>,
         connect: Arc<dyn Connect>,
+        remember: Remember,
         ctx: DriverContext,
     ) -> Self {
         let now = ctx.clock.monotonic();
+        let (timing, is_rtu) = (Timing::of(&bus), bus.transport.is_rtu());
         let link = Link::new(
             &bus.transport,
             bus.gap,
@@ -169,30 +174,38 @@ impl BusTask {
             Arc::clone(&ctx.clock),
         );
         let costs = bus.devices.iter();
-        let costs = costs.map(|d| (d.retry, link.cost_of_silence(d.timeout)));
+        let costs = costs.map(|device| (device.retry, timing.silence(device)));
         let health = Health::new(costs, now);
-        let (mut groups, mut periods) = (Vec::new(), Vec::new());
-        for (unit, device) in bus.devices.iter().enumerate() {
-            for (period, requests) in unit::poll_groups(device) {
-                periods.push(period);
-                groups.push(Group::new(
-                    unit,
-                    requests.into_iter().map(Arc::new).collect(),
-                ));
+        let unit = |device| Unit::new(device, remember.snapshot().learned(device));
+        let units: Vec<Unit> = bus.devices.iter().map(unit).collect();
+        let (mut groups, mut times) = (Vec::new(), Vec::new());
+        for (index, (device, unit)) in bus.devices.iter().zip(&units).enumerate() {
+            if device.is_broadcast(is_rtu) {
+                continue;
+            }
+            for period in group::periods(device) {
+                let group = Group::new(index, period, device, &timing, &unit.learned);
+                times.push((period, group.cost(device, &timing)));
+                groups.push(group);
             }
         }
         Self {
-            units: bus.devices.iter().map(Unit::new).collect(),
-            schedule: Schedule::new(&periods, now),
+            schedule: Schedule::staggered(&times, now),
+            targets: Targets::new(&bus.devices),
             bus,
             status,
             connect,
             ctx: Arc::new(ctx),
+            timing,
+            units,
             groups,
             health,
             suspects: Suspects::default(),
             link,
             opening: None,
+            is_missing: false,
+            held: None,
+            remember,
         }
     }
 
@@ -212,6 +225,12 @@ impl BusTask {
                 future: self.connect.connect(&self.bus.transport),
                 began: now,
             });
+        }
+        self.remember(now).await;
+        if (self.link.is_up() || self.may_turn(now))
+            && let Some(order) = orders::next(&mut self.held, &self.ctx)
+        {
+            return self.order(order).await;
         }
         if self.may_turn(now) {
             let hurried = self.link.is_up().then(|| self.health.probe(now, false));
@@ -252,15 +271,45 @@ impl BusTask {
                 None => std::future::pending().await,
             }
         };
+        let back = async {
+            match &self.bus.transport {
+                Transport::Rtu { path, .. } if self.is_missing => {
+                    protocols_line::appeared(path).await;
+                }
+                _ => std::future::pending().await,
+            }
+        };
+        let may_order = self.held.is_none();
         tokio::select! {
             biased;
-            () = self.ctx.stop.cancelled() => Err(Stopped),
-            opened = opening => {
-                self.opened(opened);
-                Ok(())
+            () = self.ctx.stop.cancelled() => return Err(Stopped),
+            opened = opening => self.opened(opened),
+            order = self.ctx.orders.next(), if may_order => return self.order(order).await,
+            () = self.link.pulled() => self.pulled(),
+            () = back => {
+                self.is_missing = false;
+                self.link.reopen_now();
             }
-            () = tokio::time::sleep(pause) => Ok(()),
+            () = tokio::time::sleep(pause) => {}
         }
+        Ok(())
+    }
+
+    /// The port was pulled while nobody was asked.
+    fn pulled(&mut self) {
+        tracing::warn!(bus = %self.bus.name, "serial port unplugged; closed");
+        self.down();
+    }
+
+    /// Publishes that the link is away. Whether that is news.
+    fn down(&mut self) -> bool {
+        let now = self.ctx.clock.wall();
+        let mut changed = false;
+        for index in 0..self.units.len() {
+            let down = LinkState::Down(Reason::LinkDown);
+            changed |= self.status.set_link(index, down, now);
+        }
+        changed
     }
 
     fn opened(&mut self, result: io::Result<Connection>) {
@@ -268,125 +317,16 @@ impl BusTask {
         match result {
             Ok(port) => {
                 tracing::info!(bus = %self.bus.name, "bus opened");
+                self.is_missing = false;
                 self.link.attach(port);
             }
             Err(error) => {
                 self.link.not_opened();
-                let now = self.ctx.clock.wall();
-                let mut changed = false;
-                for index in 0..self.units.len() {
-                    let down = LinkState::Down(Reason::LinkDown);
-                    changed |= self.status.set_link(index, down, now);
-                }
-                if changed {
+                self.is_missing = error.kind() == io::ErrorKind::NotFound;
+                if self.down() {
                     tracing::warn!(bus = %self.bus.name, %error, "bus cannot be opened; trying on");
                 }
             }
         }
-    }
-
-    async fn poll(&mut self, turn: Turn) -> Result<(), Stopped> {
-        self.status.counters.missed_polls.add(turn.missed);
-        let Some(group) = self.groups.get_mut(turn.group) else {
-            return Ok(());
-        };
-        if turn.begins {
-            (group.cursor, group.answered) = (0, false);
-        }
-        let (unit, again) = (group.unit, !group.refusing);
-        let Some(request) = group.requests.get(group.cursor).map(Arc::clone) else {
-            self.schedule.finish(turn.group);
-            return Ok(());
-        };
-        if self.health.is_dead(unit) {
-            self.status.counters.unasked_polls.inc();
-            return self.give_up(turn.group, Reason::NotAsked).await;
-        }
-        if !self.link.is_up() {
-            return self.give_up(turn.group, Reason::LinkDown).await;
-        }
-        let again = again && (request.has_gap || request.slots.len() > 1);
-        let outcome = self.ask(unit, &request, again).await?;
-        let Some(group) = self.groups.get_mut(turn.group) else {
-            return Ok(());
-        };
-        match outcome {
-            Outcome::Refused if again => {
-                // Nothing was handed over yet: asked again in the next turn, in parts.
-                let parts = plan::smaller(&request);
-                if parts.is_empty() {
-                    group.cursor += 1;
-                    let slots = request.slots.iter().copied();
-                    let sweep = self.bad_sweep(unit, slots, Reason::DeviceError);
-                    self.deliver(sweep).await?;
-                } else {
-                    let parts = parts.into_iter().map(Arc::new);
-                    group.requests.splice(group.cursor..=group.cursor, parts);
-                    return Ok(());
-                }
-            }
-            Outcome::Answered => {
-                group.answered = true;
-                group.cursor += 1;
-            }
-            Outcome::Refused => group.cursor += 1,
-            // The pass goes on with this request when the link is up, or is given up with the link.
-            Outcome::Postponed => return Ok(()),
-            Outcome::Failed(reason) => {
-                group.cursor += 1;
-                let rest = if reason == Reason::LinkDown {
-                    reason
-                } else {
-                    Reason::NotAsked
-                };
-                return self.give_up(turn.group, rest).await;
-            }
-        }
-        if let Some(group) = self.groups.get_mut(turn.group)
-            && group.cursor >= group.requests.len()
-        {
-            group.complete();
-            self.schedule.finish(turn.group);
-        }
-        Ok(())
-    }
-
-    /// Ends a pass: the points of the requests that were not made get a bad reading.
-    async fn give_up(&mut self, index: usize, reason: Reason) -> Result<(), Stopped> {
-        self.schedule.finish(index);
-        let Some(group) = self.groups.get(index) else {
-            return Ok(());
-        };
-        let rest = group.requests.get(group.cursor..).unwrap_or_default();
-        let rest = rest
-            .iter()
-            .flat_map(|request| request.slots.iter().copied());
-        let sweep = self.bad_sweep(group.unit, rest, reason);
-        self.deliver(sweep).await
-    }
-
-    fn bad_sweep(
-        &self,
-        unit: usize,
-        slots: impl Iterator<Item = Slot>,
-        reason: Reason,
-    ) -> Option<Sweep> {
-        let unit = self.units.get(unit)?;
-        let readings = unit.bad(slots, self.ctx.clock.wall(), reason);
-        let taken = self.ctx.clock.monotonic();
-        Some(unit.sweep(&self.bus.name, taken, readings)).filter(|s| !s.readings.is_empty())
-    }
-
-    /// Hands over what no request was made for.
-    async fn deliver(&mut self, sweep: Option<Sweep>) -> Result<(), Stopped> {
-        if let Some(sweep) = sweep {
-            let room = self.ctx.room().await?;
-            self.status
-                .counters
-                .readings
-                .add(sweep.readings.len() as u64);
-            room.send(sweep);
-        }
-        Ok(())
     }
 }

@@ -12,15 +12,24 @@ const OVERHEAD: usize = 4;
 /// Unit, function code, exception code, checksum.
 const EXCEPTION: usize = 5;
 
-/// What the answer to a read request has to look like.
+/// What the answer to a request has to look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
     /// The unit that was asked.
     pub unit: u8,
-    /// The function code, 1 to 4.
+    /// The function code.
     pub function: u8,
-    /// Bytes of data, at most 250.
-    pub bytes: u8,
+    /// What follows it.
+    pub body: Body,
+}
+
+/// What follows the function code in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// A byte count and as many bytes of data, at most 250: the answer to a read.
+    Data(u8),
+    /// These bytes, the first four or all six: the answer to a write repeats its request.
+    Echo([u8; 6], usize),
 }
 
 /// What was found.
@@ -78,16 +87,18 @@ fn intact(frame: &[u8]) -> bool {
         .is_some_and(|(body, sum)| crc(body).to_le_bytes() == *sum)
 }
 
-/// Length of the frame that `bytes` begin with, if they can begin a read answer at all.
+/// Length of the frame that `bytes` begin with, if they can begin an answer at all.
 fn frame_len(bytes: &[u8]) -> Option<usize> {
     match *bytes {
-        [_, 1..=4, count, ..] => Some(usize::from(count) + OVERHEAD + 1),
-        [_, 0x81..=0x84, _, ..] => Some(EXCEPTION),
+        [_, 1..=4 | 23, count, ..] => Some(usize::from(count) + OVERHEAD + 1),
+        [_, 5 | 6 | 15 | 16, _, ..] => Some(OVERHEAD + 4),
+        [_, 22, _, ..] => Some(OVERHEAD + 6),
+        [_, 0x81..=0x97, _, ..] => Some(EXCEPTION),
         _ => None,
     }
 }
 
-/// Whether `bytes` hold a complete, intact read answer of whatever unit; its place.
+/// Whether `bytes` hold a complete, intact answer of whatever unit; its place.
 #[must_use]
 pub fn any_answer(bytes: &[u8]) -> Option<(usize, usize)> {
     (0..bytes.len()).find_map(|start| {
@@ -98,13 +109,20 @@ pub fn any_answer(bytes: &[u8]) -> Option<(usize, usize)> {
 }
 
 impl Expected {
-    /// Whether `bytes` begin as the answer would; for fewer than three, as far as they go.
+    /// Whether `bytes` begin as the answer would, as far as they go.
     fn begins(self, bytes: &[u8]) -> bool {
         let unit = bytes.first().is_none_or(|b| *b == self.unit);
         let exception = bytes.get(1) == Some(&(self.function | 0x80));
         let function = bytes.get(1).is_none_or(|b| *b == self.function) || exception;
-        let count = exception || bytes.get(2).is_none_or(|b| *b == self.bytes);
-        unit && function && count
+        let rest = bytes.get(2..).unwrap_or_default();
+        let body = match &self.body {
+            Body::Data(count) => rest.first().is_none_or(|b| b == count),
+            Body::Echo(echo, len) => {
+                let echo = echo.get(..*len).unwrap_or_default();
+                rest.iter().zip(echo).all(|(a, b)| a == b)
+            }
+        };
+        unit && function && (exception || body)
     }
 
     /// Looks for the answer in everything that came since the request.
@@ -147,7 +165,7 @@ mod tests {
     const ASKED: Expected = Expected {
         unit: 1,
         function: 3,
-        bytes: 4,
+        body: Body::Data(4),
     };
 
     #[test]
@@ -186,10 +204,36 @@ mod tests {
         assert_eq!(ASKED.find(&damaged), Found::Damaged);
     }
 
+    #[test]
+    fn the_answer_to_a_write_is_the_one_that_repeats_it() {
+        let asked = |body, len| Expected {
+            unit: 1,
+            function: 6,
+            body: Body::Echo(body, len),
+        };
+        let write = asked([0, 7, 0x12, 0x34, 0, 0], 4);
+        let answer = frame(&[1, 6, 0, 7, 0x12, 0x34]);
+        for end in 0..answer.len() {
+            assert_eq!(write.find(&answer[..end]), Found::Partial);
+        }
+        assert_eq!(write.find(&answer), Found::Answer { start: 0, len: 8 });
+        let refused = frame(&[1, 0x86, 2]);
+        assert_eq!(write.find(&refused), Found::Answer { start: 0, len: 5 });
+        for other in [
+            &[1, 6, 0, 7, 0x12, 0x35][..],
+            &[1, 6, 0, 8, 0x12, 0x34],
+            &[2, 6, 0, 7, 0x12, 0x34],
+            &[1, 5, 0, 7, 0x12, 0x34],
+            &[1, 3, 2, 0x12, 0x34],
+        ] {
+            assert_eq!(write.find(&frame(other)), Found::Foreign, "{other:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn garbage_is_never_an_answer_and_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..400), unit: u8, function in 1u8..5, count: u8) {
-            let expected = Expected { unit, function, bytes: count };
+            let expected = Expected { unit, function, body: Body::Data(count) };
             if let Found::Answer { start, len } = expected.find(&bytes) {
                 let frame = &bytes[start..start + len];
                 prop_assert_eq!(frame[0], unit);

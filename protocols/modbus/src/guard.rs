@@ -4,12 +4,13 @@
 //! fits for the answer. The guard owns the port, so that a client context can be thrown away without
 //! closing it; it throws away what arrives unasked; and on a serial line it lets exactly one complete,
 //! matching, intact frame through ([`crate::frame`]). It counts bytes and keeps what it saw of a
-//! failed answer, so that the link can say why.
+//! failed answer, so that the link can say why. On a line that echoes what is sent it takes its own
+//! request out of what comes back.
 //!
 //! `flush` is not passed on: on a serial port it is `tcdrain`, which blocks the thread.
 
 use crate::connect::Stream;
-use crate::frame::{self, Expected, Found};
+use crate::frame::{self, Body, Expected, Found};
 use protocols_driver::BusStatus;
 use std::fmt;
 use std::io;
@@ -36,6 +37,13 @@ struct Wire {
     /// Set on serial lines while an answer is awaited.
     expected: Option<Expected>,
     inbox: Vec<u8>,
+    /// The last request as it went out: some two-wire adapters let us hear ourselves.
+    sent: Vec<u8>,
+    /// Whether the line echoes what we send; unknown until a read was answered. A read's echo cannot be
+    /// taken for its answer, that of a write of one register is the same as its answer.
+    echo: Option<bool>,
+    /// Whether the echo of the last request is still in the inbox, or to come.
+    echo_due: bool,
     /// Part of the inbox that goes to the client: the rest of the answer.
     hand_out: std::ops::Range<usize>,
     seen: Seen,
@@ -77,10 +85,16 @@ impl Wire {
             if ready!(self.fill(cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
+            if self.take_echo(expected) {
+                continue;
+            }
             let counters = &self.status.counters;
             match expected.find(&self.inbox) {
                 Found::Partial => {}
                 Found::Answer { start, len } => {
+                    if matches!(expected.body, Body::Data(_)) && self.echo_due {
+                        self.echo = Some(false);
+                    }
                     let before = self.inbox.get(..start).unwrap_or_default();
                     if frame::any_answer(before).is_some() {
                         counters.late_answers.inc();
@@ -108,6 +122,24 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Takes our own request out of the inbox. True while the rest of it is still to come.
+    fn take_echo(&mut self, expected: Expected) -> bool {
+        let is_read = matches!(expected.body, Body::Data(_));
+        if !self.echo_due || self.echo == Some(false) || !is_read && self.echo.is_none() {
+            return false;
+        }
+        if self.inbox.starts_with(&self.sent) {
+            self.inbox.drain(..self.sent.len());
+            (self.echo, self.echo_due) = (Some(true), false);
+            // Hearing ourselves is no sign of a device.
+            self.seen.bytes = !self.inbox.is_empty();
+            return self.inbox.is_empty();
+        }
+        self.sent.starts_with(&self.inbox)
+    }
+}
+
 fn damaged(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
@@ -123,6 +155,9 @@ impl LineGuard {
             status,
             expected: None,
             inbox: Vec::with_capacity(INBOX),
+            sent: Vec::with_capacity(frame::MAX_FRAME),
+            echo: None,
+            echo_due: false,
             hand_out: 0..0,
             seen: Seen::default(),
         })))
@@ -143,6 +178,8 @@ impl LineGuard {
         let closed = wire.discard(&mut cx).is_ready();
         wire.seen.closed |= closed;
         wire.inbox.clear();
+        wire.sent.clear();
+        wire.echo_due = true;
         wire.expected = expected;
         let seen = wire.seen;
         wire.seen.bytes = false;
@@ -207,7 +244,13 @@ impl AsyncWrite for LineGuard {
         let mut wire = self.wire();
         let result = ready!(Pin::new(&mut wire.port).poll_write(cx, bytes));
         match result {
-            Ok(sent) => wire.status.counters.bytes_sent.add(sent as u64),
+            Ok(sent) => {
+                wire.status.counters.bytes_sent.add(sent as u64);
+                if wire.expected.is_some() {
+                    let sent = bytes.get(..sent).unwrap_or_default();
+                    wire.sent.extend_from_slice(sent);
+                }
+            }
             Err(_) => wire.seen.closed = true,
         }
         Poll::Ready(result)

@@ -30,14 +30,20 @@
 #![warn(missing_docs)]
 
 pub mod codec;
+mod command;
 pub mod config;
 pub mod connect;
 mod driver;
 pub mod frame;
 mod guard;
 pub mod health;
+pub mod learned;
 mod link;
+pub mod load;
 pub mod plan;
 pub mod schedule;
+mod session;
+pub mod timing;
 
 pub use driver::ModbusDriver;
+pub use session::{AskError, Session};

@@ -7,11 +7,13 @@
 //! Opening is a future of its own ([`crate::connect`]), so that the driver goes on reporting while a
 //! connection takes its time.
 
-use crate::config::{LineSettings, Space, Transport};
+use crate::command::Command;
+use crate::config::{BROADCAST_PAUSE, Device, LineSettings, Space, Transport};
 use crate::connect::Connection;
-use crate::frame::Expected;
+use crate::frame::{Body, Expected};
 use crate::guard::LineGuard;
 use crate::plan::Request;
+use crate::timing::{ANSWER_CHARACTERS, REQUEST_CHARACTERS};
 use protocols_driver::{Backoff, BusStatus};
 use protocols_line::FineTimer;
 use protocols_model::{Clock, Instant};
@@ -26,9 +28,6 @@ use tokio_modbus::{Request as Pdu, Response, Slave};
 /// need a moment to notice that the old one is gone.
 const REOPEN_MIN: Duration = Duration::from_millis(100);
 const REOPEN_MAX: Duration = Duration::from_secs(30);
-/// Characters of a read request on a serial line.
-const REQUEST_CHARACTERS: u32 = 8;
-
 /// The data of an answer.
 #[derive(Debug)]
 pub(crate) enum Data {
@@ -56,13 +55,39 @@ struct Session {
     wire: LineGuard,
     /// When the line was last busy.
     busy_until: time::Instant,
+    /// When the port was opened or the connection made.
+    opened: time::Instant,
     /// Whether anything was answered since the port was opened.
     served: bool,
+}
+
+/// How a device wants to be asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) unit: u8,
+    pub(crate) timeout: Duration,
+    /// Silence before the request, at least.
+    pub(crate) pause: Duration,
+    /// Left alone for so long after the bus was opened.
+    pub(crate) after_connect: Duration,
+}
+
+impl Terms {
+    pub(crate) const fn of(device: &Device) -> Self {
+        Self {
+            unit: device.unit,
+            timeout: device.timeout,
+            pause: device.quirks.pause,
+            after_connect: device.quirks.after_connect,
+        }
+    }
 }
 
 /// The link of one bus. Down until [`Link::attach`].
 pub(crate) struct Link {
     serial: Option<LineSettings>,
+    /// A serial port of this machine.
+    is_port: bool,
     gap: Duration,
     /// Exact waits, on a real serial port.
     timer: Option<FineTimer>,
@@ -87,6 +112,7 @@ impl Link {
         };
         Self {
             serial: transport.line(),
+            is_port: matches!(transport, Transport::Rtu { .. }),
             gap: gap.max(frame_gap),
             timer: None,
             status,
@@ -101,19 +127,14 @@ impl Link {
         self.session.is_some()
     }
 
+    /// The port is there again: no need to wait any longer.
+    pub(crate) fn reopen_now(&mut self) {
+        self.reopen_at = self.clock.monotonic();
+    }
+
     /// When to try to open again.
     pub(crate) const fn reopen_at(&self) -> Instant {
         self.reopen_at
-    }
-
-    /// What a request that nobody answers costs the bus: the wait, and on a serial line the silence
-    /// after it.
-    pub(crate) fn cost_of_silence(&self, timeout: Duration) -> Duration {
-        if self.serial.is_some() {
-            timeout * 2
-        } else {
-            timeout
-        }
     }
 
     /// The bus is open.
@@ -121,7 +142,7 @@ impl Link {
         self.status.counters.connects.inc();
         let wire = LineGuard::new(connection.stream, Arc::clone(&self.status));
         self.timer = connection.timer;
-        self.session = Some(self.start(wire, false));
+        self.session = Some(self.start(wire, false, time::Instant::now()));
     }
 
     /// Opening failed.
@@ -130,7 +151,7 @@ impl Link {
         self.reopen_at = now.plus(self.backoff.failed(now));
     }
 
-    fn start(&self, wire: LineGuard, served: bool) -> Session {
+    fn start(&self, wire: LineGuard, served: bool, opened: time::Instant) -> Session {
         let context = match self.serial {
             Some(_) => rtu::attach(wire.clone()),
             None => tcp::attach(wire.clone()),
@@ -139,6 +160,7 @@ impl Link {
             context,
             wire,
             busy_until: time::Instant::now(),
+            opened,
             served,
         }
     }
@@ -158,40 +180,104 @@ impl Link {
         self.reopen_at = now.plus(wait);
     }
 
-    /// Asks `unit`; the answer matches the request in unit, function and length.
+    /// Reads; the answer matches the request in unit, function and length. With it comes the
+    /// turnaround: how long the answer took beside what its characters take.
     ///
     /// Not cancel-safe: a link whose question was cut off must not be used again.
     pub(crate) async fn ask(
         &mut self,
-        unit: u8,
+        terms: Terms,
         request: &Request,
-        timeout: Duration,
-    ) -> Result<Data, Fault> {
+    ) -> Result<(Data, Duration), Fault> {
         let shape = request.shape();
-        let Some(mut session) = self.session.take() else {
+        let expected = Expected {
+            unit: terms.unit,
+            function: shape.function,
+            body: Body::Data(u8::try_from(shape.bytes).unwrap_or(u8::MAX)),
+        };
+        let characters = REQUEST_CHARACTERS + ANSWER_CHARACTERS + u32::from(shape.bytes);
+        self.call(terms, pdu(request), expected, characters, |response| {
+            matching(response, request)
+        })
+        .await
+    }
+
+    /// Writes; the answer confirms the command. What it says of the registers' contents comes with it.
+    /// Like [`Link::ask`] otherwise. [`Fault::NotAsked`] means that nothing was sent.
+    pub(crate) async fn write(
+        &mut self,
+        terms: Terms,
+        command: &Command,
+    ) -> Result<Option<Vec<u16>>, Fault> {
+        let (expected, characters) = (command.expected(terms.unit), command.characters());
+        let confirmed = |response| command.confirmed(response);
+        self.call(terms, command.pdu(), expected, characters, confirmed)
+            .await
+            .map(|(read, _)| read)
+    }
+
+    /// Sends to all units of a serial line, which answer nothing, and leaves them the time to carry it
+    /// out. An error means that it may not have been sent.
+    pub(crate) async fn broadcast(&mut self, terms: Terms, command: &Command) -> Result<(), Fault> {
+        let Some(mut session) = self.ready(&terms).await else {
             return Err(Fault::NotAsked);
         };
-        self.wait_until(session.busy_until + self.gap).await;
-        let expected = self.serial.map(|_| Expected {
-            unit,
-            function: shape.function,
-            bytes: u8::try_from(shape.bytes).unwrap_or(u8::MAX),
-        });
+        if session.wire.arm(Some(command.expected(terms.unit))).closed {
+            self.close(session);
+            return Err(Fault::NotAsked);
+        }
+        self.status.counters.requests.inc();
+        session.context.set_slave(Slave(terms.unit));
+        let span = self.on_wire(command.characters()) + BROADCAST_PAUSE;
+        let answered = time::timeout(span, session.context.call(command.pdu())).await;
+        if answered.is_ok() && session.wire.seen().closed {
+            self.close(session);
+            return Err(Fault::Closed);
+        }
+        // Somebody who answered a broadcast has said nothing of worth.
+        self.session = Some(self.start(session.wire, session.served, session.opened));
+        Ok(())
+    }
+
+    /// The session, when the line was silent for long enough; `None` while the link is down.
+    async fn ready(&mut self, terms: &Terms) -> Option<Session> {
+        let session = self.session.take()?;
+        let silent = session.busy_until + self.gap.max(terms.pause);
+        self.wait_until(silent.max(session.opened + terms.after_connect))
+            .await;
+        Some(session)
+    }
+
+    async fn call<T>(
+        &mut self,
+        terms: Terms,
+        pdu: Pdu<'_>,
+        expected: Expected,
+        characters: u32,
+        matching: impl FnOnce(Response) -> Option<T>,
+    ) -> Result<(T, Duration), Fault> {
+        let Some(mut session) = self.ready(&terms).await else {
+            return Err(Fault::NotAsked);
+        };
+        let expected = self.serial.map(|_| expected);
         if session.wire.arm(expected).closed {
             self.close(session);
             return Err(Fault::NotAsked);
         }
         self.status.counters.requests.inc();
-        session.context.set_slave(Slave(unit));
-        let call = session.context.call(pdu(request));
-        let result = time::timeout(self.limit(timeout, shape.bytes), call).await;
+        session.context.set_slave(Slave(terms.unit));
+        let on_wire = self.on_wire(characters);
+        let begun = time::Instant::now();
+        let call = session.context.call(pdu);
+        let result = time::timeout(terms.timeout + on_wire, call).await;
         session.busy_until = time::Instant::now();
         let fault = match result {
-            Ok(Ok(Ok(response))) => match matching(response, request) {
+            Ok(Ok(Ok(response))) => match matching(response) {
                 Some(data) => {
                     self.status.counters.answers.inc();
+                    let took = session.busy_until.saturating_duration_since(begun);
                     self.well(session);
-                    return Ok(data);
+                    return Ok((data, took.saturating_sub(on_wire)));
                 }
                 None => Fault::BadAnswer,
             },
@@ -211,7 +297,7 @@ impl Link {
             Fault::BadAnswer => self.status.counters.bad_answers.inc(),
             _ => {}
         }
-        self.heal(session, fault, timeout).await;
+        self.heal(session, fault, terms.timeout).await;
         Err(fault)
     }
 
@@ -237,11 +323,23 @@ impl Link {
         self.session = Some(session);
     }
 
-    /// How long the whole exchange may take: on a serial line the characters take their time too.
-    fn limit(&self, timeout: Duration, bytes: u16) -> Duration {
-        let on_wire =
-            |line: LineSettings| line.characters(REQUEST_CHARACTERS + 5 + u32::from(bytes));
-        timeout + self.serial.map_or(Duration::ZERO, on_wire)
+    /// On a serial line the characters take their time.
+    fn on_wire(&self, characters: u32) -> Duration {
+        let time = |line: LineSettings| line.characters(characters);
+        self.serial.map_or(Duration::ZERO, time)
+    }
+
+    /// Ends when the port is pulled while nobody is asked, and closes it at once; for ever on
+    /// connections, which a server may close as it likes, and while the link is down. Cancel-safe.
+    pub(crate) async fn pulled(&mut self) {
+        let idle = self.session.as_ref().filter(|_| self.is_port);
+        match idle.map(|session| session.wire.clone()) {
+            Some(wire) => wire.discard().await,
+            None => std::future::pending().await,
+        }
+        if let Some(session) = self.session.take() {
+            self.close(session);
+        }
     }
 
     /// After an error: nothing that belongs to the failed request may reach the next one.
@@ -254,7 +352,7 @@ impl Link {
             self.close(session);
             return;
         }
-        self.session = Some(self.start(session.wire, session.served));
+        self.session = Some(self.start(session.wire, session.served, session.opened));
     }
 }
 

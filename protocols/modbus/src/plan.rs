@@ -4,7 +4,9 @@
 //! lies wholly inside one request, so that a wide value is never torn. After an error the next
 //! request to the unit is made distinct here, so that a late answer to the failed one cannot pass.
 
-use crate::config::{Limits, Point, Space};
+use crate::config::{Device, Limits, Point, Space};
+use crate::learned::Learned;
+use crate::timing::Timing;
 
 /// One read request and the points in its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,61 +65,183 @@ impl Request {
     }
 }
 
-const fn limit(space: Space, limits: &Limits) -> u16 {
-    if space.is_bits() {
-        limits.max_bits
-    } else {
-        limits.max_regs
+/// What requests to a device have to keep to: its configuration, what it has taught, and what pays.
+#[derive(Debug, Clone)]
+pub struct Rules<'a> {
+    max_regs: u16,
+    max_bits: u16,
+    /// Registers, and bits, that may be read along unasked.
+    gap_regs: u16,
+    gap_bits: u16,
+    bit_align: u16,
+    learned: Option<&'a Learned>,
+}
+
+impl<'a> Rules<'a> {
+    /// The rules for a device on a bus with these times.
+    #[must_use]
+    pub fn new(device: &Device, timing: &Timing, learned: &'a Learned) -> Self {
+        let limits = learned.limits(&device.limits);
+        let turnaround = learned.turnaround().unwrap_or(timing.assumed());
+        let (gap_regs, gap_bits) = match limits.max_gap {
+            _ if !learned.takes_gaps() => (0, 0),
+            Some(gap) => (gap, gap),
+            None => {
+                let registers = timing.break_even(device, turnaround);
+                (registers, registers.saturating_mul(16))
+            }
+        };
+        Self {
+            max_regs: limits.max_regs,
+            max_bits: limits.max_bits,
+            gap_regs,
+            gap_bits,
+            bit_align: device.quirks.bit_align.max(1),
+            learned: Some(learned),
+        }
+    }
+
+    /// The rules of a device that has taught nothing, with gaps up to the configured ones.
+    #[must_use]
+    pub fn of_limits(limits: &Limits) -> Self {
+        let gap = limits.max_gap.unwrap_or(0);
+        Self {
+            max_regs: limits.max_regs,
+            max_bits: limits.max_bits,
+            gap_regs: gap,
+            gap_bits: gap,
+            bit_align: 1,
+            learned: None,
+        }
+    }
+
+    const fn most(&self, space: Space) -> u16 {
+        if space.is_bits() {
+            self.max_bits
+        } else {
+            self.max_regs
+        }
+    }
+
+    /// Whether these addresses may be read although nobody asked for them.
+    fn may_read_along(&self, space: Space, first: u16, last: u16) -> bool {
+        let gap = if space.is_bits() {
+            self.gap_bits
+        } else {
+            self.gap_regs
+        };
+        let holes = self.learned.and_then(|learned| learned.holes(space));
+        let is_hole = holes.is_some_and(|holes| holes.overlaps(first, last))
+            || self.is_alone(space, first, last);
+        last - first < gap && !is_hole
+    }
+
+    /// Whether one of these addresses was refused even alone.
+    fn is_alone(&self, space: Space, first: u16, last: u16) -> bool {
+        let alone = self
+            .learned
+            .and_then(|learned| learned.refused_alone(space));
+        alone.is_some_and(|alone| alone.overlaps(first, last))
+    }
+
+    /// Where a request that reads `address` has to begin.
+    const fn aligned(&self, space: Space, address: u16) -> u16 {
+        if space.is_bits() {
+            address - address % self.bit_align
+        } else {
+            address
+        }
     }
 }
 
-/// The requests that read `points` (index in the device, point), fewest first to last address.
-///
-/// The points must have passed [`crate::config::Bus::check`]; one that is wider than the limits is
-/// left out.
+/// All requests that read a device's polled points, whatever their periods: for costs and tools.
 #[must_use]
-pub fn plan(points: &[(usize, &Point)], limits: &Limits) -> Vec<Request> {
+pub fn plan_device(device: &Device, timing: &Timing) -> Vec<Request> {
+    let learned = Learned::default();
+    let rules = Rules::new(device, timing, &learned);
+    plan(&polled(device), &rules)
+}
+
+/// The points of a device that are read, with their index.
+#[must_use]
+pub fn polled(device: &Device) -> Vec<(usize, &Point)> {
+    let points = device.points.iter().enumerate();
+    points.filter(|(_, point)| point.is_polled()).collect()
+}
+
+/// The requests that read `points` (index in the device, point), few and cheap, first to last address.
+///
+/// No request is longer than allowed, reads an address that was refused before unless a point is there,
+/// or reads across a gap that costs more than another request. The points must have passed
+/// [`crate::config::Bus::check`]; one that is wider than the limits is asked by itself.
+#[must_use]
+pub fn plan(points: &[(usize, &Point)], rules: &Rules<'_>) -> Vec<Request> {
     let mut spans: Vec<(Space, u16, u16, usize)> = points
         .iter()
         .map(|&(index, p)| (p.address.space, p.address.register, p.width(), index))
-        .filter(|&(space, start, width, _)| {
-            width <= limit(space, limits) && u32::from(start) + u32::from(width) <= 1 << 16
-        })
+        .filter(|&(_, start, width, _)| u32::from(start) + u32::from(width) <= 1 << 16)
         .collect();
     spans.sort_unstable();
     let mut requests: Vec<Request> = Vec::new();
     for (space, start, width, point) in spans {
         if let Some(last) = requests.last_mut()
             && last.space == space
+            && last.take(start, width, point, rules)
         {
-            // Sorted by start, so the offset cannot be negative.
-            let offset = start - last.start;
-            let count = last.count.max(offset.saturating_add(width));
-            let gap = offset.saturating_sub(last.count);
-            if gap <= limits.max_gap.unwrap_or(8) && count <= limit(space, limits) {
-                last.has_gap |= gap > 0;
-                last.count = count;
-                last.slots.push(Slot {
-                    point,
-                    offset,
-                    width,
-                });
-                continue;
-            }
+            continue;
         }
+        let first = rules.aligned(space, start);
+        let offset = start - first;
         requests.push(Request {
             space,
-            start,
-            count: width,
+            start: first,
+            count: offset + width,
             slots: vec![Slot {
                 point,
-                offset: 0,
+                offset,
                 width,
             }],
             has_gap: false,
         });
     }
     requests
+}
+
+impl Request {
+    /// The last address.
+    #[must_use]
+    pub const fn last(&self) -> u16 {
+        self.start + (self.count - 1)
+    }
+
+    /// Takes a point along that stands behind the others, if the rules allow it.
+    fn take(&mut self, start: u16, width: u16, point: usize, rules: &Rules<'_>) -> bool {
+        // Sorted by start, so the offset cannot be negative.
+        let offset = start - self.start;
+        let count = self.count.max(offset.saturating_add(width));
+        if count > rules.most(self.space) {
+            return false;
+        }
+        let gap = offset.saturating_sub(self.count);
+        if gap > 0 && !rules.may_read_along(self.space, start - gap, start - 1) {
+            return false;
+        }
+        // What is refused alone takes nobody along, unless it is the same place read twice.
+        let mut slots = self.slots.iter();
+        let is_same = slots.all(|slot| (slot.offset, slot.width) == (offset, width));
+        let alone = |first, last| rules.is_alone(self.space, first, last);
+        if !is_same && (alone(start, start + (width - 1)) || alone(self.start, self.last())) {
+            return false;
+        }
+        self.has_gap |= gap > 0;
+        self.count = count;
+        self.slots.push(Slot {
+            point,
+            offset,
+            width,
+        });
+        true
+    }
 }
 
 /// A request taken apart or made longer so that its answer has a shape of its own.
@@ -130,36 +254,51 @@ pub struct Distinct {
     pub reaches_out: bool,
 }
 
+/// Whether nobody asked for some of the addresses between these points.
+fn has_gap(slots: &[Slot]) -> bool {
+    let mut end = slots.first().map_or(0, |slot| slot.offset);
+    slots.iter().any(|slot| {
+        let gap = slot.offset > end;
+        end = end.max(slot.end());
+        gap
+    })
+}
+
 /// The parts of `request` before and from the `at`-th slot; `None` when a slot spans the border.
-fn split(request: &Request, at: usize) -> Option<(Request, Request)> {
+fn split(request: &Request, at: usize, rules: &Rules<'_>) -> Option<(Request, Request)> {
     let (left, right) = request.slots.split_at_checked(at)?;
     let border = right.first()?.offset;
     let count = left.iter().map(|slot| slot.end()).max()?;
     if count > border {
         return None;
     }
+    let start = rules.aligned(request.space, request.start + border);
+    let border = start - request.start;
     let moved = right.iter().map(|slot| Slot {
         offset: slot.offset - border,
         ..*slot
     });
     let left = Request {
         count,
+        has_gap: has_gap(left),
         slots: left.to_vec(),
         ..request.clone()
     };
     let right = Request {
-        start: request.start + border,
+        start,
         count: request.count - border,
+        has_gap: has_gap(right),
         slots: moved.collect(),
         ..request.clone()
     };
     Some((left, right))
 }
 
-/// `request` with `by` more addresses at its end or, at the end of the table, at its start.
-fn extend(request: &Request, by: u16, limits: &Limits) -> Option<Request> {
+/// `request` with `by` more addresses at its end or, at the end of the table, at its start. Known holes
+/// are no reason against it: a refusal proves as well as an answer that the line is in step.
+fn extend(request: &Request, by: u16, rules: &Rules<'_>) -> Option<Request> {
     let count = request.count.checked_add(by)?;
-    if count > limit(request.space, limits) {
+    if count > rules.most(request.space) {
         return None;
     }
     if u32::from(request.start) + u32::from(count) <= 1 << 16 {
@@ -168,7 +307,8 @@ fn extend(request: &Request, by: u16, limits: &Limits) -> Option<Request> {
             ..request.clone()
         });
     }
-    let start = request.start.checked_sub(by)?;
+    let start = rules.aligned(request.space, request.start.checked_sub(by)?);
+    let by = request.start - start;
     let slots = request.slots.iter();
     let slots = slots.map(|slot| Slot {
         offset: slot.offset + by,
@@ -176,7 +316,7 @@ fn extend(request: &Request, by: u16, limits: &Limits) -> Option<Request> {
     });
     Some(Request {
         start,
-        count,
+        count: request.count + by,
         slots: slots.collect(),
         ..request.clone()
     })
@@ -186,12 +326,12 @@ fn extend(request: &Request, by: u16, limits: &Limits) -> Option<Request> {
 /// Splitting stays within the plan's addresses and comes first; else a little more is read. `None`
 /// when nothing needs to be, or can be, changed.
 #[must_use]
-pub fn distinct(request: &Request, avoid: &[Shape], limits: &Limits) -> Option<Distinct> {
+pub fn distinct(request: &Request, avoid: &[Shape], rules: &Rules<'_>) -> Option<Distinct> {
     let clear = |request: &Request| !avoid.contains(&request.shape());
     if clear(request) {
         return None;
     }
-    let splits = (1..request.slots.len()).filter_map(|at| split(request, at));
+    let splits = (1..request.slots.len()).filter_map(|at| split(request, at, rules));
     let best = splits
         .filter(|(left, _)| clear(left))
         .max_by_key(|(_, right)| clear(right));
@@ -202,7 +342,7 @@ pub fn distinct(request: &Request, avoid: &[Shape], limits: &Limits) -> Option<D
         });
     }
     let step = if request.space.is_bits() { 8 } else { 1 };
-    let longer = (1..=4).filter_map(|n| extend(request, n * step, limits));
+    let longer = (1..=4).filter_map(|n| extend(request, n * step, rules));
     let longer = longer.into_iter().find(clear)?;
     Some(Distinct {
         requests: vec![longer],
@@ -210,38 +350,19 @@ pub fn distinct(request: &Request, avoid: &[Shape], limits: &Limits) -> Option<D
     })
 }
 
-/// Smaller requests for the same points, for a device that refuses this one: first without reading
-/// across gaps, then in halves, so that one address it does not have does not take the others along.
-/// Empty when the request cannot be made smaller.
+/// Two smaller requests for the same points, for a device that refuses this one, so that one address it
+/// does not have does not take the others along. Divided near the middle where no gap lies if possible:
+/// a gap that is left out stays unproven. Empty when the request cannot be made smaller.
 #[must_use]
-pub fn smaller(request: &Request) -> Vec<Request> {
-    if request.has_gap {
-        return without_gaps(request);
-    }
+pub fn smaller(request: &Request, rules: &Rules<'_>) -> Vec<Request> {
     let middle = request.slots.len() / 2;
-    let nearest = (1..request.slots.len()).filter_map(|at| Some((at, split(request, at)?)));
-    let halves = nearest.min_by_key(|(at, _)| at.abs_diff(middle));
-    halves.map_or(Vec::new(), |(_, (left, right))| vec![left, right])
-}
-
-/// The same points without reading across gaps.
-fn without_gaps(request: &Request) -> Vec<Request> {
-    let mut parts = Vec::new();
-    let mut rest = request.clone();
-    rest.has_gap = false;
-    let mut at = 1;
-    while at < rest.slots.len() {
-        match split(&rest, at) {
-            Some((left, right)) if left.count < right.start - left.start => {
-                parts.push(left);
-                rest = right;
-                at = 1;
-            }
-            _ => at += 1,
-        }
-    }
-    parts.push(rest);
-    parts
+    let splits = (1..request.slots.len()).filter_map(|at| {
+        let (left, right) = split(request, at, rules)?;
+        let in_gap = left.start + left.count < right.start;
+        Some(((in_gap, at.abs_diff(middle)), left, right))
+    });
+    let best = splits.min_by_key(|(rank, ..)| *rank);
+    best.map_or(Vec::new(), |(_, left, right)| vec![left, right])
 }
 
 #[cfg(test)]

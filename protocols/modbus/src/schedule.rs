@@ -1,8 +1,9 @@
 //! Which poll group has its turn: pure, on the monotonic clock.
 //!
 //! Due times lie on a grid that starts at the clock's origin, so that buses with the same period
-//! wake together; groups with different periods are set apart by a phase, so that a slow group does
-//! not fall on a fast one. When several are due, the one whose period ends first goes first. A group
+//! wake together. On a bus the groups are set apart by phases: those of one period follow each other as
+//! one ends where the next begins, so far as the bus has time for that, and groups with different periods
+//! are shifted against each other, so that a slow group does not fall on a fast one. When several are due, the one whose period ends first goes first. A group
 //! whose time has passed more than once is polled once; the others are counted as missed. Nothing is
 //! ever queued.
 
@@ -69,22 +70,38 @@ impl Schedule {
     /// Groups with these periods; all are due at `now` for the first time.
     #[must_use]
     pub fn new(periods: &[Duration], now: Instant) -> Self {
-        let mut distinct = periods.to_vec();
+        let groups = periods.iter().map(|period| (*period, Duration::ZERO));
+        Self::staggered(&groups.collect::<Vec<_>>(), now)
+    }
+
+    /// Groups with these periods and the bus time that a pass of each takes; all are due at `now` for the
+    /// first time.
+    #[must_use]
+    pub fn staggered(groups: &[(Duration, Duration)], now: Instant) -> Self {
+        let mut distinct: Vec<Duration> = groups.iter().map(|group| group.0).collect();
         distinct.sort_unstable();
         distinct.dedup();
         let shortest = distinct.first().copied().unwrap_or_default();
         let parts = u32::try_from(distinct.len()).unwrap_or(u32::MAX).max(1);
-        let entry = |&period: &Duration| {
+        // How much of each period is given away already.
+        let mut taken = vec![Duration::ZERO; distinct.len()];
+        let entry = |&(period, cost): &(Duration, Duration)| {
             let rank = distinct.iter().position(|p| *p == period).unwrap_or(0);
+            let shift = shortest / parts * u32::try_from(rank).unwrap_or(0);
+            let behind = taken.get(rank).copied().unwrap_or_default();
+            if let Some(taken) = taken.get_mut(rank) {
+                // A bus that has no time left keeps its last groups together.
+                *taken = (behind + cost).min(period / 2);
+            }
             Entry {
                 period,
-                phase: shortest / parts * u32::try_from(rank).unwrap_or(0),
+                phase: shift + behind,
                 next: now,
                 running: None,
             }
         };
         Self {
-            groups: periods.iter().map(entry).collect(),
+            groups: groups.iter().map(entry).collect(),
         }
     }
 
@@ -178,6 +195,26 @@ mod tests {
             seen[1]
         );
         assert!(seen[0].0[1..].iter().all(|t| t % 1000 == 0));
+    }
+
+    #[test]
+    fn groups_of_one_period_follow_each_other_instead_of_waiting_for_each_other() {
+        let groups = [(ms(1000), ms(100)), (ms(1000), ms(200)), (ms(1000), ms(50))];
+        let mut schedule = Schedule::staggered(&groups, at(0));
+        let mut begun = vec![Vec::new(); 3];
+        for now in 0..4000 {
+            while let Some(turn) = schedule.turn(at(now)) {
+                begun[turn.group].push(now);
+                schedule.finish(turn.group);
+            }
+        }
+        assert_eq!(begun[0], [0, 1000, 2000, 3000]);
+        // All at once when the bus begins, then each when the one before it is done.
+        assert_eq!(begun[1], [0, 100, 1100, 2100, 3100]);
+        assert_eq!(begun[2], [0, 300, 1300, 2300, 3300]);
+        // A bus with too little time keeps the last ones together, and nobody a whole period late.
+        let crowded = Schedule::staggered(&[(ms(100), ms(90)); 5], at(0));
+        assert!(crowded.groups.iter().all(|group| group.phase <= ms(50)));
     }
 
     #[test]

@@ -56,6 +56,12 @@ impl Space {
         }
     }
 
+    /// The table with these two letters.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|space| space.as_str() == name)
+    }
+
     const fn classic_digit(self) -> char {
         match self {
             Self::Coil => '0',
@@ -189,7 +195,7 @@ impl FromStr for Address {
         };
         let (space, register) = match base.split_once(':') {
             Some((space, number)) => {
-                let found = Space::ALL.into_iter().find(|s| s.as_str() == space);
+                let found = Space::named(space);
                 let space = found.ok_or_else(|| AddressError::Space(space.to_owned()))?;
                 let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
                 let number = number.parse().ok().filter(|_| plain);

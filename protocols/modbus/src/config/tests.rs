@@ -236,3 +236,30 @@ fn all_problems_of_a_bus_are_reported_at_once_with_their_place() {
     );
     assert_eq!(texts.len(), 8);
 }
+
+/// One device of unit 1 on a serial line, all points polled each second.
+pub(crate) fn bus_of(line: &str, addresses: &[&str]) -> Bus {
+    let points = addresses.iter().enumerate();
+    let points = points.map(|(index, at)| {
+        let raw = RawType::default_at(&address(at)).to_string();
+        point(&format!("p{index}"), at, &raw)
+    });
+    Bus {
+        name: "line".into(),
+        transport: Transport::Rtu {
+            path: "/dev/ttyS0".into(),
+            line: line.parse().unwrap(),
+            rs485: None,
+        },
+        gap: Duration::ZERO,
+        devices: vec![Device {
+            id: DeviceId::try_new("m1").unwrap(),
+            unit: 1,
+            timeout: Duration::from_millis(300),
+            retry: Retry::default(),
+            limits: Limits::default(),
+            quirks: Quirks::default(),
+            points: points.collect(),
+        }],
+    }
+}

@@ -4,10 +4,10 @@
 //! shape, a refusal of that shape falls back to the plan, and whatever happens each point of the
 //! request gets one reading, or none because the caller asks again.
 
-use super::{BusTask, Outcome};
-use crate::link::Fault;
-use crate::plan::Request;
-use protocols_driver::{CancellationToken, LinkState, Stopped};
+use super::{BusTask, OnRefusal, Outcome, poll};
+use crate::link::{Fault, Terms};
+use crate::plan::{Request, Rules};
+use protocols_driver::{CancellationToken, LinkState, Next, Stopped};
 use protocols_model::Reason;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,25 @@ const GATEWAY_EXCEPTIONS: [u8; 2] = [0x0a, 0x0b];
 /// read addresses that they do not have.
 const REFUSALS: [u8; 3] = [0x02, 0x03, 0x04];
 
+/// Those of them that speak of addresses and lengths, from which something can be learned.
+const TEACHING: [u8; 2] = [0x02, 0x03];
+
+/// An exception in words (Modbus application protocol 1.1b3, 7).
+pub(super) fn exception(code: u8) -> String {
+    let words = match code {
+        0x01 => "the device does not know this function",
+        0x02 => "the device does not have this address",
+        0x03 => "the device does not take this value",
+        0x04 => "the device failed",
+        0x05 => "the device needs more time and has not done it yet",
+        0x06 => "the device is busy",
+        0x0a => "the gateway has no path to the device",
+        0x0b => "the device behind the gateway does not answer",
+        _ => "an exception of the device's own",
+    };
+    format!("exception {code:02X}, {words}")
+}
+
 impl BusTask {
     /// Asks a dead unit the cheapest of its questions. The answer is as good as any other.
     pub(super) async fn probe(&mut self, unit: usize) -> Result<(), Stopped> {
@@ -32,23 +51,27 @@ impl BusTask {
             return Ok(());
         };
         self.status.counters.probes.inc();
-        self.ask(unit, &request, false).await.map(|_outcome| ())
+        self.ask(unit, &request, OnRefusal::Report)
+            .await
+            .map(|_outcome| ())
     }
 
     /// Asks one planned request, in another shape if an answer to an earlier one might still come.
-    /// With `again`, a refusal hands over nothing: the caller asks in another way.
+    /// A refusal hands over nothing when the caller asks in another way.
     pub(super) async fn ask(
         &mut self,
         index: usize,
         request: &Request,
-        again: bool,
+        refusal: OnRefusal,
     ) -> Result<Outcome, Stopped> {
-        let Some(device) = self.bus.devices.get(index) else {
+        let (Some(device), Some(unit)) = (self.bus.devices.get(index), self.units.get(index))
+        else {
             return Ok(Outcome::Answered);
         };
-        let changed = self.suspects.distinct(device.unit, request, &device.limits);
+        let rules = Rules::new(device, &self.timing, &unit.learned);
+        let changed = self.suspects.distinct(device.unit, request, &rules);
         let Some(changed) = changed else {
-            return self.exchange(index, request, again).await;
+            return self.exchange(index, request, refusal).await;
         };
         if changed.reaches_out {
             let Some(longer) = changed.requests.first() else {
@@ -56,13 +79,13 @@ impl BusTask {
             };
             // A refusal is an answer too: the line is in step again, and the plan's own request may
             // go out as it is.
-            return match self.exchange(index, longer, true).await? {
-                Outcome::Refused => self.exchange(index, request, again).await,
+            return match self.exchange(index, longer, OnRefusal::FallBack).await? {
+                Outcome::Refused => self.exchange(index, request, refusal).await,
                 outcome => Ok(outcome),
             };
         }
         for (asked, part) in changed.requests.iter().enumerate() {
-            let outcome = self.exchange(index, part, false).await?;
+            let outcome = self.exchange(index, part, OnRefusal::Report).await?;
             let (skip, reason) = match outcome {
                 Outcome::Answered | Outcome::Refused => continue,
                 Outcome::Postponed if asked == 0 => return Ok(outcome),
@@ -83,26 +106,46 @@ impl BusTask {
         &mut self,
         index: usize,
         request: &Request,
-        again: bool,
+        refusal: OnRefusal,
     ) -> Result<Outcome, Stopped> {
-        let (Some(unit), Some(device)) = (self.units.get(index), self.bus.devices.get(index))
+        let ctx = Arc::clone(&self.ctx);
+        // Orders come also while nobody takes readings.
+        let room = loop {
+            match ctx.turn().await? {
+                Next::Room(room) => break room,
+                Next::Order(order) => Box::pin(self.order(order)).await?,
+            }
+        };
+        let (Some(unit), Some(device)) = (self.units.get_mut(index), self.bus.devices.get(index))
         else {
             return Ok(Outcome::Answered);
         };
-        let ctx = Arc::clone(&self.ctx);
-        let room = ctx.room().await?;
         let began = self.ctx.clock.monotonic();
         let answer = tokio::select! {
             biased;
             () = grace_after(&self.ctx.stop) => return Err(Stopped),
-            answer = self.link.ask(device.unit, request, device.timeout) => answer,
+            answer = self.link.ask(Terms::of(device), request) => answer,
         };
+        match &answer {
+            Ok((_, turnaround)) => {
+                unit.learned.took(*turnaround);
+                unit.learned.answered(request);
+            }
+            Err(Fault::Exception(code))
+                if TEACHING.contains(code) && refusal == OnRefusal::Split =>
+            {
+                unit.learned.refused(request, *code);
+            }
+            Err(_) => {}
+        }
         let (now, wall) = (self.ctx.clock.monotonic(), self.ctx.clock.wall());
         let bad = |reason| unit.bad(request.slots.iter().copied(), wall, reason);
         let (readings, outcome) = match &answer {
-            Ok(data) => (unit.decode(request, data, wall), Outcome::Answered),
+            Ok((data, _)) => (unit.decode(request, data, wall), Outcome::Answered),
             Err(Fault::NotAsked) => return Ok(Outcome::Postponed),
-            Err(Fault::Exception(code)) if REFUSALS.contains(code) && again => {
+            Err(Fault::Exception(code))
+                if REFUSALS.contains(code) && refusal != OnRefusal::Report =>
+            {
                 (Vec::new(), Outcome::Refused)
             }
             Err(Fault::Exception(code)) if REFUSALS.contains(code) => {
@@ -112,11 +155,8 @@ impl BusTask {
                 (bad(Reason::DeviceError), Outcome::Answered)
             }
             Err(fault) => {
-                let reason = match fault {
-                    Fault::BadAnswer => Reason::BadAnswer,
-                    Fault::NotAsked | Fault::Closed => Reason::LinkDown,
-                    Fault::Timeout | Fault::Exception(_) => Reason::Timeout,
-                };
+                // An exception here is a gateway's word for silence.
+                let reason = poll::reason(*fault).unwrap_or(Reason::Timeout);
                 (bad(reason), Outcome::Failed(reason))
             }
         };
@@ -141,7 +181,7 @@ impl BusTask {
     }
 
     /// Keeps health and published state up to date after a request that took `cost`.
-    fn settle(&mut self, index: usize, outcome: Outcome, cost: Duration) {
+    pub(super) fn settle(&mut self, index: usize, outcome: Outcome, cost: Duration) {
         let (now, wall) = (self.ctx.clock.monotonic(), self.ctx.clock.wall());
         let (Some(unit), bus) = (self.units.get(index), &self.bus.name) else {
             return;
@@ -162,7 +202,7 @@ impl BusTask {
 }
 
 /// Ends [`STOP_GRACE`] after `stop` was cancelled.
-async fn grace_after(stop: &CancellationToken) {
+pub(super) async fn grace_after(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(STOP_GRACE).await;
 }

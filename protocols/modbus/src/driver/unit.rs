@@ -1,14 +1,15 @@
-//! One device inside its bus task: its codecs, its poll groups, and what a late answer could look like.
+//! One device inside its bus task: its codecs, what it has taught, and what a late answer could look
+//! like.
 
 use crate::codec::Codec;
-use crate::config::{Device, Limits};
+use crate::config::Device;
+use crate::learned::Learned;
 use crate::link::Data;
-use crate::plan::{self, Distinct, Request, Shape, Slot};
+use crate::plan::{self, Distinct, Request, Rules, Shape, Slot};
 use protocols_driver::Sweep;
 use protocols_model::{DeviceId, Instant, PointKey, Reading, Reason, Timestamp};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What turns answers of a device into readings.
 pub(super) struct Unit {
@@ -17,10 +18,12 @@ pub(super) struct Unit {
     points: Vec<(PointKey, u32)>,
     /// Each once: the points of a device differ in few ways, and a gateway has many of them.
     codecs: Vec<Codec>,
+    /// What it has taught.
+    pub(super) learned: Learned,
 }
 
 impl Unit {
-    pub(super) fn new(device: &Device) -> Self {
+    pub(super) fn new(device: &Device, learned: Learned) -> Self {
         let mut points = Vec::with_capacity(device.points.len());
         let mut codecs: Vec<Codec> = Vec::new();
         for point in &device.points {
@@ -40,7 +43,14 @@ impl Unit {
             device: device.id.clone(),
             points,
             codecs,
+            learned,
         }
+    }
+
+    /// How a point is read and written.
+    pub(super) fn codec(&self, point: usize) -> Option<&Codec> {
+        let (_, place) = self.points.get(point)?;
+        self.codecs.get(usize::try_from(*place).ok()?)
     }
 
     /// The readings of an answer.
@@ -94,21 +104,6 @@ impl Unit {
     }
 }
 
-/// The poll groups of a device, shortest period first: its points by period, and their requests.
-pub(super) fn poll_groups(device: &Device) -> Vec<(Duration, Vec<Request>)> {
-    let mut by_period: BTreeMap<Duration, Vec<_>> = BTreeMap::new();
-    for (index, point) in device.points.iter().enumerate() {
-        by_period
-            .entry(point.period)
-            .or_default()
-            .push((index, point));
-    }
-    let planned = by_period.into_iter();
-    planned
-        .map(|(period, points)| (period, plan::plan(&points, &device.limits)))
-        .collect()
-}
-
 /// Per unit id the shape of the last request, if an answer to it may still be on its way.
 ///
 /// By unit id and not by device: two devices of a configuration may be views of one unit. At most
@@ -131,9 +126,9 @@ impl Suspects {
         &self,
         unit: u8,
         request: &Request,
-        limits: &Limits,
+        rules: &Rules<'_>,
     ) -> Option<Distinct> {
         let shape = self.0.get(&unit)?;
-        plan::distinct(request, &[*shape], limits)
+        plan::distinct(request, &[*shape], rules)
     }
 }

@@ -27,7 +27,8 @@ fn point(space: Space, register: u16, raw: RawType) -> Point {
 }
 
 fn plan_all(points: &[Point], limits: &Limits) -> Vec<Request> {
-    plan(&points.iter().enumerate().collect::<Vec<_>>(), limits)
+    let points: Vec<_> = points.iter().enumerate().collect();
+    plan(&points, &Rules::of_limits(limits))
 }
 
 fn registers(addresses: impl IntoIterator<Item = u16>) -> Vec<Point> {
@@ -97,6 +98,7 @@ proptest! {
     fn a_plan_covers_each_point_once_within_the_limits(points in prop::collection::vec(any_point(), 0..60), limits in any_limits()) {
         let requests = plan_all(&points, &limits);
         check_slots(&points, &requests);
+        let rules = Rules::of_limits(&limits);
         let asked = asked(&points);
         for request in &requests {
             let most = if request.space.is_bits() { limits.max_bits } else { limits.max_regs };
@@ -114,34 +116,25 @@ proptest! {
         }
         let mut reversed: Vec<_> = points.iter().enumerate().collect();
         reversed.reverse();
-        prop_assert_eq!(plan(&reversed, &limits), requests.clone(), "the order of points does not matter");
+        prop_assert_eq!(plan(&reversed, &rules), requests.clone(), "the order of points does not matter");
 
         // A device that refuses everything is in the end asked for each point alone.
         let mut refused = requests.clone();
         let mut alone = Vec::new();
         while let Some(request) = refused.pop() {
-            let parts = smaller(&request);
-            prop_assert!(parts.iter().all(|p| p.count < request.count && !p.has_gap) || parts.len() == 1);
+            let parts = smaller(&request, &rules);
+            prop_assert!(parts.iter().all(|p| p.slots.len() < request.slots.len()));
             if parts.is_empty() { alone.push(request) } else { refused.extend(parts) }
         }
         check_slots(&points, &alone);
-
-        // One that refuses gaps is asked for exactly what the points need.
-        let closed: Vec<Request> = requests.iter().flat_map(without_gaps).collect();
-        check_slots(&points, &closed);
-        for request in &closed {
-            prop_assert!(!request.has_gap);
-            for address in u32::from(request.start)..u32::from(request.start) + u32::from(request.count) {
-                prop_assert!(asked.contains(&(request.space, address)));
-            }
-        }
     }
 
     #[test]
     fn a_distinct_request_reads_the_same_points_in_another_shape(points in prop::collection::vec(any_point(), 1..30), limits in any_limits(), other: u8) {
+        let rules = Rules::of_limits(&limits);
         for request in plan_all(&points, &limits) {
             let avoid = [request.shape(), Shape { function: request.space.function(), bytes: other.into() }];
-            let Some(distinct) = distinct(&request, &avoid, &limits) else {
+            let Some(distinct) = distinct(&request, &avoid, &rules) else {
                 // Only where there is nothing to split and no room to grow.
                 let most = if request.space.is_bits() { limits.max_bits } else { limits.max_regs };
                 let step = if request.space.is_bits() { 8 } else { 1 };
@@ -187,14 +180,24 @@ fn gaps_are_read_along_up_to_the_limit() {
 #[test]
 fn one_register_is_made_distinct_by_reading_one_more() {
     let request = &plan_all(&registers([7]), &Limits::default())[0];
-    let changed = distinct(request, &[request.shape()], &Limits::default()).unwrap();
+    let changed = distinct(
+        request,
+        &[request.shape()],
+        &Rules::of_limits(&Limits::default()),
+    )
+    .unwrap();
     assert!(changed.reaches_out);
     assert_eq!(
         (changed.requests[0].start, changed.requests[0].count),
         (7, 2)
     );
     let request = &plan_all(&registers([65_535]), &Limits::default())[0];
-    let changed = distinct(request, &[request.shape()], &Limits::default()).unwrap();
+    let changed = distinct(
+        request,
+        &[request.shape()],
+        &Rules::of_limits(&Limits::default()),
+    )
+    .unwrap();
     assert_eq!(
         (changed.requests[0].start, changed.requests[0].count),
         (65_534, 2)
