@@ -41,7 +41,8 @@ pub(super) fn exception(code: u8) -> String {
 }
 
 impl BusTask {
-    /// Asks a dead unit the cheapest of its questions. The answer is as good as any other.
+    /// Asks a dead unit the cheapest of its questions. The answer is as good as any other; silence
+    /// hands over nothing, since the polls say already that nobody answers.
     pub(super) async fn probe(&mut self, unit: usize) -> Result<(), Stopped> {
         let requests = self.groups.iter().filter(|group| group.unit == unit);
         let requests = requests.flat_map(|group| &group.requests);
@@ -84,6 +85,7 @@ impl BusTask {
                 outcome => Ok(outcome),
             };
         }
+        let probing = self.health.is_dead(index);
         for (asked, part) in changed.requests.iter().enumerate() {
             let outcome = self.exchange(index, part, OnRefusal::Report).await?;
             let (skip, reason) = match outcome {
@@ -92,6 +94,9 @@ impl BusTask {
                 Outcome::Postponed => (asked, Reason::LinkDown),
                 Outcome::Failed(_) => (asked + 1, Reason::NotAsked),
             };
+            if probing {
+                return Ok(Outcome::Failed(reason));
+            }
             let rest = changed.requests.iter().skip(skip);
             let rest = rest.flat_map(|part| part.slots.iter().copied());
             let sweep = self.bad_sweep(index, rest, reason);
@@ -168,9 +173,10 @@ impl BusTask {
         );
         self.suspects
             .note(device.unit, late.then(|| request.shape()));
+        let fruitless = self.health.is_dead(index) && matches!(outcome, Outcome::Failed(_));
         // First the state, then the readings: who sees the readings sees the state they mean.
         self.settle(index, outcome, now.since(began));
-        if !sweep.readings.is_empty() {
+        if !sweep.readings.is_empty() && !fruitless {
             self.status
                 .counters
                 .readings

@@ -10,8 +10,13 @@
     reason = "a test may end by a panic anywhere, also in its helpers"
 )]
 
+mod conformance;
 mod faults;
 mod links;
 mod rig;
 mod sharing;
 mod sim;
+
+/// The conformance kit counts what a driver keeps.
+#[global_allocator]
+static ALLOCATOR: protocols_conformance::Counting = protocols_conformance::Counting;
