@@ -420,6 +420,7 @@ fn ten_thousand_strangers_are_each_heard_once_and_the_sensor_among_them() {
     on_private_bus!(async |address: String| {
         let rig = Rig::scanning(&address, Setup::default()).await;
         rig.bluez.add(beacon()).await;
+        let sensor = rig.find(SENSOR).await;
         rig.bluez
             .begin(Fault::Crowd {
                 devices: 10_000,
@@ -438,7 +439,8 @@ fn ten_thousand_strangers_are_each_heard_once_and_the_sensor_among_them() {
         };
         until("all have passed", async || strangers() == 10_000).await;
         hears_again(&rig).await;
-        assert!(rig.look(SENSOR).await.is_some());
+        // Asked alone: listing ten thousand devices takes a debug build on a slow machine too long.
+        sensor.properties().await.unwrap();
     });
 }
 
