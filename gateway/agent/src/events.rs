@@ -33,6 +33,7 @@ impl Events {
                 kind,
                 subject: shorten(&subject, MAX_SUBJECT).to_owned(),
                 text: shorten(&text, MAX_TEXT).to_owned(),
+                alarm: None,
             })
         });
         self.append(bodies.collect()).await;

@@ -34,6 +34,13 @@ impl Desks {
         self.0.push((bus, desk));
     }
 
+    /// The desk of the bus that has the point. Looking through the buses costs less than an index kept
+    /// for it: it is asked for when rules are made and when people write.
+    pub(crate) fn desk(&self, point: PointKey) -> Option<OrderDesk> {
+        let owner = self.0.iter().find(|(bus, _)| bus.points().contains(&point));
+        owner.map(|(_, desk)| desk.clone())
+    }
+
     /// Has the driver that owns the point's bus write it, ahead of its polls and at most once.
     ///
     /// # Errors
@@ -44,9 +51,7 @@ impl Desks {
         value: Value,
         begin_before: Instant,
     ) -> Result<Written, WriteError> {
-        // Writes are rare: looking through the buses costs less than an index kept for them.
-        let owner = self.0.iter().find(|(bus, _)| bus.points().contains(&point));
-        let (_, desk) = owner.ok_or(WriteError::UnknownPoint)?;
+        let desk = self.desk(point).ok_or(WriteError::UnknownPoint)?;
         desk.place(point, value, begin_before).await
     }
 }

@@ -12,6 +12,7 @@
 
 mod swap;
 
+use crate::alarm_file;
 use crate::clock_watch::{ClockWatch, Seen};
 use crate::events::Events;
 use crate::exit::Exit;
@@ -66,6 +67,7 @@ pub(crate) struct Gateway {
     spool_watch: SpoolWatch,
     _lock: Option<File>,
     _endpoint: AbortOnDropHandle<()>,
+    _alarms: AbortOnDropHandle<()>,
     _watchdog: AbortOnDropHandle<()>,
 }
 
@@ -127,10 +129,12 @@ impl Gateway {
             events,
             stats: Arc::default(),
             live: live_seen,
+            alarms: watch::Sender::new(alarm_file::read(&state_dir)),
         };
+        let kept = alarm_file::keep(state_dir.clone(), shared.alarms.subscribe());
         let about = swap::about(&path, &chosen);
         let field = std::mem::take(&mut chosen.field);
-        let generation = prepare(&config, field, &shared.stats)?.start(&shared);
+        let generation = prepare(&config, field, &shared)?.start(&shared);
         let ground = Ground {
             spool: spool.clone(),
             clock: Arc::clone(&clock),
@@ -165,6 +169,7 @@ impl Gateway {
             spool_watch: SpoolWatch::new(),
             _lock: lock,
             _endpoint: http::start(&config, Arc::clone(&source)).await,
+            _alarms: AbortOnDropHandle::new(tokio::spawn(kept)),
             _watchdog: AbortOnDropHandle::new(tokio::spawn(systemd::feed_watchdog(spool.clone()))),
             config,
             spool,

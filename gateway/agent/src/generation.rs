@@ -3,10 +3,14 @@
 
 use crate::events::Events;
 use crate::field::{self, Desks};
+use crate::processing;
 use crate::reload::Field;
 use crate::supervisor::{BusSlot, supervise};
 use gateway_config::{BusConfig, GatewayConfig};
-use gateway_pipeline::{BatchAge, Inputs, Pipeline, SWEEP_CAPACITY, Stats};
+use gateway_pipeline::{
+    ASK_CAPACITY, Ask, BatchAge, Inputs, KeptAlarms, Pipeline, SWEEP_CAPACITY, Stats, Writable,
+};
+use gateway_rules::Engine;
 use gateway_spool::SpoolStopped;
 use protocols_driver::{BusStatus, DriverContext, STOP_BOUND, Sweep, order_queue};
 use std::sync::Arc;
@@ -27,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<Stats>,
     /// Whether the uplink is live.
     pub(crate) live: watch::Receiver<bool>,
+    /// The alarms that must survive a restart and a reload.
+    pub(crate) alarms: watch::Sender<KeptAlarms>,
 }
 
 /// Everything checked and built, nothing started: what can fail has not failed.
@@ -47,6 +53,7 @@ pub(crate) struct Generation {
     sweeps: mpsc::Sender<Sweep>,
     slots: Arc<[Arc<BusSlot>]>,
     desks: Desks,
+    asks: mpsc::Sender<Ask>,
 }
 
 /// Builds what a configuration asks for.
@@ -56,14 +63,18 @@ pub(crate) struct Generation {
 pub(crate) fn prepare(
     config: &GatewayConfig,
     field: Field,
-    stats: &Arc<Stats>,
+    shared: &Shared,
 ) -> anyhow::Result<Prepared> {
     let age = config.uplink.as_ref();
     let age = age.map_or_else(BatchAge::default, |uplink| BatchAge {
         live: uplink.batch_live,
         offline: uplink.batch_offline,
     });
-    let pipeline = Pipeline::try_new(field.points, age, Arc::clone(stats))?;
+    let clock = &shared.events.clock;
+    let now = (clock.monotonic(), clock.wall());
+    let engine = Engine::new(Vec::new(), shared.alarms.borrow().clone(), now.0);
+    let setup = processing::setup(field.points);
+    let pipeline = Pipeline::try_new(setup, engine, age, Arc::clone(&shared.stats), now)?;
     for bus in &field.buses {
         field::driver(bus)?;
     }
@@ -79,11 +90,29 @@ impl Prepared {
         let events = &shared.events;
         let stop = CancellationToken::new();
         let (sweeps, receiver) = mpsc::channel(SWEEP_CAPACITY);
+        let (asks, asked) = mpsc::channel(ASK_CAPACITY);
+        let mut desks = Desks::default();
+        let buses: Vec<_> = self
+            .buses
+            .into_iter()
+            .map(|bus| {
+                let (desk, orders) = order_queue();
+                desks.add(bus.clone(), desk);
+                (bus, orders)
+            })
+            .collect();
+        let written = self.pipeline.written();
+        let writable: Writable = written
+            .filter_map(|point| Some((point, desks.desk(point)?)))
+            .collect();
         let inputs = Inputs {
             sweeps: receiver,
             spool: events.spool.clone(),
             live: shared.live.clone(),
             boot: events.boot,
+            writable,
+            asks: asked,
+            alarms: shared.alarms.clone(),
         };
         let mut pipeline = JoinSet::new();
         pipeline.spawn(gateway_pipeline::run(
@@ -93,9 +122,7 @@ impl Prepared {
         ));
         let mut supervisors = JoinSet::new();
         let mut slots = Vec::new();
-        let mut desks = Desks::default();
-        for bus in self.buses {
-            let (desk, orders) = order_queue();
+        for (bus, orders) in buses {
             let context = DriverContext {
                 sweeps: sweeps.clone(),
                 stop: stop.clone(),
@@ -103,7 +130,6 @@ impl Prepared {
                 orders,
             };
             let status = BusStatus::new(Arc::clone(bus.name()), bus.devices());
-            desks.add(bus.clone(), desk);
             let slot = Arc::new(BusSlot::new(Arc::new(status)));
             slots.push(Arc::clone(&slot));
             let make =
@@ -117,6 +143,7 @@ impl Prepared {
             sweeps,
             slots: slots.into(),
             desks,
+            asks,
         }
     }
 }
@@ -125,6 +152,11 @@ impl Generation {
     /// Where points of this generation are written.
     pub(crate) fn desks(&self) -> Desks {
         self.desks.clone()
+    }
+
+    /// Where the pipeline is asked.
+    pub(crate) fn asks(&self) -> mpsc::Sender<Ask> {
+        self.asks.clone()
     }
 
     /// The buses of this generation.

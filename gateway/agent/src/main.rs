@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alarm_file;
 mod boot;
 mod check;
 mod cli;
@@ -24,8 +25,10 @@ mod lock;
 mod logs;
 mod machine;
 mod metrics;
+mod processing;
 mod reload;
 mod service;
+mod sim;
 mod snapshot;
 mod spool_command;
 mod spool_watch;
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Spool(command) => spool_command::run(&command),
+        Command::Sim(args) => sim::run(&args),
     };
     let exit = done.unwrap_or_else(|error| {
         console::complain(&error);

@@ -1,27 +1,35 @@
 //! The pipeline itself, pure: readings in, sealed records out, time as an argument.
 //!
 //! ```text
-//! reading ─▶ well formed? ─▶ keep or filter ─▶ batch (one column a point) ─▶ seal ─▶ records
+//! readings ─▶ well formed ─▶ logic: derived points, rules, windows
+//!                        └─▶ per point: filters ─▶ privacy ─▶ batch (one column a point) ─▶ seal ─▶ records
 //! ```
 //!
 //! Invariants:
-//! 1. For every point: readings taken = kept + filtered, and every kept reading and every filtered
-//!    count leaves in exactly one record (design.md C5). The batch that is open when the process
-//!    dies is the crash tail's part of the loss window.
+//! 1. For every point: readings taken = kept + filtered + held back, and every kept reading and every
+//!    filtered count leaves in exactly one record (design.md C5). The batch that is open when the process
+//!    dies, and what is held back, are the pipeline's part of the loss window.
 //! 2. A filtered reading's count leaves with the next batch, also when nothing of its point is sent.
 //! 3. A batch is never older than its age on the monotonic clock and never holds more than
 //!    [`MAX_BATCH_BYTES`]; the wall clock decides nothing.
-//! 4. While nothing arrives nothing is due.
+//! 4. While nothing arrives and nothing is computed over time, nothing is due.
+//! 5. What leaves passed its point's privacy; a withheld point leaves nothing, not even its name.
 
-use crate::filter::{self, LastKept};
+mod point;
+
+use crate::batch::Batch;
+use crate::logic::Logic;
+use crate::normal::normalise;
+use crate::setup::{PointSetup, Privacy, Setup, SetupError};
 use crate::stats::{Stats, add};
-use gateway_config::{PointConfig, Report};
-use protocols_model::{DictionaryHash, Instant, Reading, Value, ValueType};
-use protocols_wire::{
-    Column, Dictionary, EncodeError, Record, RecordStamp, Sample, SealedRecord, Telemetry,
-};
+use gateway_rules::{Effect, Engine};
+use point::Point;
+use protocols_model::{Instant, PointKey, Reading, Timestamp, ValueType};
+use protocols_wire::{Dictionary, RecordStamp, SealedRecord};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use point::PointCounts;
 
 /// Most memory the samples of an open batch may take before it is sealed early: about 100 000
 /// numbers, ten seconds of 10 000 points a second.
@@ -45,90 +53,61 @@ impl Default for BatchAge {
     }
 }
 
-/// Why a pipeline cannot be made of a point table.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// A point's dictionary entry breaks a rule of the wire format.
-    #[error("the point table does not fit a dictionary")]
-    Dictionary(#[source] EncodeError),
-}
-
-#[derive(Debug)]
-struct Point {
-    report: Report,
-    value_type: ValueType,
-    /// Place of its dictionary in the pipeline's list, and its place in that dictionary.
-    dictionary: u32,
-    index: u32,
-    last: Option<LastKept>,
-    filtered: u64,
-    samples: Vec<Sample>,
-    /// Room to ask for next time: what the last batch needed.
-    expected: usize,
-}
-
-impl Point {
-    const fn is_touched(&self) -> bool {
-        self.filtered > 0 || !self.samples.is_empty()
-    }
-}
-
 /// The pipeline of one configuration.
 #[derive(Debug)]
 pub struct Pipeline {
     points: Vec<Point>,
-    dictionaries: Vec<Dictionary>,
-    hashes: Vec<DictionaryHash>,
-    touched: Vec<u32>,
-    opened: Option<Instant>,
-    batch_bytes: usize,
+    logic: Logic,
+    /// Points whose privacy holds values back for a time.
+    timed: Vec<u32>,
+    batch: Batch,
     age: BatchAge,
     live: bool,
     stats: Arc<Stats>,
 }
 
 impl Pipeline {
-    /// Makes the pipeline of `points`, in the order of their keys.
+    /// Makes the pipeline of a configuration with its rules, at `now`, when the wall clock shows `wall`.
     ///
     /// # Errors
-    /// [`SetupError`] where a point cannot stand in a dictionary.
+    /// [`SetupError`] where its parts do not go together.
     pub fn try_new(
-        points: Vec<PointConfig>,
+        setup: Setup,
+        engine: Engine,
         age: BatchAge,
         stats: Arc<Stats>,
+        (now, wall): (Instant, Timestamp),
     ) -> Result<Self, SetupError> {
-        let split = points
-            .into_iter()
-            .map(|point| (point.descriptor, point.report));
-        let (descriptors, reports): (Vec<_>, Vec<_>) = split.unzip();
-        let dictionaries = Dictionary::chunk(descriptors).map_err(SetupError::Dictionary)?;
-        let places = dictionaries.iter().zip(0u32..).flat_map(|(dictionary, d)| {
-            let entries = dictionary.entries().iter().zip(0u32..);
-            entries.map(move |(entry, index)| (d, index, entry.value_type))
-        });
+        let types: Vec<ValueType> = setup
+            .points
+            .iter()
+            .map(|point| point.descriptor.value_type)
+            .collect();
+        let type_of = |point: PointKey| types.get(usize::try_from(point.0).ok()?).copied();
+        let logic = Logic::new(setup.derived, setup.windows, engine, type_of, (now, wall))?;
         // Sized exactly: a large point table must not carry the slack of growth.
-        let mut points = Vec::with_capacity(reports.len());
-        points.extend(
-            places
-                .zip(reports)
-                .map(|((dictionary, index, value_type), report)| Point {
-                    report,
-                    value_type,
-                    dictionary,
-                    index,
-                    last: None,
-                    filtered: 0,
-                    samples: Vec::new(),
-                    expected: 1,
-                }),
-        );
+        let mut points = Vec::with_capacity(setup.points.len());
+        let mut named = Vec::with_capacity(setup.points.len());
+        let mut timed = Vec::new();
+        for (key, setup) in (0u32..).zip(setup.points) {
+            let PointSetup {
+                descriptor,
+                stages,
+                privacy,
+            } = setup;
+            let point = Point::new(descriptor.value_type, stages, &privacy);
+            if point.may_hold() {
+                timed.push(key);
+            }
+            points.push(point);
+            named.push((!matches!(privacy, Privacy::Withheld)).then_some(descriptor));
+        }
+        let batch = Batch::new(named, Arc::clone(&stats)).map_err(SetupError::Dictionary)?;
         Ok(Self {
             points,
-            hashes: dictionaries.iter().map(Dictionary::hash).collect(),
-            dictionaries,
-            touched: Vec::new(),
-            opened: None,
-            batch_bytes: 0,
+            logic,
+            timed,
+            batch,
             age,
             live: false,
             stats,
@@ -138,7 +117,7 @@ impl Pipeline {
     /// Gives up the dictionaries that its records refer to; the spool must hold them before the
     /// first record. Here only their names are needed from then on.
     pub fn take_dictionaries(&mut self) -> Vec<Dictionary> {
-        std::mem::take(&mut self.dictionaries)
+        self.batch.take_dictionaries()
     }
 
     /// Whether the uplink is live: decides how old a batch may become.
@@ -146,153 +125,182 @@ impl Pipeline {
         self.live = live;
     }
 
-    /// Takes readings that arrived at `now`. Returns how many named no point of the table (those
-    /// are not taken; it cannot happen while drivers and pipeline are swapped together).
-    pub fn take(&mut self, now: Instant, readings: impl IntoIterator<Item = Reading>) -> u64 {
-        let (mut kept, mut filtered, mut not_good, mut unknown) = (0u64, 0u64, 0u64, 0u64);
-        for reading in readings {
-            let key = reading.point.0;
-            let point = usize::try_from(key)
-                .ok()
-                .and_then(|place| self.points.get_mut(place));
-            let Some(point) = point else {
-                unknown += 1;
-                continue;
+    /// The points that rules write.
+    pub fn written(&self) -> impl Iterator<Item = PointKey> {
+        self.logic.engine.written()
+    }
+
+    /// The rules and their alarms.
+    pub const fn engine(&mut self) -> &mut Engine {
+        &mut self.logic.engine
+    }
+
+    /// Takes the readings of a sweep that arrived at `now`; what rules want done is added to `effects`.
+    /// Returns how many named no point of the table (those are not taken; it cannot happen while drivers
+    /// and pipeline are swapped together).
+    pub fn take(
+        &mut self,
+        now: Instant,
+        wall: Timestamp,
+        mut readings: Vec<Reading>,
+        effects: &mut Vec<Effect>,
+    ) -> u64 {
+        let before = readings.len();
+        readings.retain_mut(|reading| {
+            let place = usize::try_from(reading.point.0).unwrap_or(usize::MAX);
+            let Some(point) = self.points.get(place) else {
+                return false;
             };
-            let (value, quality) =
-                filter::normalise(point.value_type, reading.value, reading.quality);
-            if !point.is_touched() {
-                self.touched.push(key);
+            let value = reading.value.take();
+            (reading.value, reading.quality) =
+                normalise(point.value_type(), value, reading.quality);
+            true
+        });
+        let unknown = before - readings.len();
+        if !self.logic.is_empty() {
+            // What is due comes before what arrived after it.
+            if self.logic.due().is_some_and(|due| due <= now) {
+                self.tick(now, wall, effects);
             }
-            not_good += u64::from(!quality.is_good());
-            if filter::keep(&point.report, &mut point.last, now, value.as_ref(), quality) {
-                kept += 1;
-                self.batch_bytes += size_of::<Sample>() + payload(value.as_ref());
-                // What `push` would take for a second sample is room for four.
-                let held = point.samples.len();
-                if held == point.samples.capacity() {
-                    let more = if held == 0 { point.expected } else { held / 2 };
-                    point.samples.reserve_exact(more.max(1));
-                }
-                point.samples.push(Sample {
-                    time: reading.sampled,
-                    value,
-                    quality,
-                });
-            } else {
-                filtered += 1;
-                point.filtered += 1;
+            self.logic.take(now, wall, &mut readings, effects);
+        }
+        self.send(now, readings);
+        unknown as u64
+    }
+
+    /// Does what is due at `now` although nothing arrived: closes windows, lets rules act, lets go what
+    /// privacy held back.
+    pub fn tick(&mut self, now: Instant, wall: Timestamp, effects: &mut Vec<Effect>) {
+        let mut results = self.logic.tick(now, wall, effects);
+        if !results.is_empty() {
+            self.logic.take(now, wall, &mut results, effects);
+            self.send(now, results);
+        }
+        for key in &self.timed {
+            if let Some(point) = point_mut(&mut self.points, *key) {
+                let kept = point.tick(now, |sample| self.batch.keep(*key, now, sample));
+                add(&self.stats.kept, kept);
             }
         }
-        if kept + filtered > 0 {
-            self.opened.get_or_insert(now);
-            add(&self.stats.taken, kept + filtered);
-            add(&self.stats.kept, kept);
-            add(&self.stats.filtered, filtered);
-            add(&self.stats.not_good, not_good);
+    }
+
+    /// Sends every reading of `points` until then, whatever their filters say. Privacy stays.
+    pub fn capture(&mut self, points: &[PointKey], until: Instant) {
+        for key in points {
+            if let Some(point) = point_mut(&mut self.points, key.0) {
+                point.capture(until);
+            }
         }
-        unknown
+    }
+
+    /// When [`Pipeline::tick`] or a seal is due; `None` while neither is.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        [self.batch_due(), self.logic.due(), self.guards_due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether [`Pipeline::tick`] has something to do now.
+    #[must_use]
+    pub fn wants_tick(&self, now: Instant) -> bool {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        due(self.logic.due()) || due(self.guards_due())
     }
 
     /// When the open batch must be sealed; `None` while there is none.
-    #[must_use]
-    pub fn due(&self) -> Option<Instant> {
+    fn batch_due(&self) -> Option<Instant> {
         let age = if self.live {
             self.age.live
         } else {
             self.age.offline
         };
-        self.opened.map(|opened| opened.plus(age))
+        self.batch.opened().map(|opened| opened.plus(age))
+    }
+
+    fn guards_due(&self) -> Option<Instant> {
+        let due = |key: &u32| {
+            let place = usize::try_from(*key).ok()?;
+            self.points.get(place)?.due()
+        };
+        self.timed.iter().filter_map(due).min()
     }
 
     /// Whether the open batch must be sealed now, because of its age or its size.
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
-        self.batch_bytes >= MAX_BATCH_BYTES || self.due().is_some_and(|due| due <= now)
+        self.batch.bytes() >= MAX_BATCH_BYTES || self.batch_due().is_some_and(|due| due <= now)
     }
 
     /// Seals the open batch as as many records as the size limit asks for; none while none is open.
     pub fn seal(&mut self, stamp: RecordStamp) -> Vec<SealedRecord> {
-        self.opened = None;
-        self.batch_bytes = 0;
-        let telemetry = self.drain();
-        if telemetry.columns.is_empty() {
-            self.touched.clear();
-            return Vec::new();
-        }
-        let readings: usize = telemetry.columns.iter().map(|c| c.samples.len()).sum();
-        let records = Record::seal_telemetry(stamp, &telemetry).unwrap_or_else(|error| {
-            // Readings are well formed here, so this is a defect; it must neither take the process
-            // down nor pass in silence.
-            tracing::error!(%error, readings, "a batch could not be encoded; its readings are lost");
-            add(&self.stats.unsealable, readings as u64);
-            Vec::new()
-        });
-        self.give_back(telemetry);
-        add(&self.stats.records, records.len() as u64);
-        let bytes: usize = records.iter().map(|record| record.body.len()).sum();
-        add(&self.stats.bytes, bytes as u64);
-        records
+        self.batch.seal(stamp)
     }
 
-    /// Takes everything out of the columns, in the order of the point table.
-    fn drain(&mut self) -> Telemetry {
-        self.touched.sort_unstable();
-        let mut used: Vec<Option<u32>> = vec![None; self.hashes.len()];
-        let mut telemetry = Telemetry {
-            dictionaries: Vec::new(),
-            columns: Vec::with_capacity(self.touched.len()),
-        };
-        for &key in &self.touched {
-            let point = usize::try_from(key)
-                .ok()
-                .and_then(|place| self.points.get_mut(place));
-            let Some(point) = point else { continue };
-            let place = usize::try_from(point.dictionary).unwrap_or(usize::MAX);
-            let (Some(slot), Some(dictionary)) = (used.get_mut(place), self.hashes.get(place))
-            else {
+    /// Lets go everything that filters and privacy hold back, into the open batch: before the last seal.
+    pub fn flush(&mut self, now: Instant) {
+        for (key, point) in (0u32..).zip(&mut self.points) {
+            let sent = point.flush(now, |sample| self.batch.keep(key, now, sample));
+            if sent.filtered > 0 {
+                self.batch.count_filtered(key, now, sent.filtered);
+            }
+            add(&self.stats.kept, sent.kept);
+            add(&self.stats.filtered, sent.filtered);
+        }
+    }
+
+    /// What became of the readings of each point so far.
+    pub fn counts(&self) -> impl Iterator<Item = PointCounts> {
+        self.points.iter().map(Point::counts)
+    }
+
+    /// Points with windows, and how many of their readings came too late for them.
+    pub fn late(&self) -> impl Iterator<Item = (PointKey, u64)> {
+        self.logic.late()
+    }
+
+    /// Filters, treats and batches well-formed readings.
+    fn send(&mut self, now: Instant, readings: Vec<Reading>) {
+        let (mut taken, mut not_good) = (0u64, 0u64);
+        let mut sent = point::Sent::default();
+        for reading in readings {
+            let key = reading.point.0;
+            let latitude = self.latitude(key);
+            let Some(point) = point_mut(&mut self.points, key) else {
                 continue;
             };
-            let dictionary = *slot.get_or_insert_with(|| {
-                telemetry.dictionaries.push(*dictionary);
-                u32::try_from(telemetry.dictionaries.len() - 1).unwrap_or(u32::MAX)
+            taken += 1;
+            not_good += u64::from(!reading.quality.is_good());
+            let of_point = point.take(now, reading, latitude, |sample| {
+                self.batch.keep(key, now, sample);
             });
-            point.expected = point.samples.len().max(1);
-            telemetry.columns.push(Column {
-                dictionary,
-                index: point.index,
-                filtered: std::mem::take(&mut point.filtered),
-                samples: std::mem::take(&mut point.samples),
-            });
+            if of_point.filtered > 0 {
+                self.batch.count_filtered(key, now, of_point.filtered);
+            }
+            sent.kept += of_point.kept;
+            sent.filtered += of_point.filtered;
         }
-        telemetry
+        if taken > 0 {
+            add(&self.stats.taken, taken);
+            add(&self.stats.kept, sent.kept);
+            add(&self.stats.filtered, sent.filtered);
+            add(&self.stats.not_good, not_good);
+        }
     }
 
-    /// Lets the points have the room of their samples for the next batch: thousands of allocations
-    /// a second otherwise. Room that a batch did not half fill is freed.
-    fn give_back(&mut self, telemetry: Telemetry) {
-        for (key, column) in self.touched.drain(..).zip(telemetry.columns) {
-            let point = usize::try_from(key)
-                .ok()
-                .and_then(|place| self.points.get_mut(place));
-            let mut samples = column.samples;
-            if let Some(point) = point
-                && samples.capacity() <= 2 * samples.len()
-            {
-                samples.clear();
-                point.samples = samples;
-            }
-        }
+    /// The raw latitude that belongs to this point, if it is a longitude on a grid.
+    fn latitude(&self, key: u32) -> Option<f64> {
+        let point = self.points.get(usize::try_from(key).ok()?)?;
+        let other = point.latitude()?;
+        self.points
+            .get(usize::try_from(other.0).ok()?)?
+            .last_number()
     }
 }
 
-/// Bytes of a value that live outside the sample.
-fn payload(value: Option<&Value>) -> usize {
-    match value {
-        Some(Value::Text(text)) => text.len(),
-        Some(Value::Bytes(bytes)) => bytes.len(),
-        _ => 0,
-    }
+fn point_mut(points: &mut [Point], key: u32) -> Option<&mut Point> {
+    points.get_mut(usize::try_from(key).ok()?)
 }
 
 #[cfg(test)]

@@ -1,26 +1,39 @@
-//! The pipeline: from the drivers' readings to sealed records in the spool.
+//! The pipeline: from the drivers' readings to sealed records in the spool, and what rules do on the way.
 //!
 //! ```text
-//! Sweep ─▶ well formed? ─▶ keep or filter ─▶ batch, a column a point ─▶ seal ─▶ spool.append
+//! Sweep ─▶ well formed ─▶ derived points, rules, windows
+//!                     └─▶ filters ─▶ privacy ─▶ batch, a column a point ─▶ seal ─▶ spool.append
 //! ```
 //!
 //! | room | holds |
 //! |---|---|
-//! | [`filter`] | the decision about one reading, pure |
-//! | [`core`] | batches and counts, pure, time as an argument |
-//! | [`mod@run`] | the thin task around it |
+//! | [`setup`] | what a pipeline is made of |
+//! | [`core`] | the way of a reading, pure, time as an argument |
+//! | `logic` | derived points, windows, rules: what is computed from readings |
+//! | `batch` | the open batch: columns, counts, sealing |
+//! | [`normal`] | what is well formed |
+//! | [`mod@run`], `act`, [`ask`] | the thin task around it: records, writes, questions |
 //! | [`stats`] | the counters that `/metrics` and `status` show |
 //!
-//! Guarantee: for every point, readings taken = kept + filtered, and both leave in exactly one
-//! record. A batch that is open when the process dies is the pipeline's part of the loss window.
+//! Guarantee: for every point, readings taken = kept + filtered + held back, and both kept and filtered
+//! leave in exactly one record. A batch that is open when the process dies is the pipeline's part of the
+//! loss window, with what filters and privacy hold back.
 
 #![forbid(unsafe_code)]
 
+mod act;
+pub mod ask;
+mod batch;
 pub mod core;
-pub mod filter;
+mod logic;
+pub mod normal;
 pub mod run;
+pub mod setup;
 pub mod stats;
 
-pub use crate::core::{BatchAge, MAX_BATCH_BYTES, Pipeline, SetupError};
+pub use crate::core::{BatchAge, MAX_BATCH_BYTES, Pipeline, PointCounts};
+pub use act::Writable;
+pub use ask::{ASK_CAPACITY, Ask, KeptAlarms, RulesNow};
 pub use run::{Inputs, SWEEP_CAPACITY, run};
+pub use setup::{DerivedSetup, PointSetup, Privacy, Setup, SetupError, WindowSetup};
 pub use stats::{Stats, Totals};

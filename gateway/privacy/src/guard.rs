@@ -86,6 +86,8 @@ pub struct Guard {
     waiting: Option<(Sample, Timestamp)>,
     /// When the open bucket ends.
     ends: Option<Instant>,
+    /// The bucket told last: a filter may hand on a reading of it later, and it has been told.
+    told: Option<Timestamp>,
 }
 
 impl Guard {
@@ -96,6 +98,7 @@ impl Guard {
             treatments,
             waiting: None,
             ends: None,
+            told: None,
         }
     }
 
@@ -112,8 +115,7 @@ impl Guard {
     }
 
     /// Treats a sample that would leave at `now`. `latitude` is the raw latitude that belongs to a
-    /// longitude. What leaves goes to `sink`; whether the sample replaced one that waited, which is then
-    /// filtered.
+    /// longitude. What leaves goes to `sink`; whether a sample was left out, this one or one that waited.
     pub fn take(
         &mut self,
         now: Instant,
@@ -143,6 +145,9 @@ impl Guard {
         };
         self.tick(now, sink);
         let start = floor(sample.time, bucket);
+        if self.told == Some(start) {
+            return true;
+        }
         // A clock that steps into another bucket ends the open one.
         if self
             .waiting
@@ -181,7 +186,8 @@ impl Guard {
     /// Lets go what waits, before a stop: its record then tells when the gateway stopped, not more.
     pub fn flush(&mut self, sink: &mut dyn FnMut(Sample)) {
         self.ends = None;
-        if let Some((sample, _)) = self.waiting.take() {
+        if let Some((sample, bucket)) = self.waiting.take() {
+            self.told = Some(bucket);
             sink(sample);
         }
     }

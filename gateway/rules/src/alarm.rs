@@ -15,7 +15,7 @@
 //! The book is a value that can be kept: [`AlarmBook::snapshot`] and [`AlarmBook::restore`]. Restoring
 //! gives the states of alarms that still exist; spans of shelving go on with what was left of them.
 
-use protocols_model::{Instant, Timestamp};
+use protocols_model::{AlarmLevel, AlarmState, Instant, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,40 +23,11 @@ use std::time::Duration;
 /// Longest shelving: what is put aside for longer belongs to the configuration.
 pub const MAX_SHELVING: Duration = Duration::from_hours(7 * 24);
 
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// Worth knowing.
-    Low,
-    /// Look at it today.
-    Medium,
-    /// Look at it now.
-    High,
-    /// Harm is near.
-    Critical,
-}
-
-/// Where an alarm stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AlarmState {
-    /// All is well.
-    #[default]
-    Normal,
-    /// Its cause is there, and nobody said they know.
-    Raised,
-    /// Its cause is there, and somebody knows.
-    Acknowledged,
-    /// Its cause is gone, and nobody said they know.
-    Returned,
-}
-
 /// An alarm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
     /// How bad.
-    pub level: Level,
+    pub level: AlarmLevel,
     /// For people.
     pub text: String,
     /// Whether it stays until acknowledged.
@@ -79,7 +50,7 @@ pub struct AlarmChange {
     /// The alarm's name.
     pub name: String,
     /// How bad.
-    pub level: Level,
+    pub level: AlarmLevel,
     /// Where it stands now.
     pub state: AlarmState,
     /// For people.
@@ -108,7 +79,7 @@ pub enum AlarmError {
 
 impl AlarmBook {
     /// Makes an alarm known; one that is known keeps its state and takes the new words.
-    pub fn define(&mut self, name: &str, level: Level, text: &str, latch: bool) {
+    pub fn define(&mut self, name: &str, level: AlarmLevel, text: &str, latch: bool) {
         let alarm = self.0.entry(name.to_owned()).or_insert_with(|| Alarm {
             level,
             text: String::new(),
@@ -296,7 +267,7 @@ mod tests {
 
     fn book(latch: bool) -> AlarmBook {
         let mut book = AlarmBook::default();
-        book.define("hot", Level::High, "cellar hot", latch);
+        book.define("hot", AlarmLevel::High, "cellar hot", latch);
         book
     }
 
@@ -356,7 +327,7 @@ mod tests {
     #[test]
     fn a_restart_changes_nothing_and_forgets_alarms_that_are_gone() {
         let mut old = book(true);
-        old.define("gone", Level::Low, "", false);
+        old.define("gone", AlarmLevel::Low, "", false);
         old.raise("gone", at(1), WALL);
         old.raise("hot", at(1), WALL);
         old.acknowledge("hot", "ada", at(2), WALL).unwrap();

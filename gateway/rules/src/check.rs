@@ -165,7 +165,7 @@ fn read(rule: &Rule) -> impl Iterator<Item = PointKey> {
     conditions(rule).flat_map(|program| program.inputs().iter().copied())
 }
 
-fn written(rule: &Rule) -> impl Iterator<Item = PointKey> {
+pub(crate) fn written(rule: &Rule) -> impl Iterator<Item = PointKey> {
     let fired = rule.actions.iter().filter_map(|action| match action {
         Action::Write(write) => Some(write),
         _ => None,

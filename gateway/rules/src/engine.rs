@@ -12,7 +12,7 @@ use crate::image::LatestImage;
 use crate::rule::{Action, Rule};
 use gateway_expr::{Outcome as Evaluated, Program, Scalar, Scratch};
 use protocols_driver::{WriteError, Written};
-use protocols_model::{Instant, PointKey, Reading, Timestamp, Value};
+use protocols_model::{AlarmState, Instant, PointKey, Reading, Timestamp, Value};
 use std::time::Duration;
 use writes::{Cause, Desk};
 
@@ -115,8 +115,7 @@ impl Engine {
                 watched.extend(program.inputs().iter().map(|point| (*point, rule.stale)));
             }
             let fired = alarms.get(&rule.name).is_some_and(|alarm| {
-                use crate::AlarmState::{Acknowledged, Raised};
-                matches!(alarm.state, Raised | Acknowledged)
+                matches!(alarm.state, AlarmState::Raised | AlarmState::Acknowledged)
             });
             let times = Times {
                 hold: rule.hold,
@@ -235,6 +234,13 @@ impl Engine {
         self.rules
             .iter()
             .map(move |running| (running.rule.name.as_str(), state(running)))
+    }
+
+    /// The points that rules write.
+    pub fn written(&self) -> impl Iterator<Item = PointKey> {
+        self.rules
+            .iter()
+            .flat_map(|running| crate::check::written(&running.rule))
     }
 
     /// How many conditions were evaluated so far.

@@ -36,7 +36,7 @@ pub mod engine;
 pub mod image;
 pub mod rule;
 
-pub use alarm::{Alarm, AlarmBook, AlarmChange, AlarmState, Level};
+pub use alarm::{Alarm, AlarmBook, AlarmChange, AlarmError};
 pub use check::{RuleError, check};
 pub use engine::{Effect, Engine, Outcome};
 pub use image::LatestImage;

@@ -1,8 +1,7 @@
 //! A rule as configured: expressions compiled, names resolved, bounds given.
 
-use crate::alarm::Level;
 use gateway_expr::Program;
-use protocols_model::{PointKey, Value};
+use protocols_model::{AlarmLevel, PointKey, Value};
 use std::time::Duration;
 
 /// One rule.
@@ -75,7 +74,7 @@ pub enum Action {
     /// Raises the alarm of the rule's name; the rule's end clears it.
     Alarm {
         /// How bad it is.
-        level: Level,
+        level: AlarmLevel,
         /// For people.
         text: String,
         /// Stays until somebody acknowledges it, also when its cause is gone.

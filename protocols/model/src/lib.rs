@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alarm;
 pub mod dictionary;
 pub mod ids;
 pub mod lane;
@@ -25,6 +26,7 @@ pub mod seq;
 pub mod time;
 pub mod value;
 
+pub use alarm::{AlarmLevel, AlarmState};
 pub use dictionary::{DictionaryHash, PointDescriptor};
 pub use ids::{DeviceId, GatewayId, IdError, PointId};
 pub use lane::Lane;

@@ -32,7 +32,7 @@ pub use envelope::{
 };
 pub use error::{DecodeError, EncodeError, EnvelopeError};
 pub use record::{
-    Body, Column, Event, EventKind, Record, RecordStamp, RecordSummary, Sample, SealedRecord,
-    Telemetry, TimeMap,
+    AlarmNote, Body, Column, Event, EventKind, Record, RecordStamp, RecordSummary, Sample,
+    SealedRecord, Telemetry, TimeMap,
 };
 pub use topic::Topic;

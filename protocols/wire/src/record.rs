@@ -16,7 +16,9 @@ mod times;
 mod write;
 
 use bytes::Bytes;
-use protocols_model::{BootId, Claim, DictionaryHash, Instant, Quality, Timestamp, Value};
+use protocols_model::{
+    AlarmLevel, AlarmState, BootId, Claim, DictionaryHash, Instant, Quality, Timestamp, Value,
+};
 
 /// When and in which boot a record was sealed; lets the cloud correct times later (design.md C9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +108,10 @@ pub enum EventKind {
     Identity,
     /// The cloud takes messages but does not settle them.
     StoreAway,
+    /// An alarm was raised, acknowledged or cleared; see [`Event::alarm`].
+    Alarm,
+    /// A rule did something, or could not.
+    Rule,
     /// A number this version does not know.
     Other(u32),
 }
@@ -121,6 +127,19 @@ pub struct Event {
     pub subject: String,
     /// For people. At most 1024 bytes.
     pub text: String,
+    /// What became of the alarm named by the subject.
+    pub alarm: Option<AlarmNote>,
+}
+
+/// What an event says of an alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlarmNote {
+    /// How bad.
+    pub level: AlarmLevel,
+    /// Where it stands now.
+    pub state: AlarmState,
+    /// It is shelved: nobody is to be disturbed.
+    pub quiet: bool,
 }
 
 /// UTC of a boot's monotonic origin, once the clock is known to be right.

@@ -109,16 +109,8 @@ pub(crate) struct EventView {
 
 fn kind_text(kind: EventKind) -> String {
     match kind {
-        EventKind::Started => "started".to_owned(),
-        EventKind::Stopping => "stopping".to_owned(),
-        EventKind::DeviceLink => "device-link".to_owned(),
-        EventKind::SweepsSkipped => "sweeps-skipped".to_owned(),
-        EventKind::Spool => "spool".to_owned(),
-        EventKind::ClockStep => "clock-step".to_owned(),
-        EventKind::Configuration => "configuration".to_owned(),
-        EventKind::Identity => "identity".to_owned(),
-        EventKind::StoreAway => "store-away".to_owned(),
         EventKind::Other(number) => format!("other-{number}"),
+        known => known.as_str().to_owned(),
     }
 }
 

@@ -164,6 +164,7 @@ impl Feed {
             kind,
             subject: subject.to_owned(),
             text: text.to_owned(),
+            alarm: None,
         };
         self.commit(store, Lane::Event, Body::Event(event), now)
             .await;

@@ -21,6 +21,8 @@ pub(super) const fn kind_to_sql(kind: EventKind) -> i64 {
         EventKind::Configuration => 7,
         EventKind::Identity => 8,
         EventKind::StoreAway => 9,
+        EventKind::Alarm => 10,
+        EventKind::Rule => 11,
         EventKind::Other(number) => OTHER + number as i64,
     }
 }
@@ -37,6 +39,8 @@ pub(super) fn kind_from_sql(number: i64) -> EventKind {
         7 => EventKind::Configuration,
         8 => EventKind::Identity,
         9 => EventKind::StoreAway,
+        10 => EventKind::Alarm,
+        11 => EventKind::Rule,
         other => EventKind::Other(u32::try_from(other - OTHER).unwrap_or(u32::MAX)),
     }
 }

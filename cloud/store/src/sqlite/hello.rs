@@ -162,6 +162,7 @@ fn note(
             text: "two processes say hello in turn with this gateway's identity; \
                    stop one of them, or revoke the gateway and enter it anew"
                 .to_owned(),
+            alarm: None,
         };
         event::enter(conn, gateway, None, received, &happened)?;
     }

@@ -115,6 +115,7 @@ async fn a_record_that_the_database_refuses_is_quarantined_and_the_others_are_st
             kind: EventKind::Started,
             subject: subject.to_owned(),
             text: String::new(),
+            alarm: None,
         };
         record(
             key(1, Lane::Event, seq),

@@ -94,6 +94,7 @@ pub(crate) async fn a_claim_behind_many_gaps_of_its_own_lane_is_taken_and_fills_
             kind: EventKind::DeviceLink,
             subject: "meter".to_owned(),
             text: "down".to_owned(),
+            alarm: None,
         };
         let body = encode(stamp_at(now()), Body::Event(happened));
         record(key(1, Lane::Event, seq), body)
@@ -602,6 +603,7 @@ pub(crate) async fn events_and_device_links_are_listed(mut kit: impl Kit) {
             kind: EventKind::DeviceLink,
             subject: subject.to_owned(),
             text: text.to_owned(),
+            alarm: None,
         });
         record(key(1, Lane::Event, seq), encode(stamp_at(now()), body))
     };

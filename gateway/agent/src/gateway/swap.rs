@@ -77,7 +77,7 @@ impl Gateway {
         }
         let about = about(&self.path, &chosen);
         let field = std::mem::take(&mut chosen.field);
-        let prepared = prepare(&chosen.config, field, &self.shared.stats);
+        let prepared = prepare(&chosen.config, field, &self.shared);
         let prepared = prepared.map_err(|error| format!("{error:#}"))?;
         Ok((chosen, about, prepared))
     }

@@ -118,3 +118,6 @@ fn differs(band: Band, old: Option<&Value>, new: Option<&Value>) -> bool {
 const fn wide(distance: u64) -> f64 {
     distance as f64
 }
+
+#[cfg(test)]
+mod tests;

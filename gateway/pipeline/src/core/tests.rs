@@ -1,30 +1,53 @@
 use super::*;
-use gateway_config::Deadband;
+use crate::setup::{DerivedSetup, WindowSetup};
+use gateway_expr::{Names, compile};
+use gateway_filter::{Aggregate, Band, Stage, WindowSpec};
+use gateway_privacy::Treatment;
+use gateway_rules::{Action, OnBad, Rule, WriteLimit};
 use proptest::prelude::*;
 use protocols_model::{
-    BootId, DeviceId, PointDescriptor, PointId, PointKey, Quality, Reason, Timestamp,
+    BootId, DeviceId, PointDescriptor, PointId, PointKey, Quality, Reason, Timestamp, Value,
 };
-use protocols_wire::Body;
+use protocols_wire::{Body, Record, Sample};
 use std::collections::BTreeMap;
 
-fn point(name: &str, report: Report) -> PointConfig {
-    PointConfig {
-        descriptor: PointDescriptor {
-            device: DeviceId::try_new("meter").unwrap(),
-            point: PointId::try_new(name).unwrap(),
-            value_type: ValueType::F64,
-            unit: "V".into(),
-            scale: 0.1,
-        },
-        report,
+fn point(name: &str, stages: Vec<Stage>) -> PointSetup {
+    let descriptor = PointDescriptor {
+        device: DeviceId::try_new("meter").unwrap(),
+        point: PointId::try_new(name).unwrap(),
+        value_type: ValueType::F64,
+        unit: "V".into(),
+        scale: 0.1,
+    };
+    PointSetup {
+        stages,
+        ..PointSetup::open(descriptor)
     }
 }
 
-fn pipeline(points: u32, report: impl Fn(u32) -> Report) -> Pipeline {
-    let points: Vec<_> = (0..points)
-        .map(|n| point(&format!("p{n}"), report(n)))
-        .collect();
-    Pipeline::try_new(points, BatchAge::default(), Arc::default()).unwrap()
+const START: (Instant, Timestamp) = (Instant(Duration::ZERO), Timestamp(0));
+
+fn made(setup: Setup, rules: Vec<Rule>) -> Pipeline {
+    let engine = Engine::new(rules, BTreeMap::new(), START.0);
+    Pipeline::try_new(setup, engine, BatchAge::default(), Arc::default(), START).unwrap()
+}
+
+fn pipeline(points: u32, stages: impl Fn(u32) -> Vec<Stage>) -> Pipeline {
+    let points = (0..points).map(|n| point(&format!("p{n}"), stages(n)));
+    let setup = Setup {
+        points: points.collect(),
+        ..Setup::default()
+    };
+    made(setup, Vec::new())
+}
+
+/// Takes readings as they come when no rule is there to want anything.
+fn take(pipeline: &mut Pipeline, now: Instant, readings: impl IntoIterator<Item = Reading>) -> u64 {
+    let mut effects = Vec::new();
+    let wall = Timestamp(0).plus(now.0);
+    let unknown = pipeline.take(now, wall, readings.into_iter().collect(), &mut effects);
+    assert_eq!(effects, []);
+    unknown
 }
 
 fn at(millis: u64) -> Instant {
@@ -44,10 +67,9 @@ fn reading(point: u32, millis: u64, value: f64) -> Reading {
     Reading::good(PointKey(point), time, Value::F64(value))
 }
 
-const CHANGES: Report = Report::Changes {
-    deadband: Deadband::Absolute(1.0),
-    beat: None,
-};
+fn changes() -> Vec<Stage> {
+    vec![Stage::deadband(Band::Absolute(1.0), None)]
+}
 
 /// What records say of each point: kept samples and filtered counts.
 fn contents(
@@ -57,7 +79,7 @@ fn contents(
 ) {
     let mut first = BTreeMap::new();
     let mut start = 0;
-    for dictionary in &pipeline.dictionaries {
+    for dictionary in pipeline.batch.dictionaries() {
         first.insert(dictionary.hash(), start);
         start += u32::try_from(dictionary.entries().len()).unwrap();
     }
@@ -76,11 +98,11 @@ fn contents(
 
 #[test]
 fn a_batch_is_due_at_its_age_and_nothing_is_due_while_nothing_arrives() {
-    let mut pipeline = pipeline(1, |_| Report::Every);
+    let mut pipeline = pipeline(1, |_| Vec::new());
     assert_eq!(pipeline.due(), None);
     assert!(pipeline.seal(stamp(at(0))).is_empty());
-    pipeline.take(at(500), [reading(0, 500, 1.0)]);
-    pipeline.take(at(900), [reading(0, 900, 2.0)]);
+    take(&mut pipeline, at(500), [reading(0, 500, 1.0)]);
+    take(&mut pipeline, at(900), [reading(0, 900, 2.0)]);
     assert_eq!(pipeline.due(), Some(at(10_500)));
     pipeline.set_live(true);
     assert_eq!(pipeline.due(), Some(at(1_500)));
@@ -91,10 +113,18 @@ fn a_batch_is_due_at_its_age_and_nothing_is_due_while_nothing_arrives() {
 
 #[test]
 fn filtered_counts_leave_with_the_next_batch_even_when_nothing_of_the_point_is_sent() {
-    let mut pipeline = pipeline(2, |_| CHANGES);
-    pipeline.take(at(0), [reading(0, 0, 1.0), reading(1, 0, 1.0)]);
+    let mut pipeline = pipeline(2, |_| changes());
+    take(
+        &mut pipeline,
+        at(0),
+        [reading(0, 0, 1.0), reading(1, 0, 1.0)],
+    );
     pipeline.seal(stamp(at(0)));
-    pipeline.take(at(1), [reading(0, 1, 1.5), reading(0, 2, 1.2)]);
+    take(
+        &mut pipeline,
+        at(1),
+        [reading(0, 1, 1.5), reading(0, 2, 1.2)],
+    );
     assert_eq!(
         pipeline.due(),
         Some(at(10_001)),
@@ -109,10 +139,10 @@ fn filtered_counts_leave_with_the_next_batch_even_when_nothing_of_the_point_is_s
 
 #[test]
 fn a_batch_that_grows_too_large_is_due_at_once() {
-    let mut pipeline = pipeline(1, |_| Report::Every);
+    let mut pipeline = pipeline(1, |_| Vec::new());
     let mut taken = 0;
     while !pipeline.is_due(at(0)) {
-        pipeline.take(at(0), (0..1000).map(|n| reading(0, n, 0.0)));
+        take(&mut pipeline, at(0), (0..1000).map(|n| reading(0, n, 0.0)));
         taken += 1000;
         assert!(taken < 1_000_000);
     }
@@ -123,8 +153,8 @@ fn a_batch_that_grows_too_large_is_due_at_once() {
 
 #[test]
 fn a_reading_of_an_unknown_point_is_told_and_not_taken() {
-    let mut pipeline = pipeline(1, |_| Report::Every);
-    assert_eq!(pipeline.take(at(0), [reading(7, 0, 1.0)]), 1);
+    let mut pipeline = pipeline(1, |_| Vec::new());
+    assert_eq!(take(&mut pipeline, at(0), [reading(7, 0, 1.0)]), 1);
     assert_eq!(pipeline.due(), None);
     assert_eq!(pipeline.stats.totals().taken, 0);
 }
@@ -132,9 +162,10 @@ fn a_reading_of_an_unknown_point_is_told_and_not_taken() {
 #[test]
 fn many_points_are_spread_over_dictionaries_and_each_keeps_its_place() {
     const POINTS: u32 = 3000;
-    let mut pipeline = pipeline(POINTS, |_| Report::Every);
-    assert!(pipeline.dictionaries.len() > 1);
-    pipeline.take(
+    let mut pipeline = pipeline(POINTS, |_| Vec::new());
+    assert!(pipeline.batch.dictionaries().len() > 1);
+    take(
+        &mut pipeline,
         at(0),
         (0..POINTS).rev().map(|n| reading(n, 0, f64::from(n % 50))),
     );
@@ -175,13 +206,13 @@ proptest! {
     #[test]
     fn every_reading_taken_is_in_exactly_one_record_as_sample_or_as_count(steps in steps()) {
         let mut pipeline = pipeline(4, |n| match n {
-            0 => Report::Every,
-            1 => CHANGES,
-            2 => Report::Changes { deadband: Deadband::Percent(20.0), beat: None },
-            _ => Report::Changes {
-                deadband: Deadband::Absolute(200.0),
-                beat: Some(Duration::from_secs(2)),
-            },
+            0 => Vec::new(),
+            1 => changes(),
+            2 => vec![Stage::swing(20.0, Some(Duration::from_secs(5)))],
+            _ => vec![
+                Stage::deadband(Band::Absolute(200.0), Some(Duration::from_secs(2))),
+                Stage::every(2),
+            ],
         });
         let mut now = 0;
         let mut taken: BTreeMap<u32, Vec<(Timestamp, Quality)>> = BTreeMap::new();
@@ -198,7 +229,7 @@ proptest! {
                         }
                     };
                     taken.entry(point).or_default().push((reading.sampled, reading.quality));
-                    prop_assert_eq!(pipeline.take(at(now), [reading]), 0);
+                    prop_assert_eq!(take(&mut pipeline, at(now), [reading]), 0);
                 }
                 Step::Seal => {
                     let records = pipeline.seal(stamp(at(now)));
@@ -214,6 +245,7 @@ proptest! {
                 }
             }
         }
+        pipeline.flush(at(now));
         let records = pipeline.seal(stamp(at(now)));
         contents(&pipeline, &records, &mut seen);
         for (point, readings) in &taken {
@@ -228,9 +260,214 @@ proptest! {
                 prop_assert_eq!(*filtered, 0);
             }
         }
+        for (point, counts) in pipeline.counts().enumerate() {
+            let read = taken.get(&u32::try_from(point).unwrap()).map_or(0, Vec::len);
+            prop_assert_eq!(counts.taken, read as u64);
+            prop_assert_eq!(counts.taken, counts.sent + counts.filtered);
+        }
         let totals = pipeline.stats.totals();
         prop_assert_eq!(totals.taken, totals.kept + totals.filtered);
         prop_assert_eq!(totals.taken, taken.values().map(|r| r.len() as u64).sum::<u64>());
         prop_assert_eq!(totals.unsealable, 0);
     }
+}
+
+/// Names of the points of [`computed`].
+struct Site;
+
+const NAMES: [&str; 5] = ["a", "b", "sum", "mean", "secret"];
+
+impl Names for Site {
+    fn find(&self, name: &str) -> Option<(PointKey, ValueType)> {
+        let name = name.strip_prefix("meter.")?;
+        let place = NAMES.iter().position(|known| *known == name)?;
+        Some((PointKey(u32::try_from(place).unwrap()), ValueType::F64))
+    }
+
+    fn all(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Two points that are read, their sum, the mean of the sum over ten seconds, and a point that must not
+/// leave.
+fn computed(rules: Vec<Rule>) -> Pipeline {
+    let mut points: Vec<_> = NAMES.iter().map(|name| point(name, Vec::new())).collect();
+    points[4].privacy = Privacy::Withheld;
+    let setup = Setup {
+        points,
+        derived: vec![DerivedSetup {
+            point: PointKey(2),
+            program: compile("meter.a + meter.b", &Site).unwrap(),
+            stale: Some(Duration::from_secs(60)),
+        }],
+        windows: vec![WindowSetup {
+            of: PointKey(2),
+            period: Duration::from_secs(1),
+            spec: WindowSpec {
+                size: Duration::from_secs(10),
+                step: Duration::from_secs(10),
+                aggregates: vec![Aggregate::Mean],
+                late: Duration::from_secs(60),
+            },
+            results: vec![PointKey(3)],
+        }],
+    };
+    made(setup, rules)
+}
+
+fn rule(when: &str) -> Rule {
+    Rule {
+        name: "r".to_owned(),
+        when: compile(when, &Site).unwrap(),
+        hold: Duration::ZERO,
+        clear: None,
+        clear_hold: Duration::ZERO,
+        on_bad: OnBad::Hold,
+        bad_after: Duration::from_secs(3600),
+        stale: None,
+        never: None,
+        limit: WriteLimit::default(),
+        actions: vec![Action::Event {
+            text: "seen".to_owned(),
+        }],
+        on_clear: Vec::new(),
+        safe: Vec::new(),
+    }
+}
+
+fn sealed(pipeline: &mut Pipeline, now: Instant) -> BTreeMap<String, (Vec<Value>, u64)> {
+    let records = pipeline.seal(stamp(now));
+    let names: BTreeMap<_, Vec<String>> = pipeline
+        .batch
+        .dictionaries()
+        .iter()
+        .map(|d| {
+            (
+                d.hash(),
+                d.entries().iter().map(|e| e.point.to_string()).collect(),
+            )
+        })
+        .collect();
+    let mut all = BTreeMap::new();
+    for record in records {
+        let Body::Telemetry(telemetry) = Record::decode(&record.body).unwrap().body else {
+            panic!("not telemetry");
+        };
+        for column in telemetry.columns {
+            let hash = telemetry.dictionaries[column.dictionary as usize];
+            let name = names[&hash][column.index as usize].clone();
+            let values = column.samples.into_iter().filter_map(|sample| sample.value);
+            all.insert(name, (values.collect(), column.filtered));
+        }
+    }
+    all
+}
+
+#[test]
+fn derived_points_windows_and_rules_follow_from_the_readings_of_a_sweep() {
+    let mut pipeline = computed(vec![rule("meter.mean > 2.5")]);
+    let mut effects = Vec::new();
+    for second in 0..10 {
+        let millis = second * 1000;
+        let wall = Timestamp::from_millis(i64::try_from(millis).unwrap());
+        let readings = vec![reading(0, millis, 1.0), reading(1, millis, second as f64)];
+        pipeline.take(at(millis), wall, readings, &mut effects);
+    }
+    assert_eq!(effects, [], "no window is over yet");
+    assert_eq!(pipeline.due(), Some(at(10_000)));
+    pipeline.tick(at(10_000), Timestamp::from_millis(10_000), &mut effects);
+    assert!(matches!(&effects[..], [Effect::Event { text, .. }] if text == "seen"));
+    let seen = sealed(&mut pipeline, at(10_000));
+    assert_eq!(seen["sum"].0[..2], [Value::F64(1.0), Value::F64(2.0)]);
+    assert_eq!(seen["mean"].0, [Value::F64(5.5)]);
+    let totals = pipeline.stats.totals();
+    assert_eq!(totals.taken, 31, "computed readings are taken too");
+    assert_eq!(totals.taken, totals.kept);
+}
+
+#[test]
+fn a_withheld_point_serves_rules_and_leaves_nothing_not_even_its_name() {
+    let mut pipeline = computed(vec![rule("meter.secret > 4711")]);
+    let mut effects = Vec::new();
+    let readings = vec![reading(4, 0, 4712.0), reading(0, 0, 1.0)];
+    pipeline.take(at(0), Timestamp(0), readings, &mut effects);
+    assert_eq!(effects.len(), 1, "the rule sees it");
+    let records = pipeline.seal(stamp(at(1)));
+    for record in &records {
+        let bytes = &record.body;
+        assert!(!bytes.windows(6).any(|part| part == b"secret"));
+    }
+    let hidden = |d: &Dictionary| d.entries().iter().any(|e| e.point.to_string() == "secret");
+    assert!(!pipeline.batch.dictionaries().iter().any(hidden));
+    let counts: Vec<_> = pipeline.counts().collect();
+    assert_eq!((counts[4].taken, counts[4].filtered), (1, 1));
+}
+
+#[test]
+fn a_captured_point_sends_everything_for_a_while_and_then_filters_again() {
+    let mut pipeline = pipeline(1, |_| {
+        vec![Stage::swing(5.0, Some(Duration::from_secs(60)))]
+    });
+    let feed = |pipeline: &mut Pipeline, from: u64, to: u64| {
+        for n in from..to {
+            take(pipeline, at(n * 1000), [reading(0, n * 1000, 0.0)]);
+        }
+        sealed_count(pipeline, at(to * 1000))
+    };
+    assert_eq!(feed(&mut pipeline, 0, 10), 1);
+    pipeline.capture(&[PointKey(0)], at(20_000));
+    assert_eq!(
+        feed(&mut pipeline, 10, 20),
+        11,
+        "what was held back goes first"
+    );
+    assert_eq!(feed(&mut pipeline, 20, 30), 1);
+    let counts = pipeline.counts().next().unwrap();
+    assert_eq!(
+        counts.taken,
+        counts.sent + counts.filtered + 1,
+        "one is held back"
+    );
+}
+
+fn sealed_count(pipeline: &mut Pipeline, now: Instant) -> u64 {
+    let records = pipeline.seal(stamp(now));
+    records.iter().map(|record| record.summary.readings).sum()
+}
+
+#[test]
+fn what_privacy_treats_leaves_treated_also_when_captured_held_or_flushed() {
+    let mut treated = point("p0", vec![Stage::swing(0.5, Some(Duration::from_secs(60)))]);
+    treated.privacy = Privacy::Treated {
+        treatments: vec![
+            Treatment::Round(10.0),
+            Treatment::Time(Duration::from_secs(60)),
+        ],
+        latitude: None,
+    };
+    let setup = Setup {
+        points: vec![treated],
+        ..Setup::default()
+    };
+    let mut pipeline = made(setup, Vec::new());
+    pipeline.capture(&[PointKey(0)], at(30_000));
+    for n in 0..200u64 {
+        let value = 1000.0 + (n * 7 % 13) as f64;
+        take(&mut pipeline, at(n * 1000), [reading(0, n * 1000, value)]);
+        let mut effects = Vec::new();
+        pipeline.tick(at(n * 1000), Timestamp(0), &mut effects);
+    }
+    pipeline.flush(at(200_000));
+    let records = pipeline.seal(stamp(at(200_000)));
+    let mut seen = BTreeMap::new();
+    contents(&pipeline, &records, &mut seen);
+    let (samples, filtered) = &seen[&0];
+    assert_eq!(samples.len(), 4, "one a minute");
+    for sample in samples {
+        assert_eq!(sample.time.as_millis() % 60_000, 0);
+        let rounded = [1000.0, 1010.0].map(|value| Some(Value::F64(value)));
+        assert!(rounded.contains(&sample.value), "{sample:?}");
+    }
+    assert_eq!(samples.len() as u64 + filtered, 200);
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::BatchAge;
-use gateway_config::{PointConfig, Report};
+use crate::setup::{PointSetup, Setup};
+use gateway_rules::Engine;
 use gateway_spool::{Cursor, FetchLimit, SpoolConfig};
 use protocols_model::{
     DeviceId, PointDescriptor, PointId, PointKey, Reading, SystemClock, Value, ValueType,
@@ -18,6 +19,7 @@ struct Rig {
     sweeps: mpsc::Sender<Sweep>,
     live: watch::Sender<bool>,
     task: JoinHandle<Result<(), SpoolStopped>>,
+    _asks: mpsc::Sender<Ask>,
 }
 
 fn rig(age: BatchAge) -> Rig {
@@ -26,17 +28,21 @@ fn rig(age: BatchAge) -> Rig {
     let boot = BootId(7);
     let config = SpoolConfig::new(folder.path().join("spool"));
     let (spool, _) = gateway_spool::start(config, Arc::clone(&clock), boot);
-    let point = PointConfig {
-        descriptor: PointDescriptor {
-            device: DeviceId::try_new("d").unwrap(),
-            point: PointId::try_new("p").unwrap(),
-            value_type: ValueType::I64,
-            unit: String::new(),
-            scale: 1.0,
-        },
-        report: Report::Every,
+    let point = PointSetup::open(PointDescriptor {
+        device: DeviceId::try_new("d").unwrap(),
+        point: PointId::try_new("p").unwrap(),
+        value_type: ValueType::I64,
+        unit: String::new(),
+        scale: 1.0,
+    });
+    let setup = Setup {
+        points: vec![point],
+        ..Setup::default()
     };
-    let pipeline = Pipeline::try_new(vec![point], age, Arc::default()).unwrap();
+    let now = (clock.monotonic(), clock.wall());
+    let engine = Engine::new(Vec::new(), crate::KeptAlarms::new(), now.0);
+    let pipeline = Pipeline::try_new(setup, engine, age, Arc::default(), now).unwrap();
+    let (asks, asked) = mpsc::channel(crate::ASK_CAPACITY);
     let (sweeps, receiver) = mpsc::channel(SWEEP_CAPACITY);
     let (live, live_seen) = watch::channel(false);
     let inputs = Inputs {
@@ -44,6 +50,9 @@ fn rig(age: BatchAge) -> Rig {
         spool: spool.clone(),
         live: live_seen,
         boot,
+        writable: Writable::new(),
+        asks: asked,
+        alarms: watch::Sender::default(),
     };
     let task = tokio::spawn(run(pipeline, inputs, Arc::clone(&clock)));
     Rig {
@@ -53,6 +62,7 @@ fn rig(age: BatchAge) -> Rig {
         sweeps,
         live,
         task,
+        _asks: asks,
     }
 }
 

@@ -1,10 +1,9 @@
 use super::*;
-use crate::alarm::Level;
+use crate::Rule;
 use crate::check::{Points, RuleError, check};
 use crate::rule::{OnBad, WriteAction, WriteLimit, WriteValue};
-use crate::{AlarmState, Rule};
 use gateway_expr::{Names, compile};
-use protocols_model::{Reason, ValueType};
+use protocols_model::{AlarmLevel, AlarmState, Reason, ValueType};
 use std::collections::BTreeMap;
 
 const POINTS: [(&str, ValueType); 5] = [
@@ -194,7 +193,7 @@ fn a_hold_ends_by_time_without_a_further_reading_and_hysteresis_ends_it() {
     hot.stale = None;
     hot.actions = vec![
         Action::Alarm {
-            level: Level::High,
+            level: AlarmLevel::High,
             text: "cellar hot".to_owned(),
             latch: true,
         },
@@ -358,7 +357,7 @@ fn after_a_restart_a_raised_alarm_is_not_raised_again_and_ends_with_its_cause() 
     let hot = || {
         let mut hot = rule("hot", "cellar.temperature > 30", vec![("pump.on", ON)]);
         hot.actions.push(Action::Alarm {
-            level: Level::Low,
+            level: AlarmLevel::Low,
             text: String::new(),
             latch: false,
         });

@@ -109,6 +109,7 @@ async fn append_event(up: &Uplink, kind: EventKind, text: &str) -> Step {
             kind,
             subject: "uplink".to_owned(),
             text: text.to_owned(),
+            alarm: None,
         }),
     };
     match record.encode() {

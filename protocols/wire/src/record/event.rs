@@ -3,8 +3,8 @@
 use super::proto;
 use crate::error::{DecodeError, EncodeError};
 use crate::limits::{MAX_EVENT_SUBJECT_BYTES, MAX_EVENT_TEXT_BYTES};
-use crate::record::{Event, EventKind, TimeMap};
-use protocols_model::{BootId, Timestamp};
+use crate::record::{AlarmNote, Event, EventKind, TimeMap};
+use protocols_model::{AlarmLevel, AlarmState, BootId, Timestamp};
 
 impl EventKind {
     /// Number on the wire and in the database; never reassigned.
@@ -20,6 +20,8 @@ impl EventKind {
             Self::Configuration => 7,
             Self::Identity => 8,
             Self::StoreAway => 9,
+            Self::Alarm => 10,
+            Self::Rule => 11,
             Self::Other(number) => number,
         }
     }
@@ -37,6 +39,8 @@ impl EventKind {
             7 => Self::Configuration,
             8 => Self::Identity,
             9 => Self::StoreAway,
+            10 => Self::Alarm,
+            11 => Self::Rule,
             number => Self::Other(number),
         }
     }
@@ -54,6 +58,8 @@ impl EventKind {
             Self::Configuration => "configuration",
             Self::Identity => "identity",
             Self::StoreAway => "store-away",
+            Self::Alarm => "alarm",
+            Self::Rule => "rule",
             Self::Other(_) => "other",
         }
     }
@@ -82,6 +88,9 @@ pub(super) fn pack(event: &Event) -> Result<proto::Event, EncodeError> {
         kind: event.kind.to_index(),
         subject: event.subject.clone(),
         text: event.text.clone(),
+        alarm_level: event.alarm.map_or(0, |alarm| alarm.level.to_code().into()),
+        alarm_state: event.alarm.map_or(0, |alarm| alarm.state.to_code().into()),
+        alarm_quiet: event.alarm.is_some_and(|alarm| alarm.quiet),
     })
 }
 
@@ -98,11 +107,21 @@ pub(super) fn unpack(event: proto::Event) -> Result<Event, DecodeError> {
             });
         }
     }
+    let code = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
+    // Words of a newer version cannot be shown as an alarm; the event itself stands.
+    let alarm = AlarmLevel::from_code(code(event.alarm_level))
+        .zip(AlarmState::from_code(code(event.alarm_state)))
+        .map(|(level, state)| AlarmNote {
+            level,
+            state,
+            quiet: event.alarm_quiet,
+        });
     Ok(Event {
         time: Timestamp(event.time_ns),
         kind: EventKind::from_index(event.kind),
         subject: event.subject,
         text: event.text,
+        alarm,
     })
 }
 

@@ -142,6 +142,13 @@ pub(super) struct Event {
     pub(super) subject: String,
     #[prost(string, tag = "4")]
     pub(super) text: String,
+    /// 0: the event is about no alarm.
+    #[prost(uint32, tag = "5")]
+    pub(super) alarm_level: u32,
+    #[prost(uint32, tag = "6")]
+    pub(super) alarm_state: u32,
+    #[prost(bool, tag = "7")]
+    pub(super) alarm_quiet: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -1,6 +1,6 @@
 use super::*;
 use protocols_model::Value::{Bool, F64, I64, Text, U64};
-use std::time::Duration;
+use protocols_model::{Quality, Reason, Timestamp};
 
 const GOOD: Quality = Quality::Good;
 
@@ -8,20 +8,25 @@ fn at(seconds: u64) -> Instant {
     Instant(Duration::from_secs(seconds))
 }
 
-fn absolute(band: f64) -> Report {
-    Report::Changes {
-        deadband: Deadband::Absolute(band),
-        beat: None,
-    }
+fn absolute(band: f64) -> Deadband {
+    Deadband::new(Band::Absolute(band), None)
+}
+
+fn keep(stage: &mut Deadband, now: Instant, value: Option<Value>, quality: Quality) -> bool {
+    let time = Timestamp::default();
+    let sample = Sample {
+        time,
+        value,
+        quality,
+    };
+    stage.keeps(now, &sample)
 }
 
 /// Feeds good values one second apart and tells which were kept.
-fn kept(report: Report, values: impl IntoIterator<Item = Value>) -> Vec<bool> {
-    let mut last = None;
+fn kept(mut stage: Deadband, values: impl IntoIterator<Item = Value>) -> Vec<bool> {
+    let values = values.into_iter().zip(0..);
     values
-        .into_iter()
-        .zip(0..)
-        .map(|(value, second)| keep(&report, &mut last, at(second), Some(&value), GOOD))
+        .map(|(value, second)| keep(&mut stage, at(second), Some(value), GOOD))
         .collect()
 }
 
@@ -43,10 +48,7 @@ fn a_slow_creep_is_measured_against_the_last_kept_value_and_cannot_hide() {
 
 #[test]
 fn percent_is_of_the_last_kept_value_and_zero_is_left_by_any_change() {
-    let report = Report::Changes {
-        deadband: Deadband::Percent(10.0),
-        beat: None,
-    };
+    let report = Deadband::new(Band::Percent(10.0), None);
     let values = [-100.0, -109.0, -111.0, 0.0, 0.001, 0.001].map(F64);
     assert_eq!(kept(report, values), [true, false, true, true, true, false]);
 }
@@ -82,31 +84,21 @@ fn infinities_neither_stick_nor_repeat() {
         kept(absolute(1.0), values.clone()),
         [true, true, false, true, true]
     );
-    let percent = Report::Changes {
-        deadband: Deadband::Percent(1.0),
-        beat: None,
-    };
+    let percent = Deadband::new(Band::Percent(1.0), None);
     assert_eq!(kept(percent, values), [true, true, false, true, true]);
 }
 
 #[test]
 fn the_beat_lets_the_next_reading_pass_after_the_longest_silence() {
-    let report = Report::Changes {
-        deadband: Deadband::Absolute(1.0),
-        beat: Some(Duration::from_secs(3)),
-    };
+    let report = Deadband::new(Band::Absolute(1.0), Some(Duration::from_secs(3)));
     let kept = kept(report, std::iter::repeat_n(F64(1.0), 8));
     assert_eq!(kept, [true, false, false, true, false, false, true, false]);
 }
 
 #[test]
 fn a_change_of_quality_passes_and_the_same_trouble_is_told_once() {
-    let report = absolute(1.0);
-    let mut last = None;
-    let mut feed = |value: Option<f64>, quality| {
-        let value = value.map(F64);
-        keep(&report, &mut last, at(0), value.as_ref(), quality)
-    };
+    let mut stage = absolute(1.0);
+    let mut feed = |value: Option<f64>, quality| keep(&mut stage, at(0), value.map(F64), quality);
     let timeout = Quality::Bad(Reason::Timeout);
     assert!(feed(Some(1.0), GOOD));
     assert!(feed(None, timeout));
@@ -114,25 +106,4 @@ fn a_change_of_quality_passes_and_the_same_trouble_is_told_once() {
     assert!(feed(None, Quality::Bad(Reason::NotAsked)));
     assert!(feed(Some(1.0), GOOD), "the return of a device is told");
     assert!(feed(Some(1.0), Quality::Uncertain(Reason::OutOfRange)));
-}
-
-#[test]
-fn without_a_rule_everything_is_kept() {
-    assert_eq!(kept(Report::Every, [1.0, 1.0, 1.0].map(F64)), [true; 3]);
-}
-
-#[test]
-fn what_is_no_value_of_the_points_type_becomes_bad() {
-    let undecodable = (None, Quality::Bad(Reason::Undecodable));
-    let check = |value, quality| normalise(ValueType::F64, value, quality);
-    assert_eq!(check(Some(F64(f64::NAN)), GOOD), undecodable);
-    assert_eq!(check(Some(I64(1)), GOOD), undecodable);
-    assert_eq!(check(None, GOOD), undecodable);
-    let late = Quality::Bad(Reason::Timeout);
-    assert_eq!(check(Some(F64(1.0)), late), (None, late));
-    assert_eq!(check(Some(F64(500.0)), GOOD), (Some(F64(500.0)), GOOD));
-    let stale = Quality::Uncertain(Reason::Stale);
-    assert_eq!(check(Some(F64(-1.0)), stale), (Some(F64(-1.0)), stale));
-    let long = Text("x".repeat(4097).into());
-    assert_eq!(normalise(ValueType::Text, Some(long), GOOD), undecodable);
 }
