@@ -44,6 +44,8 @@ pub(crate) enum Command {
     /// Look into the spool of a stopped gateway
     #[command(subcommand)]
     Spool(SpoolCommand),
+    /// Simulate devices: Modbus, serial lines in real time, Bluetooth LE
+    Sim(crate::sim::SimArgs),
 }
 
 #[derive(Debug, Args)]

@@ -108,9 +108,9 @@ pub struct PointSite {
     /// Unit of the value, for the gateway's configuration.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
-    /// A client may not write it.
+    /// A client may write it: a coil or holding register; what it wrote stays.
     #[serde(default)]
-    pub read_only: bool,
+    pub write: bool,
     /// The value, in engineering units.
     pub value: Script,
 }
@@ -260,6 +260,10 @@ impl DeviceSite {
             let at = || format!("device.{name}.{}", point.id);
             let (space, address) = point.address().map_err(|what| part(at(), what))?;
             let raw = point.raw(self.order).map_err(|what| part(at(), what))?;
+            if point.write && !matches!(space, Space::Coil | Space::Holding) {
+                let what = "write = true fits coils (\"co:\") and holding registers (\"hr:\") only";
+                return Err(part(at(), what));
+            }
             let signal = point.value.prepare(folder, salt(seed, &[name, &point.id]));
             points.push(Point {
                 id: point.id.as_str().into(),
@@ -267,7 +271,7 @@ impl DeviceSite {
                 address,
                 raw,
                 signal: signal.map_err(cause(at()))?,
-                read_only: point.read_only,
+                read_only: !point.write,
             });
         }
         Ok(UnitSetup {

@@ -86,6 +86,11 @@ fn what_is_wrong_is_told_with_its_place_and_what_is_allowed() {
             "at = \"hr:20\"",
             ["device.meter", "both lie at address"],
         ),
+        (
+            "as = \"f32\"",
+            "as = \"f32\", write = true",
+            ["device.meter.u", "\"hr:\""],
+        ),
         ("as = \"u32\"", "as = \"u33\"", ["line ", "u32"]),
         ("len = 4", "len = 0", ["device.meter.name", "1 to 125"]),
         ("order = \"CDAB\"", "order = \"ACBD\"", ["line ", "CDAB"]),
