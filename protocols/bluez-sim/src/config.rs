@@ -114,6 +114,10 @@ pub struct SensorEntry {
     /// `BTHome`: whether advertisements are numbered.
     #[serde(default = "yes")]
     pub packet: bool,
+    /// `BTHome`, encrypted: the first counter. Left out, it follows the clock, so that a simulator started
+    /// again goes on above where it ended; a receiver would take lower ones for replayed.
+    #[serde(default)]
+    pub counter: Option<u32>,
     /// What it measures, by the names its format has.
     #[serde(default)]
     pub values: BTreeMap<String, Script>,

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use protocols_model::{Clock as _, SystemClock, Timestamp};
 use protocols_sim::script::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::SensorEntry;
 use super::fields::{self, hex, moment};
+use super::{SHORTEST, SensorEntry};
 use crate::payload::bthome::{OBJECTS, Object};
 use crate::payload::{self, RuuviTag, Thermometer, Tlm, bthome};
 use crate::sensor::{Advert, AdvertSource, Turn};
@@ -229,6 +230,10 @@ impl SensorEntry {
             )?),
         };
         let (address, packet) = (self.address, self.packet);
+        let first = u64::from(
+            self.counter
+                .unwrap_or_else(|| counter_now(SystemClock::start().wall())),
+        );
         Ok(Box::new(move |turn| {
             let mut values: Vec<(Object, f64)> = signals
                 .0
@@ -242,9 +247,8 @@ impl SensorEntry {
                 );
             }
             match &key {
-                // Counters begin at 1: a receiver that has seen none compares with 0.
                 Some(key) => {
-                    bthome::encrypted(&values, key, address, wrapped!(turn.number + 1, u32))
+                    bthome::encrypted(&values, key, address, wrapped!(first + turn.number, u32))
                 }
                 None => bthome::plain(&values),
             }
@@ -302,6 +306,15 @@ impl SensorEntry {
     }
 }
 
+/// A counter that no sensor has reached which began at an earlier moment: one step for each of the shortest
+/// intervals since 1970, in 32 bits.
+fn counter_now(wall: Timestamp) -> u32 {
+    let steps = wall.as_millis() / i64::try_from(SHORTEST.as_millis()).unwrap_or(i64::MAX);
+    u32::try_from(steps.rem_euclid(i64::from(u32::MAX)))
+        .unwrap_or(1)
+        .max(1)
+}
+
 fn ruuvi(signals: &Signals, turn: Turn) -> RuuviTag {
     RuuviTag {
         temperature: signals.at("temperature", turn),
@@ -321,5 +334,17 @@ fn thermometer(signals: &Signals, turn: Turn) -> Thermometer {
         humidity: signals.at("humidity", turn),
         voltage: signals.at("voltage", turn),
         battery: signals.at("battery", turn),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counter_of_a_later_start_is_above_all_of_an_earlier_one() {
+        let start = Timestamp::from_millis(1_795_000_000_000);
+        let later = start.plus(SHORTEST * 100);
+        assert_eq!(counter_now(later), counter_now(start) + 100);
     }
 }
