@@ -167,17 +167,13 @@ impl Learned {
     /// The device answered this request with data.
     pub fn answered(&mut self, request: &Request) {
         let (space, count) = (request.space, request.count);
-        if self.length(space).good < count {
-            self.length(space).good = count;
+        let length = self.length(space);
+        if length.good < count {
+            length.good = count;
+            let closing_in = length.refused.is_some();
             // What was thought too long was refused for another reason.
-            if self
-                .length(space)
-                .refused
-                .is_some_and(|refused| refused <= count)
-            {
-                self.length(space).refused = None;
-                self.revision += 1;
-            }
+            length.refused = length.refused.filter(|refused| *refused > count);
+            self.revision += u64::from(closing_in);
         }
         let (first, last) = (request.start, request.last());
         if let Some(alone) = self.alone.get_mut(&space)

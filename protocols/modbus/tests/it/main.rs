@@ -12,7 +12,10 @@
 
 mod conformance;
 mod faults;
+mod learning;
+mod line;
 mod links;
+mod orders;
 mod rig;
 mod sharing;
 mod sim;

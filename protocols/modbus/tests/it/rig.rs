@@ -59,7 +59,10 @@ pub(crate) fn device(unit: u8, period: Duration, addresses: &[&str]) -> Device {
             backoff_min: ms(200),
             backoff_max: ms(2000),
         },
-        limits: Limits::default(),
+        limits: Limits {
+            max_gap: Some(8),
+            ..Limits::default()
+        },
         quirks: Quirks::default(),
         points: addresses.iter().map(point).collect(),
     }
