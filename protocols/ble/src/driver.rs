@@ -154,6 +154,3 @@ async fn sleep_until(until: Option<Instant>, now: Instant) {
         None => std::future::pending().await,
     }
 }
-
-#[cfg(test)]
-mod tests;

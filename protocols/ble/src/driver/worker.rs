@@ -14,7 +14,7 @@ use crate::deadlines::Deadlines;
 use crate::gatt::{How, Plan, Target, payload, same};
 use crate::outbox::Outbox;
 use crate::radio::{Central, RadioError, Said};
-use protocols_driver::{Backoff, LinkState, Stopped, Sweep, WriteError, WriteOrder, Written};
+use protocols_driver::{Backoff, LinkState, Room, Stopped, Sweep, WriteError, WriteOrder, Written};
 use protocols_model::{DeviceId, Instant, Reading, Reason, Value};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -120,14 +120,19 @@ impl Worker {
     }
 
     async fn step(&mut self) -> Result<(), Stopped> {
-        self.shared.flush(&mut self.outbox)?;
-        let now = self.shared.now();
+        let shared = Arc::clone(&self.shared);
+        shared.flush(&mut self.outbox)?;
+        let now = shared.now();
         self.attempt(now);
-        if self.due.next().is_some_and(|due| due <= now) {
-            return self.poll(now).await;
+        if let Ok(order) = self.orders.try_recv() {
+            self.carry_out(order).await;
+            return Ok(());
         }
-        let woken = self.wait(now).await?;
-        match woken {
+        let due = self.due.next().is_some_and(|due| due <= now);
+        if due && let Some(room) = shared.ctx.try_room()? {
+            return self.poll(room, now).await;
+        }
+        match self.wait(now, due).await? {
             Woken::Order(order) => self.carry_out(order).await,
             Woken::Connected(result) => self.connected(result),
             Woken::Said(Said::Value(place, bytes)) => self.told(place, &bytes),
@@ -143,15 +148,18 @@ impl Worker {
         Ok(())
     }
 
-    async fn wait(&mut self, now: Instant) -> Result<Woken, Stopped> {
+    /// Waits for what comes next. With `due`, a read or a silence waits for room: nothing is asked, but
+    /// what the device says by itself is heard, and orders go ahead.
+    async fn wait(&mut self, now: Instant, due: bool) -> Result<Woken, Stopped> {
         let shared = Arc::clone(&self.shared);
         let at = match &self.link {
             Link::Away(at) if self.central.borrow().is_some() => Some(*at),
             _ => None,
         };
-        let until = self.due.next().into_iter().chain(at).min();
-        let waiting = !self.outbox.is_empty();
-        let connecting = async {
+        let next = self.due.next().filter(|_| !due);
+        let until = next.into_iter().chain(at).min();
+        let waiting = due || !self.outbox.is_empty();
+        let link = async {
             match &mut self.link {
                 Link::Connecting(connecting) => Woken::Connected(connecting.await),
                 Link::Up(connected) => Woken::Said(connected.peer.next().await),
@@ -167,7 +175,7 @@ impl Worker {
             () = shared.ctx.stop.cancelled() => Err(Stopped),
             Some(order) = self.orders.recv() => Ok(Woken::Order(order)),
             Ok(()) = self.central.changed() => Ok(Woken::Central),
-            woken = connecting => Ok(woken),
+            woken = link => Ok(woken),
             room = shared.ctx.room(), if waiting => {
                 drop(room?);
                 Ok(Woken::Time)
@@ -254,10 +262,10 @@ impl Worker {
     fn radio_changed(&mut self) {
         let there = self.central.borrow_and_update().is_some();
         let wall = self.shared.wall();
+        if matches!(self.link, Link::Up(_)) {
+            self.shared.status.counters.disconnects.inc();
+        }
         if !there {
-            if matches!(self.link, Link::Up(_)) {
-                self.shared.status.counters.disconnects.inc();
-            }
             self.reason = Reason::LinkDown;
             let down = LinkState::Down(Reason::LinkDown);
             self.shared.status.set_link(self.index, down, wall);
@@ -314,30 +322,13 @@ impl Worker {
         }
     }
 
-    /// A group is due: its characteristic is read, or its silence told. Room first; orders before it.
-    async fn poll(&mut self, now: Instant) -> Result<(), Stopped> {
+    /// A group is due, and there is room: its characteristic is read, or its silence told.
+    async fn poll(&mut self, room: Room<'_>, now: Instant) -> Result<(), Stopped> {
         let shared = Arc::clone(&self.shared);
-        let room = match shared.ctx.try_room()? {
-            Some(room) => room,
-            None => tokio::select! {
-                biased;
-                Some(order) = self.orders.recv() => {
-                    self.carry_out(order).await;
-                    return Ok(());
-                }
-                room = shared.ctx.room() => room?,
-            },
-        };
-        if let Ok(order) = self.orders.try_recv() {
-            drop(room);
-            self.carry_out(order).await;
-            return Ok(());
-        }
         let Some(due) = self.due.next() else {
             return Ok(());
         };
-        let began = shared.now();
-        let Some(group) = self.due.take_due(began) else {
+        let Some(group) = self.due.take_due(now) else {
             return Ok(());
         };
         let Some(how) = self.plan.groups.get(group).map(|group| group.how) else {
