@@ -43,7 +43,7 @@ pub const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(20)..=Durat
 /// Allowed silences inside a frame.
 pub const PAUSES: RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_mins(1);
 /// Allowed bounds of a frame, in bytes.
-pub const MAX_FRAMES: RangeInclusive<usize> = 8..=65_536;
+pub const MAX_FRAMES: RangeInclusive<usize> = 8..=8192;
 /// Most commands sent after opening.
 pub const MAX_INIT: usize = 32;
 
@@ -94,6 +94,13 @@ impl Bus {
             echo: false,
             devices: Vec::new(),
         }
+    }
+
+    /// Whether its devices answer; else they speak by themselves, or are only written.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        let mut messages = self.devices.iter().flat_map(|device| &device.messages);
+        messages.any(|message| message.ask.is_some())
     }
 }
 
@@ -240,6 +247,14 @@ impl Point {
 }
 
 impl Framing {
+    /// What delimits the beginning of a frame and is not part of what a checksum covers.
+    pub(crate) fn start_delimiter(&self) -> &[u8] {
+        match self {
+            Self::Delimited { start, .. } => start.as_slice(),
+            _ => &[],
+        }
+    }
+
     /// The checksum that goes with the framing by itself: that of NMEA sentences.
     #[must_use]
     pub fn default_checksum(&self) -> Option<Checksum> {

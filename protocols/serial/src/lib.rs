@@ -5,4 +5,15 @@
 
 pub mod checksum;
 pub mod config;
+mod driver;
+pub mod framer;
+pub mod health;
+mod link;
+pub mod listener;
+pub mod message;
 pub mod nmea;
+pub mod schedule;
+mod wire;
+
+pub use driver::SerialDriver;
+pub use wire::{Opener, SerialPorts, Wire};

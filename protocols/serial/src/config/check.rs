@@ -40,7 +40,7 @@ impl fmt::Display for Place_<'_> {
 #[non_exhaustive]
 pub enum Problem {
     /// Bound of a frame out of bounds.
-    #[error("max_frame {0} is not allowed; use 8 to 65536 bytes, and no less than a frame has")]
+    #[error("max_frame {0} is not allowed; use 8 to 8192 bytes, and no less than a frame has")]
     MaxFrame(usize),
     /// Pause out of bounds.
     #[error("pause {0:?} is not allowed; use 5ms to 1min")]

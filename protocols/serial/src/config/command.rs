@@ -88,6 +88,15 @@ impl Command {
         self.0.contains(&Part::Check)
     }
 
+    /// The step between two values that it can send, in raw numbers; `None` when it sends all digits.
+    pub(crate) fn step(&self) -> Option<f64> {
+        self.0.iter().find_map(|part| match part {
+            Part::Value(Format::Decimals(places)) => Some(0.1f64.powi((*places).into())),
+            Part::Value(Format::Binary(field)) => Some(field.scale().factor().abs()),
+            _ => None,
+        })
+    }
+
     /// The bytes to send. `value` is in engineering units; the device gets the raw one. The checksum
     /// covers what stands before it, as it covers a frame with this start delimiter.
     ///
