@@ -47,12 +47,12 @@ const RUUVI: [&str; 9] = [
     "acceleration_x",
     "acceleration_y",
     "acceleration_z",
-    "battery",
+    "voltage",
     "tx_power",
     "movements",
 ];
 const THERMOMETER: [&str; 4] = ["temperature", "humidity", "voltage", "battery"];
-const TLM: [&str; 2] = ["battery", "temperature"];
+const TLM: [&str; 2] = ["voltage", "temperature"];
 
 impl Format {
     /// The names of the values it carries.
@@ -205,7 +205,7 @@ impl SensorEntry {
             }),
             Some(Format::EddystoneTlm) => Box::new(move |turn| {
                 payload::eddystone_tlm(&Tlm {
-                    battery: signals.at("battery", turn),
+                    voltage: signals.at("voltage", turn),
                     temperature: signals.at("temperature", turn),
                     adverts: wrapped!(turn.number, u32),
                     tenths: u32::try_from(turn.elapsed.as_millis() / 100).unwrap_or(u32::MAX),
@@ -322,7 +322,7 @@ fn ruuvi(signals: &Signals, turn: Turn) -> RuuviTag {
         pressure: signals.at("pressure", turn),
         acceleration: ["acceleration_x", "acceleration_y", "acceleration_z"]
             .map(|axis| signals.at(axis, turn)),
-        battery: signals.at("battery", turn),
+        voltage: signals.at("voltage", turn),
         tx_power: signals.at("tx_power", turn),
         movements: signals.at("movements", turn),
     }

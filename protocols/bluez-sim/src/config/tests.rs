@@ -110,7 +110,7 @@ fn each_format_makes_its_advertisement() {
             "service",
         ),
         ("eddystone-url", "url = \"https://example.com\"", "service"),
-        ("eddystone-tlm", "values = { battery = 3 }", "service"),
+        ("eddystone-tlm", "values = { voltage = 3 }", "service"),
         ("atc", "", "service"),
         ("pvvx", "", "service"),
         (

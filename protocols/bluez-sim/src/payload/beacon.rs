@@ -80,7 +80,7 @@ pub fn eddystone_url(url: &str, power: i8) -> Option<Advert> {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Tlm {
     /// V; 0 for a beacon without battery.
-    pub battery: f64,
+    pub voltage: f64,
     /// °C.
     pub temperature: f64,
     /// Advertisements since it was switched on.
@@ -93,7 +93,7 @@ pub struct Tlm {
 #[must_use]
 pub fn eddystone_tlm(tlm: &Tlm) -> Advert {
     let mut data = vec![0x20, 0x00];
-    data.extend(to_u16(tlm.battery * 1000.0).to_be_bytes());
+    data.extend(to_u16(tlm.voltage * 1000.0).to_be_bytes());
     // Signed 8.8 fixed point; the lowest value means "no thermometer".
     let temperature = rounded(tlm.temperature * 256.0).clamp(-32_767, 32_767);
     data.extend(i16::try_from(temperature).unwrap_or(0).to_be_bytes());
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn telemetry_is_big_endian_with_a_fixed_point_temperature() {
         let tlm = Tlm {
-            battery: 3.0,
+            voltage: 3.0,
             temperature: -1.5,
             adverts: 7,
             tenths: 70,

@@ -19,7 +19,7 @@ pub struct RuuviTag {
     /// g, along x, y, z.
     pub acceleration: [f64; 3],
     /// V.
-    pub battery: f64,
+    pub voltage: f64,
     /// dBm; format 5.
     pub tx_power: f64,
     /// Movements counted; format 5.
@@ -37,7 +37,7 @@ pub fn ruuvi_5(tag: &RuuviTag, number: u16, address: Address) -> Advert {
     for axis in tag.acceleration {
         data.extend(to_i16(axis * 1000.0).max(-32767).to_be_bytes());
     }
-    let battery = to_u16(tag.battery * 1000.0 - 1600.0).min(2046);
+    let battery = to_u16(tag.voltage * 1000.0 - 1600.0).min(2046);
     let power = to_u16((tag.tx_power + 40.0) / 2.0).min(30);
     data.extend((battery << 5 | power).to_be_bytes());
     data.push(to_u8(tag.movements).min(254));
@@ -59,7 +59,7 @@ pub fn ruuvi_3(tag: &RuuviTag) -> Advert {
     for axis in tag.acceleration {
         data.extend(to_i16(axis * 1000.0).to_be_bytes());
     }
-    data.extend(to_u16(tag.battery * 1000.0).to_be_bytes());
+    data.extend(to_u16(tag.voltage * 1000.0).to_be_bytes());
     Advert::manufacturer(COMPANY, data)
 }
 
@@ -81,7 +81,7 @@ mod tests {
             humidity: 53.49,
             pressure: 100_044.0,
             acceleration: [0.004, -0.004, 1.036],
-            battery: 2.977,
+            voltage: 2.977,
             tx_power: 4.0,
             movements: 66.0,
         };
@@ -99,7 +99,7 @@ mod tests {
             humidity: 20.5,
             pressure: 102_766.0,
             acceleration: [-1.0, -1.726, 0.714],
-            battery: 2.899,
+            voltage: 2.899,
             ..RuuviTag::default()
         };
         assert_eq!(hex(&ruuvi_3(&tag)), "03291A1ECE1EFC18F94202CA0B53");
