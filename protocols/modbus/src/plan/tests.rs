@@ -129,6 +129,61 @@ proptest! {
         check_slots(&points, &alone);
     }
 
+    /// By cost, on lines of every speed: no request is longer than the device takes, reads across a hole
+    /// or takes an address along that is refused alone; and no gap is read that costs more than a request.
+    #[test]
+    fn a_plan_by_cost_keeps_off_what_was_refused(
+        points in prop::collection::vec(any_point(), 1..40),
+        holes in prop::collection::vec((0u16..300, 0u16..4), 0..6),
+        longest in 20u16..126, speed in 0usize..5, turnaround in 0u64..60, align in 0usize..3,
+    ) {
+        let line = ["9600 8E1", "19200 8E1", "38400 8N1", "115200 8N1", "1200 8N2"][speed];
+        let mut bus = crate::config::tests::bus_of(line, &["hr:0"]);
+        let device = &mut bus.devices[0];
+        device.points = points.clone();
+        device.quirks.bit_align = [1, 8, 16][align];
+        let timing = Timing::of(&bus);
+        let device = &bus.devices[0];
+        let mut learned = Learned::default();
+        learned.took(Duration::from_millis(turnaround));
+        let refused = |start, count, slots| Request { space: Space::Holding, start, count, slots, has_gap: false };
+        let whole = |width| vec![Slot { point: 0, offset: 0, width }];
+        // Too long once, and addresses refused alone.
+        learned.refused(&refused(0, longest + 1, [whole(1), whole(1)].concat()), 3);
+        learned.answered(&refused(0, longest, whole(longest)));
+        for (start, more) in &holes {
+            learned.refused(&refused(*start, more + 1, whole(more + 1)), 2);
+        }
+        learned.pass_done(true);
+        let rules = Rules::new(device, &timing, &learned);
+        let requests = plan(&polled(device), &rules);
+        check_slots(&points, &requests);
+        let asked = asked(&points);
+        let break_even = timing.break_even(device, Duration::from_millis(turnaround));
+        for request in &requests {
+            let start = u32::from(request.start);
+            prop_assert!(!request.space.is_bits() || request.start.is_multiple_of(device.quirks.bit_align));
+            if request.space.is_bits() {
+                continue;
+            }
+            let wide = request.slots.iter().any(|slot| slot.width > longest);
+            prop_assert!(request.count <= longest || wide);
+            let mut gap = 0;
+            for address in start..start + u32::from(request.count) {
+                let unasked = !asked.contains(&(request.space, address));
+                gap = if unasked { gap + 1 } else { 0 };
+                prop_assert!(gap <= break_even, "{request:?}");
+                let address = u16::try_from(address).unwrap();
+                let alone = learned.refused_alone(request.space);
+                if alone.is_some_and(|alone| alone.overlaps(address, address)) {
+                    prop_assert!(!unasked, "reads a hole: {request:?}");
+                    let slots: BTreeSet<_> = request.slots.iter().map(|s| (s.offset, s.width)).collect();
+                    prop_assert_eq!(slots.len(), 1, "takes others along: {:?}", request);
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_distinct_request_reads_the_same_points_in_another_shape(points in prop::collection::vec(any_point(), 1..30), limits in any_limits(), other: u8) {
         let rules = Rules::of_limits(&limits);
