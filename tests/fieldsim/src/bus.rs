@@ -1,18 +1,24 @@
-//! A bus of units: finds the unit that is asked, and logs what it says before it is said.
+//! A bus of units: finds the unit that is asked, and logs what it says before it is said. How requests
+//! arrive and answers leave is not its business: it is a [`Station`].
 
 use crate::answer_log::{AnswerLine, AnswerLog, wall_ns};
-use crate::site::BusSite;
+use crate::site::{BusKind, BusSite};
 use crate::unit::Unit;
 use anyhow::Context as _;
+use protocols_sim::modbus::{Carrier, LineTrouble, Reply, Station};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Time a unit takes to think before it answers on a serial line; over TCP it answers at once.
+const TURNAROUND: Duration = Duration::from_millis(4);
 
 /// The units of one bus and the log of what they said.
 #[derive(Debug)]
 pub struct Bus {
     gateway: String,
+    turnaround: Duration,
     units: Mutex<HashMap<u8, Unit>>,
     log: Arc<AnswerLog>,
     started: Instant,
@@ -30,6 +36,10 @@ impl Bus {
             .collect();
         Self {
             gateway: site.gateway.clone(),
+            turnaround: match site.kind {
+                BusKind::Tcp { .. } => Duration::ZERO,
+                BusKind::Rtu { .. } => TURNAROUND,
+            },
             units: Mutex::new(units),
             log,
             started: Instant::now(),
@@ -75,4 +85,25 @@ impl Bus {
         self.log.write(&line).context("writing the answer log")?;
         Ok(answer.map(|answer| answer.pdu))
     }
+}
+
+impl Station for Bus {
+    fn ask(&self, unit: u8, pdu: &[u8]) -> Carrier {
+        match self.answer(unit, pdu) {
+            Ok(Some(answer)) => Carrier::Answer(Reply::good(unit, self.turnaround, answer)),
+            Ok(None) => Carrier::Silence,
+            // A judge must not go on with half a log.
+            Err(error) => abandon(&error),
+        }
+    }
+
+    fn trouble(&self, _trouble: LineTrouble) {
+        // Nothing was read and nothing was said: nothing to judge.
+    }
+}
+
+#[expect(clippy::print_stderr, clippy::exit, reason = "a tool's last words")]
+fn abandon(error: &anyhow::Error) -> ! {
+    eprintln!("fogline-fieldsim: {error:#}");
+    std::process::exit(1);
 }

@@ -1,7 +1,7 @@
 //! The field simulator: Modbus devices whose every answer can be named afterwards.
 //!
 //! ```text
-//! site file (JSON) ─▶ Unit: points with signals ─▶ TCP listener │ pty as RS-485 bus
+//! site file (JSON) ─▶ Unit: points with signals ─▶ Bus ─▶ protocols-sim: TCP listener │ paced line
 //!                                                    │ each answer
 //!                                                    ▼
 //!                                             answer log (NDJSON): what a gateway was told, and when
@@ -10,17 +10,15 @@
 //! Guarantees: every value that leaves carries the number of the poll it answers (see [`signal`]), and
 //! the log line is written before the answer is sent. So a judge can say of each (register, poll
 //! number) whether it was read, without believing any other component (design.md section 9).
-//! Nothing here shares code with the gateway: a misunderstanding cannot cancel itself out.
+//! How requests travel is `protocols-sim`'s: frames, checksums and the line that keeps real time. Neither
+//! it nor anything here shares code with the gateway: a misunderstanding cannot cancel itself out.
 
 #![forbid(unsafe_code)]
 
 pub mod answer_log;
 pub mod bus;
-pub mod modbus;
-pub mod rtu;
 pub mod signal;
 pub mod site;
-pub mod tcp;
 pub mod unit;
 
 pub use site::{BusKind, BusSite, PointSite, Shape, Site, Space, UnitSite, WordKind};

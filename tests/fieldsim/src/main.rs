@@ -5,16 +5,18 @@
 
 use anyhow::Context as _;
 use clap::Parser;
+use protocols_sim::line::{LineSettings, Parity, Port};
+use protocols_sim::modbus::{RtuLine, RtuOptions, TcpFraming, TcpServer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tests_fieldsim::answer_log::AnswerLog;
 use tests_fieldsim::bus::Bus;
-use tests_fieldsim::rtu::Line;
-use tests_fieldsim::{BusKind, Site, tcp};
+use tests_fieldsim::{BusKind, Site};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// What was said when the stop came is on the line for some milliseconds, and a gateway on a busy
 /// machine takes its time to read it; a pseudo-terminal that closes takes unread bytes along.
@@ -41,7 +43,11 @@ async fn main() -> anyhow::Result<()> {
         .with_context(|| format!("reading {}", args.site.display()))?;
     let site: Site = serde_json::from_str(&text).context("reading the site file")?;
     let log = Arc::new(AnswerLog::open(&args.log).context("opening the answer log")?);
-    let (ports, buses) = start(&site, &log).await?;
+    let Served {
+        ports,
+        buses,
+        lines,
+    } = start(&site, &log).await?;
     write_whole(&args.ready, &serde_json::to_vec(&ports)?)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -59,46 +65,52 @@ async fn main() -> anyhow::Result<()> {
         bus.fall_silent();
     }
     tokio::time::sleep(LAST_WORDS).await;
+    drop(lines);
     Ok(())
 }
 
-/// Serves every bus; gives their TCP ports by name.
-async fn start(
-    site: &Site,
-    log: &Arc<AnswerLog>,
-) -> anyhow::Result<(BTreeMap<String, u16>, Vec<Arc<Bus>>)> {
-    let mut ports = BTreeMap::new();
-    let mut buses = Vec::new();
+/// What is served: the ports by bus, the buses, and the lines, which end when dropped.
+struct Served {
+    ports: BTreeMap<String, u16>,
+    buses: Vec<Arc<Bus>>,
+    lines: Vec<Port>,
+}
+
+/// Serves every bus.
+async fn start(site: &Site, log: &Arc<AnswerLog>) -> anyhow::Result<Served> {
+    let mut served = Served {
+        ports: BTreeMap::new(),
+        buses: Vec::new(),
+        lines: Vec::new(),
+    };
     for bus_site in &site.buses {
         let bus = Arc::new(Bus::new(bus_site, Arc::clone(log)));
-        buses.push(Arc::clone(&bus));
+        served.buses.push(Arc::clone(&bus));
         match &bus_site.kind {
             BusKind::Tcp { port } => {
                 let listener = TcpListener::bind(("127.0.0.1", *port))
                     .await
                     .with_context(|| format!("listening for bus {}", bus_site.name))?;
-                ports.insert(bus_site.name.clone(), listener.local_addr()?.port());
-                tokio::spawn(tcp::serve(bus, listener));
+                let port = listener.local_addr()?.port();
+                served.ports.insert(bus_site.name.clone(), port);
+                let server = Arc::new(TcpServer::new(bus, TcpFraming::Mbap));
+                // Never told to stop: it serves until the process ends.
+                tokio::spawn(server.serve(listener, CancellationToken::new()));
             }
             BusKind::Rtu { link, baud } => {
-                let line = Line::make(Path::new(link))?;
-                let baud = *baud;
-                // A line that fails ends the simulator: a judge must not go on with half a site.
-                std::thread::spawn(move || {
-                    if let Err(error) = line.serve(&bus, baud) {
-                        abandon(&error);
-                    }
-                });
+                // What is judged is what was read; how well gaps are kept is for others to test.
+                let options = RtuOptions {
+                    line: LineSettings::new(*baud, Parity::None, 1),
+                    strict: false,
+                };
+                let core = Box::new(RtuLine::new(options, bus));
+                let line = Port::start(Path::new(link), core, None)
+                    .with_context(|| format!("making the line of bus {}", bus_site.name))?;
+                served.lines.push(line);
             }
         }
     }
-    Ok((ports, buses))
-}
-
-#[expect(clippy::print_stderr, clippy::exit, reason = "a tool's last words")]
-fn abandon(error: &anyhow::Error) {
-    eprintln!("fogline-fieldsim: {error:#}");
-    std::process::exit(1);
+    Ok(served)
 }
 
 /// Writes beside and renames: whoever waits for the file never sees half of it.

@@ -1,9 +1,9 @@
 //! One unit: answers read requests from its points, counts the polls of each, keeps its silences.
 
 use crate::answer_log::PolledPoint;
-use crate::modbus::{self, ReadRequest};
 use crate::signal;
-use crate::site::UnitSite;
+use crate::site::{Space, UnitSite};
+use protocols_sim::modbus::{self as wire, Range, Request};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -54,30 +54,32 @@ impl Unit {
     pub fn answer(&mut self, pdu: &[u8]) -> Answer {
         let function = pdu.first().copied().unwrap_or(0);
         let refuse = |code| Answer {
-            pdu: modbus::exception(function, code),
+            pdu: wire::exception(function, code),
             polls: Vec::new(),
         };
-        let request = match modbus::parse(pdu) {
-            Ok(request) => request,
+        let request = match wire::parse(pdu) {
+            Ok(Request::Read(request)) => request,
+            // What the oracle judges is read only.
+            Ok(_) => return refuse(wire::ILLEGAL_FUNCTION),
             Err(code) => return refuse(code),
         };
         match self.read(request) {
             Some((words, polls)) => Answer {
-                pdu: modbus::answer(request, &words),
+                pdu: wire::read_answer(request, &words),
                 polls,
             },
-            None => refuse(modbus::ILLEGAL_ADDRESS),
+            None => refuse(wire::ILLEGAL_ADDRESS),
         }
     }
 
-    fn read(&mut self, request: ReadRequest) -> Option<(Vec<u16>, Vec<PolledPoint>)> {
+    fn read(&mut self, request: Range) -> Option<(Vec<u16>, Vec<PolledPoint>)> {
         let first = u32::from(request.address);
         let end = first + u32::from(request.count);
         let mut words = vec![0u16; usize::from(request.count)];
         let mut polls = Vec::new();
         let mut highest = 0;
         for (place, point) in self.site.points.iter().enumerate() {
-            if point.space != request.space {
+            if wire_space(point.space) != request.space {
                 continue;
             }
             let start = u32::from(point.address);
@@ -112,5 +114,14 @@ impl Unit {
         }
         // Some slack behind the last point: a gateway may vary the quantity after an error.
         (end <= highest + 8).then_some((words, polls))
+    }
+}
+
+const fn wire_space(space: Space) -> wire::Space {
+    match space {
+        Space::Coil => wire::Space::Coil,
+        Space::Discrete => wire::Space::Discrete,
+        Space::Holding => wire::Space::Holding,
+        Space::Input => wire::Space::Input,
     }
 }
