@@ -5,13 +5,13 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use protocols_model::{
-    BootId, Claim, DeviceId, DictionaryHash, Epoch, Instant, Lane, LossReason, PointDescriptor,
-    PointId, PointLoss, Quality, RecordKey, RefuseReason, SeqRange, SeqSet, Timestamp, Value,
-    ValueType,
+    AlarmLevel, AlarmState, BootId, Claim, DeviceId, DictionaryHash, Epoch, Instant, Lane,
+    LossReason, PointDescriptor, PointId, PointLoss, Quality, RecordKey, RefuseReason, SeqRange,
+    SeqSet, Timestamp, Value, ValueType,
 };
 use protocols_wire::{
-    Ack, AckItem, Body, ClockState, Column, Down, EpochState, Event, EventKind, Held, Hello,
-    HelloAnswer, Record, RecordStamp, RetryLater, RetryReason, Sample, Telemetry, TimeMap,
+    Ack, AckItem, AlarmNote, Body, ClockState, Column, Down, EpochState, Event, EventKind, Held,
+    Hello, HelloAnswer, Record, RecordStamp, RetryLater, RetryReason, Sample, Telemetry, TimeMap,
 };
 use std::time::Duration;
 
@@ -192,12 +192,19 @@ pub(crate) fn claim() -> impl Strategy<Value = Claim> {
 }
 
 pub(crate) fn record() -> impl Strategy<Value = Record> {
-    let event = (any::<i64>(), 0u32..20, "\\PC{0,60}", "\\PC{0,200}").prop_map(
-        |(time, kind, subject, text)| Event {
+    let note = (1u8..5, 0u8..4, any::<bool>()).prop_map(|(level, state, quiet)| AlarmNote {
+        level: AlarmLevel::from_code(level).unwrap(),
+        state: AlarmState::from_code(state).unwrap(),
+        quiet,
+    });
+    let note = option::of(note);
+    let event = (any::<i64>(), 0u32..20, "\\PC{0,60}", "\\PC{0,200}", note).prop_map(
+        |(time, kind, subject, text, alarm)| Event {
             time: Timestamp(time),
             kind: EventKind::from_index(kind),
             subject,
             text,
+            alarm,
         },
     );
     let map = (any::<u64>(), any::<i64>(), any::<u64>()).prop_map(|(boot, origin, off)| TimeMap {

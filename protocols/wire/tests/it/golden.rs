@@ -6,14 +6,14 @@
 
 use bytes::Bytes;
 use protocols_model::{
-    BootId, Claim, DeviceId, DictionaryHash, Epoch, Instant, Lane, LossReason, PointDescriptor,
-    PointId, PointLoss, Quality, Reason, RecordKey, RefuseReason, SeqRange, SeqSet, Timestamp,
-    Value, ValueType,
+    AlarmLevel, AlarmState, BootId, Claim, DeviceId, DictionaryHash, Epoch, Instant, Lane,
+    LossReason, PointDescriptor, PointId, PointLoss, Quality, Reason, RecordKey, RefuseReason,
+    SeqRange, SeqSet, Timestamp, Value, ValueType,
 };
 use protocols_wire::{
-    Ack, AckItem, Body, ClockState, Column, Dictionary, Down, EpochState, Event, EventKind, Held,
-    Hello, HelloAnswer, Record, RecordStamp, RetryLater, RetryReason, Sample, Telemetry, TimeMap,
-    decode_envelope, encode_envelope,
+    Ack, AckItem, AlarmNote, Body, ClockState, Column, Dictionary, Down, EpochState, Event,
+    EventKind, Held, Hello, HelloAnswer, Record, RecordStamp, RetryLater, RetryReason, Sample,
+    Telemetry, TimeMap, decode_envelope, encode_envelope,
 };
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -248,6 +248,18 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
         kind: EventKind::DeviceLink,
         subject: "meter-7".into(),
         text: "no answer for 30 s".into(),
+        alarm: None,
+    };
+    let alarm = Event {
+        time: Timestamp(START * 1_000_000 + 2),
+        kind: EventKind::Alarm,
+        subject: "overtemp".into(),
+        text: "cellar hot".into(),
+        alarm: Some(AlarmNote {
+            level: AlarmLevel::High,
+            state: AlarmState::Returned,
+            quiet: true,
+        }),
     };
     let map = TimeMap {
         boot: BootId(7),
@@ -260,6 +272,7 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
         ("record-v1-claims", record(Body::Claims(claims()))),
         ("record-v1-event", record(Body::Event(event))),
         ("record-v1-time-map", record(Body::TimeMap(map))),
+        ("record-v1-alarm", record(Body::Event(alarm))),
     ]
 }
 
@@ -286,7 +299,7 @@ pub(crate) fn dictionary() -> Dictionary {
 
 pub(crate) fn envelope_parts() -> (Vec<(RecordKey, Bytes)>, Dictionary) {
     let records = (1..)
-        .zip(records().into_iter().skip(2))
+        .zip(records().into_iter().skip(2).take(3))
         .map(|(seq, (_, record))| {
             let (epoch, lane) = (Epoch(0xabcd_ef01_2345_6789), Lane::Event);
             (

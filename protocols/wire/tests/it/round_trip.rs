@@ -274,6 +274,7 @@ fn what_breaks_a_rule_of_the_domain_is_not_written() {
             kind: EventKind::Spool,
             subject: "s".repeat(subject),
             text: "t".repeat(text),
+            alarm: None,
         }),
     };
     assert!(event(256, 1024).encode().is_ok());
