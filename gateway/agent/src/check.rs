@@ -3,7 +3,7 @@
 use crate::cli::{CheckArgs, DEFAULT_CONFIG, Format};
 use crate::console::{colour_out, say};
 use crate::exit::Exit;
-use crate::{machine, uplink};
+use crate::{explain, machine, uplink};
 use gateway_config::{BusConfig, GatewayConfig, Loaded, Options, Severity, load, render};
 use std::path::{Path, PathBuf};
 
@@ -55,6 +55,7 @@ fn human_form(path: &Path, loaded: &Loaded, identity: Option<&str>) -> String {
         text += &format!("error: {problem}\n");
     } else if let Some(config) = &loaded.config {
         text += &format!("{}: {}\n", path.display(), summary(config));
+        text += &explain::brief(config);
     }
     text
 }

@@ -1,6 +1,9 @@
 //! The command line.
 
+pub(crate) mod find;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use find::{ConfigCommand, ExplainArgs, ProbeCommand, ReadArgs, ScanCommand, WriteArgs};
 use std::path::PathBuf;
 
 /// Where the configuration is when nobody says.
@@ -9,7 +12,9 @@ pub(crate) const DEFAULT_CONFIG: &str = "/etc/fogline/gateway.toml";
 const EXAMPLES: &str = "\
 Examples:
   fogline-gateway check gateway.toml
-      every problem of a configuration, with line, column and what is allowed
+      every problem of a configuration, with line, column and what is allowed; how busy each bus is
+  fogline-gateway explain gateway.toml
+      every request it will make, what it costs the bus, and the bytes it sends a day
   fogline-gateway run --config gateway.toml
       read the devices, keep the readings, report to the cloud; Ctrl-C or SIGTERM stops cleanly,
       SIGHUP reads the configuration anew
@@ -17,6 +22,8 @@ Examples:
       what the gateway is doing; needs neither network nor a valid configuration
   fogline-gateway spool stat --config gateway.toml
       what a stopped gateway still holds
+  fogline-gateway probe modbus --rtu /dev/ttyUSB0 --line '9600 8N1'
+      which units are on a line; `probe serial`, `scan ble`, `read` and `write` have examples of their own
 
 Exit codes:
   0  done
@@ -44,6 +51,21 @@ pub(crate) enum Command {
     /// Look into the spool of a stopped gateway
     #[command(subcommand)]
     Spool(SpoolCommand),
+    /// Show what a configuration will do: requests, bus load, bytes a day
+    Explain(ExplainArgs),
+    /// Read points now, of a configuration or of any Modbus device
+    Read(ReadArgs),
+    /// Write one point now, of a configuration or of any Modbus device
+    Write(WriteArgs),
+    /// Find out how an unknown device must be configured
+    #[command(subcommand)]
+    Probe(ProbeCommand),
+    /// Show who is in the air
+    #[command(subcommand)]
+    Scan(ScanCommand),
+    /// Every key of the configuration, for people and editors
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Simulate devices: Modbus, serial lines in real time, Bluetooth LE
     Sim(crate::sim::SimArgs),
 }

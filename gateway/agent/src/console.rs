@@ -36,3 +36,18 @@ pub(crate) fn colour_err() -> bool {
 fn allowed() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
+
+/// Shows on the terminal how far a long step is; nothing where nobody looks. Gone when it is done.
+pub(crate) fn progress(done: usize, all: usize, what: &str) {
+    const WIDTH: usize = 30;
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    if done >= all {
+        warn("\r\x1b[K");
+        return;
+    }
+    let filled = WIDTH * done / all.max(1);
+    let bar = "#".repeat(filled) + &"-".repeat(WIDTH - filled);
+    warn(format_args!("\r[{bar}] {done}/{all} {what}\x1b[K"));
+}

@@ -4,22 +4,42 @@
 //! The desk outlives the driver: a driver that is started again finds the queue as it was.
 
 use gateway_config::BusConfig;
+use protocols_ble::BleDriver;
 use protocols_driver::{Driver, OrderDesk, WriteError, Written};
 use protocols_modbus::ModbusDriver;
-use protocols_model::{Instant, PointKey, Value};
+use protocols_modbus::learned::FileMemory;
+use protocols_model::{Instant, PointKey, Value, ValueType};
+use std::path::Path;
+use std::sync::Arc;
 
-/// A fresh driver for `bus`; nothing is opened before it runs.
+/// What devices taught their driver, in the state directory.
+const LEARNED: &str = "learned";
+
+/// A fresh driver for `bus`; nothing is opened before it runs. What it learns of its devices is kept in
+/// `state_dir`, where there is one.
 ///
 /// # Errors
 /// What its own check finds; the configuration's reader has asked it before.
-pub(crate) fn driver(bus: &BusConfig) -> anyhow::Result<Box<dyn Driver>> {
+pub(crate) fn driver(bus: &BusConfig, state_dir: Option<&Path>) -> anyhow::Result<Box<dyn Driver>> {
     let refused = |what: String| anyhow::anyhow!("bus {}: {what}", bus.name());
     Ok(match bus {
         BusConfig::Modbus(bus) => {
-            let driver = ModbusDriver::new(std::sync::Arc::clone(bus));
+            let driver = ModbusDriver::new(Arc::clone(bus));
+            let driver = driver.map_err(|errors| refused(format!("{errors:?}")))?;
+            Box::new(match state_dir {
+                // The names of buses are checked: no path hides in one.
+                Some(dir) => {
+                    let file = dir.join(LEARNED).join(format!("{}.json", bus.name));
+                    driver.remembering(Arc::new(FileMemory::new(file)))
+                }
+                None => driver,
+            })
+        }
+        BusConfig::Ble(bus) => {
+            let driver = BleDriver::new(Arc::clone(bus));
             Box::new(driver.map_err(|errors| refused(format!("{errors:?}")))?)
         }
-        BusConfig::Serial(_) | BusConfig::Ble(_) => {
+        BusConfig::Serial(_) => {
             return Err(refused("its driver is not part of this build".to_owned()));
         }
     })
@@ -39,6 +59,11 @@ impl Desks {
     pub(crate) fn desk(&self, point: PointKey) -> Option<OrderDesk> {
         let owner = self.0.iter().find(|(bus, _)| bus.points().contains(&point));
         owner.map(|(_, desk)| desk.clone())
+    }
+
+    /// The point of this name: its key and the type of its values.
+    pub(crate) fn find(&self, device: &str, point: &str) -> Option<(PointKey, ValueType)> {
+        self.0.iter().find_map(|(bus, _)| bus.find(device, point))
     }
 
     /// Has the driver that owns the point's bus write it, ahead of its polls and at most once.

@@ -14,6 +14,7 @@ mod swap;
 
 use crate::alarm_file;
 use crate::clock_watch::{ClockWatch, Seen};
+use crate::control::{self, CurrentDesks};
 use crate::events::Events;
 use crate::exit::Exit;
 use crate::generation::{Generation, Shared, prepare};
@@ -68,6 +69,8 @@ pub(crate) struct Gateway {
     _lock: Option<File>,
     _endpoint: AbortOnDropHandle<()>,
     _alarms: AbortOnDropHandle<()>,
+    desks: CurrentDesks,
+    _door: Option<AbortOnDropHandle<()>>,
     _watchdog: AbortOnDropHandle<()>,
 }
 
@@ -135,6 +138,8 @@ impl Gateway {
         let about = swap::about(&path, &chosen);
         let field = std::mem::take(&mut chosen.field);
         let generation = prepare(&config, field, &shared)?.start(&shared);
+        let desks = Arc::new(Mutex::new(generation.desks()));
+        let door = control::start(&state_dir, Arc::clone(&desks), Arc::clone(&clock));
         let ground = Ground {
             spool: spool.clone(),
             clock: Arc::clone(&clock),
@@ -170,6 +175,8 @@ impl Gateway {
             _lock: lock,
             _endpoint: http::start(&config, Arc::clone(&source)).await,
             _alarms: AbortOnDropHandle::new(tokio::spawn(kept)),
+            desks,
+            _door: door,
             _watchdog: AbortOnDropHandle::new(tokio::spawn(systemd::feed_watchdog(spool.clone()))),
             config,
             spool,

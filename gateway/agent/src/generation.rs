@@ -13,6 +13,7 @@ use gateway_pipeline::{
 use gateway_rules::Engine;
 use gateway_spool::SpoolStopped;
 use protocols_driver::{BusStatus, DriverContext, STOP_BOUND, Sweep, order_queue};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
 pub(crate) struct Prepared {
     pipeline: Pipeline,
     buses: Vec<BusConfig>,
+    state_dir: PathBuf,
 }
 
 /// A running configuration.
@@ -76,11 +78,12 @@ pub(crate) fn prepare(
     let setup = processing::setup(field.points);
     let pipeline = Pipeline::try_new(setup, engine, age, Arc::clone(&shared.stats), now)?;
     for bus in &field.buses {
-        field::driver(bus)?;
+        field::driver(bus, None)?;
     }
     Ok(Prepared {
         pipeline,
         buses: field.buses,
+        state_dir: config.gateway.state_dir.clone(),
     })
 }
 
@@ -132,8 +135,11 @@ impl Prepared {
             let status = BusStatus::new(Arc::clone(bus.name()), bus.devices());
             let slot = Arc::new(BusSlot::new(Arc::new(status)));
             slots.push(Arc::clone(&slot));
-            let make =
-                move || field::driver(&bus).expect("invariant: the same bus was accepted before");
+            let state_dir = self.state_dir.clone();
+            let make = move || {
+                field::driver(&bus, Some(&state_dir))
+                    .expect("invariant: the same bus was accepted before")
+            };
             supervisors.spawn(supervise(make, slot, context, events.clone()));
         }
         Generation {

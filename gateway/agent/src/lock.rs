@@ -53,3 +53,16 @@ pub(crate) fn take(state_dir: &Path) -> anyhow::Result<Option<File>> {
     }
     Ok(Some(file))
 }
+
+/// The process that has the state directory, if one has. For looking: it may end at any time.
+pub(crate) fn owner(state_dir: &Path) -> Option<String> {
+    let mut file = File::open(state_dir.join(FILE)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            let _unknown = file.read_to_string(&mut owner);
+            Some(owner.trim().to_owned())
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! The story of `run`: configuration → spool → pipeline → drivers → uplink, until a signal; then
 //! drivers → pipeline flush → uplink drain → spool close, each within its deadline. The other
-//! commands look at a configuration, a running gateway or a spool, and change nothing.
+//! commands look at a configuration, a running gateway, a spool or a device; only `write` and `sim` act.
 
 #![forbid(unsafe_code)]
 
@@ -11,10 +11,14 @@ mod boot;
 mod check;
 mod cli;
 mod clock_watch;
+mod config_command;
 mod console;
+mod control;
 mod events;
 mod exit;
+mod explain;
 mod field;
+mod find;
 mod gateway;
 mod generation;
 mod http;
@@ -38,6 +42,7 @@ mod systemd;
 mod uplink;
 
 use clap::Parser;
+use cli::find::{ProbeCommand, ScanCommand};
 use cli::{Cli, Command};
 use exit::Exit;
 use std::process::ExitCode;
@@ -51,6 +56,13 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Spool(command) => spool_command::run(&command),
+        Command::Explain(args) => explain::run(&args),
+        Command::Read(args) => find::read::run(&args),
+        Command::Write(args) => find::write::run(&args),
+        Command::Probe(ProbeCommand::Modbus(args)) => find::probe_modbus::run(&args),
+        Command::Probe(ProbeCommand::Serial(args)) => find::probe_serial::run(&args),
+        Command::Scan(ScanCommand::Ble(args)) => find::scan_ble::run(&args),
+        Command::Config(command) => config_command::run(&command),
         Command::Sim(args) => sim::run(&args),
     };
     let exit = done.unwrap_or_else(|error| {

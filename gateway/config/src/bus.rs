@@ -2,7 +2,7 @@
 
 use protocols_ble::config as ble;
 use protocols_modbus::config as modbus;
-use protocols_model::{DeviceId, PointKey};
+use protocols_model::{DeviceId, PointKey, ValueType};
 use protocols_serial::config as serial;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,6 +104,38 @@ impl BusConfig {
             }
         };
         (!only.points().is_empty()).then_some(only)
+    }
+
+    /// The point of this name: its key and the type of its values.
+    #[must_use]
+    pub fn find(&self, device: &str, point: &str) -> Option<(PointKey, ValueType)> {
+        match self {
+            Self::Modbus(bus) => {
+                let device = bus.devices.iter().find(|d| d.id.as_str() == device)?;
+                let point = device.points.iter().find(|p| p.id.as_str() == point)?;
+                Some((point.key, point.value_type()))
+            }
+            Self::Serial(bus) => {
+                let device = bus.devices.iter().find(|d| d.id.as_str() == device)?;
+                let point = device.points.iter().find(|p| p.id.as_str() == point)?;
+                Some((point.key, point.value_type()))
+            }
+            Self::Ble(bus) => {
+                let device = bus.devices.iter().find(|d| d.id.as_str() == device)?;
+                match &device.kind {
+                    // What is heard cannot be written; its format knows the type.
+                    ble::Kind::Adverts(heard) => {
+                        let point = heard.points.iter().find(|p| p.id.as_str() == point)?;
+                        let field = heard.format.field(&point.field)?;
+                        Some((point.key, field.value_type))
+                    }
+                    ble::Kind::Gatt(gatt) => {
+                        let point = gatt.points.iter().find(|p| p.id.as_str() == point)?;
+                        Some((point.key, point.value_type()))
+                    }
+                }
+            }
+        }
     }
 
     /// Points that are read or told; the others are only written.

@@ -141,9 +141,14 @@ pub fn rank(samples: &[Sample], expected: Expected, most: usize) -> Vec<Candidat
         .flat_map(|place| SCALES.map(|scale| (place.clone(), scale)))
         .filter_map(|(place, scale)| place.scored(scale, expected))
         .collect();
-    found.sort_by(|a, b| a.score.total_cmp(&b.score));
+    sort(&mut found);
     found.truncate(most);
     found
+}
+
+/// Brings candidates of several ranges into one order, the best first.
+pub fn sort(candidates: &mut [Candidate]) {
+    candidates.sort_by(|a, b| a.score.total_cmp(&b.score));
 }
 
 /// Every decoding of every place, unscaled, for people to look at side by side: the readable ones, in

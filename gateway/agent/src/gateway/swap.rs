@@ -9,7 +9,7 @@ use crate::uplink::Uplink;
 use gateway_config::{GatewayConfig, Problem, Severity};
 use protocols_wire::EventKind;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 impl Gateway {
@@ -31,6 +31,7 @@ impl Gateway {
             anyhow::bail!("the old configuration could not hand over its readings; start again");
         }
         self.generation = prepared.start(&self.shared);
+        *self.desks.lock().unwrap_or_else(PoisonError::into_inner) = self.generation.desks();
         self.config = Arc::clone(&chosen.config);
         self.skips = SkipReporter::new();
         if !self
@@ -65,9 +66,10 @@ impl Gateway {
             let first = problems.iter().find(is_error);
             first.map_or_else(String::new, |problem| {
                 let line = problem.position().map_or(0, |at| at.line);
-                let count = problems.len();
+                let count = problems.iter().filter(is_error).count();
+                let errors = if count == 1 { "error" } else { "errors" };
                 format!(
-                    "{count} problems, the first in line {line}: {}",
+                    "{count} {errors}, the first in line {line}: {}",
                     problem.message
                 )
             })

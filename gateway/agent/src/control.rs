@@ -1,0 +1,180 @@
+//! A door for people at the machine: a Unix socket in the state directory, mode 0600, by which a running
+//! gateway is asked to write a point. Whoever may read the state directory of the gateway may write;
+//! nobody else can reach it.
+//!
+//! One line of JSON each way: `{"device":"meter1","point":"relay","value":"true"}` and
+//! `{"read_back":true,"error":null}`. Bounded in size, in time and in number.
+
+use crate::field::Desks;
+use crate::find::parse_value;
+use anyhow::Context;
+use protocols_model::Clock;
+use std::fs::Permissions;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as Blocking;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Its name in the state directory.
+const FILE: &str = "control.sock";
+/// Longest line.
+const MOST_BYTES: u64 = 16 * 1024;
+/// People at the machine at one time.
+const MOST_CALLERS: usize = 4;
+/// A caller that says nothing is let go.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A write that cannot begin within this time is not begun.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10);
+/// The caller waits a little longer than the write may take.
+const CALLER_PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Order {
+    device: String,
+    point: String,
+    value: String,
+}
+
+/// How a write went.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Outcome {
+    /// What reading back gave, for points that are verified.
+    pub(crate) read_back: Option<serde_json::Value>,
+    /// Why it is not, or perhaps not, written.
+    pub(crate) error: Option<String>,
+}
+
+impl Outcome {
+    fn failed(error: impl Into<String>) -> Self {
+        Self {
+            read_back: None,
+            error: Some(error.into()),
+        }
+    }
+}
+
+/// Where the running generation's points are written; a reload puts its own in.
+pub(crate) type CurrentDesks = Arc<Mutex<Desks>>;
+
+/// Opens the door; the handle closes it. A state directory that cannot be written has none, and the
+/// gateway goes on without.
+pub(crate) fn start(
+    state_dir: &Path,
+    desks: CurrentDesks,
+    clock: Arc<dyn Clock>,
+) -> Option<AbortOnDropHandle<()>> {
+    let path = state_dir.join(FILE);
+    // Ours: the lock of the state directory was taken before. What stands there is of a dead process.
+    let _absent = std::fs::remove_file(&path);
+    let opened = UnixListener::bind(&path).and_then(|listener| {
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Ok(listener)
+    });
+    match opened {
+        Ok(listener) => Some(AbortOnDropHandle::new(tokio::spawn(serve(
+            listener, desks, clock,
+        )))),
+        Err(error) => {
+            tracing::warn!(%error, "no door for `fogline-gateway write` at {}", path.display());
+            None
+        }
+    }
+}
+
+async fn serve(listener: UnixListener, desks: CurrentDesks, clock: Arc<dyn Clock>) {
+    let seats = Arc::new(Semaphore::new(MOST_CALLERS));
+    loop {
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, as a rule: whoever called may call again.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
+        };
+        let (desks, clock) = (Arc::clone(&desks), Arc::clone(&clock));
+        tokio::spawn(async move {
+            if let Err(error) = answer(stream, &desks, clock.as_ref()).await {
+                tracing::debug!(%error, "a caller at the door went away");
+            }
+            drop(seat);
+        });
+    }
+}
+
+async fn answer(
+    mut stream: UnixStream,
+    desks: &CurrentDesks,
+    clock: &dyn Clock,
+) -> anyhow::Result<()> {
+    let (read, mut write) = stream.split();
+    let mut line = String::new();
+    let mut read = AsyncBufReader::new(read.take(MOST_BYTES));
+    tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await??;
+    let outcome = match serde_json::from_str::<Order>(&line) {
+        Ok(order) => carry_out(order, desks, clock).await,
+        Err(error) => Outcome::failed(format!("not an order: {error}")),
+    };
+    let mut text = serde_json::to_string(&outcome)?;
+    text.push('\n');
+    tokio::time::timeout(PATIENCE, write.write_all(text.as_bytes())).await??;
+    Ok(())
+}
+
+async fn carry_out(order: Order, desks: &CurrentDesks, clock: &dyn Clock) -> Outcome {
+    let desks = {
+        let current = desks.lock().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
+    };
+    let name = format!("{}/{}", order.device, order.point);
+    let Some((key, value_type)) = desks.find(&order.device, &order.point) else {
+        return Outcome::failed(format!(
+            "the running configuration has no point {name}; was the file changed since? SIGHUP reads it anew"
+        ));
+    };
+    let value = match parse_value(&order.value, value_type) {
+        Ok(value) => value,
+        Err(error) => return Outcome::failed(error.to_string()),
+    };
+    tracing::info!(point = name, ?value, "a person at the machine writes");
+    let until = clock.monotonic().plus(BEGIN_WITHIN);
+    desks.write(key, value, until).await.into()
+}
+
+/// Asks the gateway that runs on `state_dir` to write.
+///
+/// # Errors
+/// When it does not answer; then nobody knows whether it was written.
+pub(crate) fn write(
+    state_dir: &Path,
+    (device, point): (&str, &str),
+    value: &str,
+) -> anyhow::Result<Outcome> {
+    let path = state_dir.join(FILE);
+    let door = || {
+        format!(
+            "the gateway that runs does not open its door {}",
+            path.display()
+        )
+    };
+    let mut stream = Blocking::connect(&path).with_context(door)?;
+    stream.set_read_timeout(Some(CALLER_PATIENCE))?;
+    let order = Order {
+        device: device.to_owned(),
+        point: point.to_owned(),
+        value: value.to_owned(),
+    };
+    writeln!(stream, "{}", serde_json::to_string(&order)?)?;
+    let mut line = String::new();
+    BufReader::new(stream)
+        .read_line(&mut line)
+        .context("the gateway did not answer: the point may or may not be written")?;
+    serde_json::from_str(&line)
+        .context("the gateway did not answer: the point may or may not be written")
+}
