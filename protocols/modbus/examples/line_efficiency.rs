@@ -158,11 +158,7 @@ async fn run(
 }
 
 #[tokio::main]
-#[expect(
-    clippy::print_stdout,
-    clippy::disallowed_macros,
-    reason = "an example says what it found"
-)]
+#[expect(clippy::print_stdout, reason = "an example says what it found")]
 async fn main() -> std::io::Result<()> {
     let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok());
     let span = Duration::from_secs(seconds.unwrap_or(20));

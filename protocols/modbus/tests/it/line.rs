@@ -3,6 +3,8 @@
 use crate::rig::{Rig, bad, device, good, ms, serial, writable};
 use crate::sim::{Act, Framing, Sim};
 use protocols_driver::{LinkState, WriteError};
+use protocols_modbus::config::Transport;
+use protocols_modbus::connect::{Connect, Connecting, Connection};
 use protocols_model::{Reason, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,5 +124,36 @@ async fn a_port_that_somebody_holds_is_used_as_soon_as_it_is_free() {
     assert!(sim.asks().is_empty());
     drop(held);
     rig.until(good).await;
+    rig.stop().await;
+}
+
+/// A port whose other end holds the line up: it takes a byte and no more.
+#[derive(Clone, Default)]
+struct Stuck(Arc<std::sync::Mutex<Vec<tokio::io::DuplexStream>>>);
+
+impl Connect for Stuck {
+    fn connect(&self, _: &Transport) -> Connecting {
+        let (near, far) = tokio::io::duplex(1);
+        self.0.lock().unwrap().push(far);
+        Box::pin(async {
+            Ok(Connection {
+                stream: Box::new(near),
+                timer: None,
+            })
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_takes_no_bytes_is_a_time_out_and_never_holds_up_the_stop() {
+    let transport = serial(std::path::Path::new("memory"));
+    let mut rig = Rig::build(
+        transport,
+        vec![writable(1, ms(100), &["hr:0"])],
+        64,
+        |driver| driver.over(Arc::new(Stuck::default())),
+    );
+    rig.until(|sweep| bad(sweep, Reason::Timeout)).await;
+    assert_eq!(rig.write(0, Value::U64(1)).await, Err(WriteError::Unknown));
     rig.stop().await;
 }
