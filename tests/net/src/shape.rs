@@ -37,9 +37,9 @@ impl Shape {
 
     /// Half of a round trip to each side.
     #[must_use]
-    pub const fn round_trip(self, round_trip: Duration) -> Self {
+    pub fn round_trip(self, round_trip: Duration) -> Self {
         Self {
-            delay: Duration::from_nanos(round_trip.as_nanos() as u64 / 2),
+            delay: round_trip / 2,
             ..self
         }
     }

@@ -1,5 +1,7 @@
 //! Real packets through real namespaces, where the machine can make them.
 
+#![cfg(test)]
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
