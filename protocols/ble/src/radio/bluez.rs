@@ -95,6 +95,7 @@ async fn find(wanted: Adapter) -> Result<Found, RadioError> {
         let bus = AdapterBus::open(connection, &name, ear).await?;
         return Ok((adapter, Arc::new(bus), adverts, told));
     }
+    names.sort_unstable();
     let there = if names.is_empty() {
         "none".to_owned()
     } else {

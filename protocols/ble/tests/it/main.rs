@@ -11,5 +11,7 @@
 mod fake;
 mod gatt;
 mod heard;
+mod real;
 mod repair;
 mod rig;
+mod simulated;

@@ -162,7 +162,12 @@ impl AdapterBus {
                 (DEVICE, "Connected"),
             )
             .await;
-        reply.map(drop)
+        match reply {
+            Ok(_connected) => Ok(()),
+            // However a service says that there is no such object.
+            Err(RadioError::Refused(_) | RadioError::Failed(_)) => Err(RadioError::NotHeard),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn disconnect(&self, address: Address) -> Result<(), RadioError> {

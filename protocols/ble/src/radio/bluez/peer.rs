@@ -129,7 +129,17 @@ impl Peer for BluezPeer {
         let (peripheral, native) = (self.peripheral.clone(), self.native(place)?);
         let subscribe = async move {
             let subscribed = peripheral.subscribe(&native).await;
-            subscribed.map_err(|error| from_btleplug(&error))
+            match subscribed.map_err(|error| from_btleplug(&error)) {
+                // BlueZ keeps the subscription of a connection that broke and refuses a second one.
+                // Whether the device still knows of it is not sure: ended and begun anew, it does.
+                Err(RadioError::Failed(_)) => {
+                    let ended = peripheral.unsubscribe(&native).await;
+                    ended.map_err(|error| from_btleplug(&error))?;
+                    let subscribed = peripheral.subscribe(&native).await;
+                    subscribed.map_err(|error| from_btleplug(&error))
+                }
+                subscribed => subscribed,
+            }
         };
         self.thread.run(subscribe).await
     }
