@@ -1,0 +1,256 @@
+//! A folder of segments read back: points, and their readings in the order of time.
+
+use crate::frame::{Frame, Kind};
+use crate::tape::{MAGIC, segments};
+use bytes::Bytes;
+use protocols_model::{DictionaryHash, PointDescriptor, Timestamp};
+use protocols_wire::{Body, Dictionary, Record, Sample};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// One reading of a recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// Place of its point in [`Recording::points`].
+    pub point: usize,
+    /// The reading.
+    pub sample: Sample,
+}
+
+/// A recording.
+#[derive(Debug, Default)]
+pub struct Recording {
+    /// The points, each once, in the order of their first appearance.
+    pub points: Vec<PointDescriptor>,
+    /// Readings in the order of their stamps; those of one stamp as they were taken.
+    pub readings: Vec<Recorded>,
+    /// Segments whose end was torn or damaged.
+    pub torn: Vec<PathBuf>,
+}
+
+/// Why a recording cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    /// The disk refuses.
+    #[error("reading {}", .0.display())]
+    Io(PathBuf, #[source] std::io::Error),
+    /// Nothing there.
+    #[error("{} holds no recording: `fogline-gateway record` makes one", .0.display())]
+    Nothing(PathBuf),
+    /// No segment of ours.
+    #[error("{} is no recording of this version", .0.display())]
+    Foreign(PathBuf),
+}
+
+impl Recording {
+    /// Reads all segments of a folder. A recording is as large as its tape was allowed to be, so it fits
+    /// where it is read.
+    ///
+    /// # Errors
+    /// [`RecordingError`].
+    pub fn read(folder: &Path) -> Result<Self, RecordingError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |error| RecordingError::Io(path, error)
+        };
+        let all = segments(folder).map_err(io(folder))?;
+        if all.is_empty() {
+            return Err(RecordingError::Nothing(folder.to_owned()));
+        }
+        let mut recording = Self::default();
+        let mut places = HashMap::new();
+        for (_, path) in all {
+            let bytes = Bytes::from(std::fs::read(&path).map_err(io(&path))?);
+            let Some(rest) = bytes.strip_prefix(MAGIC) else {
+                return Err(RecordingError::Foreign(path));
+            };
+            let rest = bytes.slice_ref(rest);
+            if !recording.take_segment(rest, &mut places) {
+                recording.torn.push(path);
+            }
+        }
+        // Stable: what was taken at one moment keeps its order.
+        recording
+            .readings
+            .sort_by_key(|reading| reading.sample.time);
+        Ok(recording)
+    }
+
+    /// From the first stamp to the last.
+    #[must_use]
+    pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let first = self.readings.first()?.sample.time;
+        Some((first, self.readings.last()?.sample.time))
+    }
+
+    /// Whether all of it could be read.
+    fn take_segment(
+        &mut self,
+        mut bytes: Bytes,
+        places: &mut HashMap<DictionaryHash, Vec<usize>>,
+    ) -> bool {
+        while !bytes.is_empty() {
+            let Some((frame, rest)) = Frame::split(&bytes) else {
+                return false;
+            };
+            bytes = rest;
+            let taken = match frame.kind {
+                Kind::Dictionary => self.take_dictionary(frame.body, places),
+                Kind::Record => self.take_record(&frame.body, places),
+            };
+            if taken.is_none() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn take_dictionary(
+        &mut self,
+        body: Bytes,
+        places: &mut HashMap<DictionaryHash, Vec<usize>>,
+    ) -> Option<()> {
+        let dictionary = Dictionary::decode(body).ok()?;
+        let points = &mut self.points;
+        places.entry(dictionary.hash()).or_insert_with(|| {
+            let place = |entry: &PointDescriptor| {
+                let known = points.iter().position(|point| point == entry);
+                known.unwrap_or_else(|| {
+                    points.push(entry.clone());
+                    points.len() - 1
+                })
+            };
+            dictionary.entries().iter().map(place).collect()
+        });
+        Some(())
+    }
+
+    fn take_record(
+        &mut self,
+        body: &[u8],
+        places: &HashMap<DictionaryHash, Vec<usize>>,
+    ) -> Option<()> {
+        let Body::Telemetry(telemetry) = Record::decode(body).ok()?.body else {
+            return None;
+        };
+        for column in telemetry.columns {
+            let dictionary = usize::try_from(column.dictionary).ok()?;
+            let points = places.get(telemetry.dictionaries.get(dictionary)?)?;
+            let point = *points.get(usize::try_from(column.index).ok()?)?;
+            let samples = column.samples.into_iter();
+            let readings = samples.map(|sample| Recorded { point, sample });
+            self.readings.extend(readings);
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Recorder, Tape, TapeLimits};
+    use protocols_model::{
+        BootId, DeviceId, Instant, PointId, PointKey, Reading, Value, ValueType,
+    };
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::time::Duration;
+
+    fn points() -> Vec<PointDescriptor> {
+        let point = |name| PointDescriptor {
+            device: DeviceId::try_new("meter").unwrap(),
+            point: PointId::try_new(name).unwrap(),
+            value_type: ValueType::I64,
+            unit: String::new(),
+            scale: 1.0,
+        };
+        vec![point("a"), point("b")]
+    }
+
+    fn at(second: u64) -> (Instant, Timestamp) {
+        let span = Duration::from_secs(second);
+        (
+            Instant(span),
+            Timestamp::from_millis(1_700_000_000_000).plus(span),
+        )
+    }
+
+    /// Records two points once a second.
+    fn record(folder: &Path, limits: TapeLimits, seconds: std::ops::Range<u64>) {
+        let mut recorder = Recorder::new(points(), BootId(1)).unwrap();
+        let mut tape = Tape::open(folder, limits, recorder.beginning()).unwrap();
+        for second in seconds {
+            let (now, wall) = at(second);
+            let value = i64::try_from(second).unwrap();
+            let readings = [0, 1].map(|key| Reading::good(PointKey(key), wall, Value::I64(value)));
+            recorder.take(now, &readings);
+            if recorder.due().is_some_and(|due| due <= now.plus(AGE)) {
+                tape.write(&recorder.seal(now, wall)).unwrap();
+            }
+        }
+    }
+
+    const AGE: Duration = Duration::from_secs(1);
+    const LARGE: TapeLimits = TapeLimits { max_bytes: 1 << 24 };
+
+    #[test]
+    fn what_was_recorded_comes_back_in_the_order_of_time_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rec");
+        record(&path, LARGE, 0..100);
+        // A second run of the gateway goes on in the same folder.
+        record(&path, LARGE, 100..150);
+        let recording = Recording::read(&path).unwrap();
+        assert_eq!(recording.points, points());
+        assert_eq!(recording.readings.len(), 300);
+        assert!(recording.torn.is_empty());
+        let times: Vec<_> = recording.readings.iter().map(|r| r.sample.time).collect();
+        assert!(times.is_sorted());
+        assert_eq!(recording.span(), Some((at(0).1, at(149).1)));
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        for (_, segment) in segments(&path).unwrap() {
+            assert_eq!(mode(&segment), 0o600);
+        }
+    }
+
+    #[test]
+    fn the_oldest_make_room_and_the_newest_keep() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = TapeLimits { max_bytes: 20_000 };
+        record(folder.path(), limits, 0..3000);
+        let bytes: u64 = segments(folder.path())
+            .unwrap()
+            .iter()
+            .map(|(_, path)| std::fs::metadata(path).unwrap().len())
+            .sum();
+        assert!(bytes <= 21_000, "{bytes}");
+        let recording = Recording::read(folder.path()).unwrap();
+        let (first, last) = recording.span().unwrap();
+        assert!(first > at(1000).1);
+        assert_eq!(last, at(2999).1);
+    }
+
+    #[test]
+    fn a_torn_end_costs_no_more_than_itself_and_other_files_are_told_from_recordings() {
+        let folder = tempfile::tempdir().unwrap();
+        record(folder.path(), LARGE, 0..50);
+        let (_, segment) = segments(folder.path()).unwrap().pop().unwrap();
+        let bytes = std::fs::read(&segment).unwrap();
+        std::fs::write(&segment, &bytes[..bytes.len() - 7]).unwrap();
+        let recording = Recording::read(folder.path()).unwrap();
+        assert_eq!(recording.torn, std::slice::from_ref(&segment));
+        assert_eq!(recording.readings.len(), 98);
+        let mut file = std::fs::File::create(&segment).unwrap();
+        file.write_all(b"something else").unwrap();
+        assert!(matches!(
+            Recording::read(folder.path()),
+            Err(RecordingError::Foreign(_))
+        ));
+        std::fs::remove_file(segment).unwrap();
+        assert!(matches!(
+            Recording::read(folder.path()),
+            Err(RecordingError::Nothing(_))
+        ));
+    }
+}
