@@ -29,9 +29,14 @@ pub struct AnswerLine {
     pub device: String,
     /// The points in the answer; empty for a refusal or silence.
     pub polls: Vec<PolledPoint>,
-    /// `answer`, or `silent` where the unit kept quiet on purpose.
+    /// [`ANSWER`] or [`SILENT`].
     pub kind: String,
 }
+
+/// The device answers.
+pub const ANSWER: &str = "answer";
+/// The device keeps quiet on purpose.
+pub const SILENT: &str = "silent";
 
 /// Writes the log. Lines of several buses never mix.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! A bus of units: finds the unit that is asked, and logs what it says before it is said. How requests
 //! arrive and answers leave is not its business: it is a [`Station`].
 
-use crate::answer_log::{AnswerLine, AnswerLog, wall_ns};
+use crate::answer_log::{ANSWER, AnswerLine, AnswerLog, SILENT, wall_ns};
 use crate::site::{BusKind, BusSite};
 use crate::unit::Unit;
 use anyhow::Context as _;
@@ -71,8 +71,8 @@ impl Bus {
         let silent = unit.is_silent(self.started.elapsed());
         let answer = (!silent).then(|| unit.answer(pdu));
         let (kind, polls) = match &answer {
-            Some(answer) => ("answer", answer.polls.clone()),
-            None => ("silent", Vec::new()),
+            Some(answer) => (ANSWER, answer.polls.clone()),
+            None => (SILENT, Vec::new()),
         };
         let gateway = self.gateway.clone();
         let line = AnswerLine {

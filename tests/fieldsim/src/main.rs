@@ -1,6 +1,7 @@
 //! `fogline-fieldsim`: serves a site file until it is told to stop.
 //!
-//! Writes the chosen TCP ports to the ready file once every bus can be reached. Told to stop, it says
+//! Writes the chosen TCP ports to the ready file once every bus can be reached, and removes it once all
+//! were told to fall silent (SIGUSR1) and did. Told to stop, it says
 //! nothing more and stays until what it said is heard: an answer in the log has left.
 
 use anyhow::Context as _;
@@ -31,7 +32,8 @@ struct Args {
     /// Where each answer is logged (NDJSON, appended).
     #[arg(long)]
     log: PathBuf,
-    /// Written once all buses can be reached: TCP port by bus name (JSON).
+    /// Written once all buses can be reached: TCP port by bus name (JSON). Gone again once they all
+    /// fell silent.
     #[arg(long)]
     ready: PathBuf,
 }
@@ -58,7 +60,11 @@ async fn main() -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
             // The devices stop, the process stays: were it gone, its ports and terminals could be
             // given to another simulator, and a gateway would read that one.
-            _ = silence.recv() => buses.iter().for_each(|bus| bus.fall_silent()),
+            _ = silence.recv() => {
+                buses.iter().for_each(|bus| bus.fall_silent());
+                // Whoever waits for the silence sees it by this; a second signal finds it gone.
+                let _gone = std::fs::remove_file(&args.ready);
+            }
         }
     }
     for bus in &buses {

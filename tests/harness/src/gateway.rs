@@ -14,11 +14,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// How long a gateway may take to stop in order.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// Where libfaketime reads the offset of the wall clock.
 const CLOCK_FILE: &str = "clock-offset";
-/// How long its local endpoint may take to answer.
-const STATUS_LIMIT: Duration = Duration::from_secs(5);
+/// How long its local endpoint may take to answer: a machine that stands still for seconds is no fault
+/// of the gateway.
+const STATUS_LIMIT: Duration = Duration::from_secs(30);
 
 /// A gateway's folder and process.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub struct Pipeline {
     pub taken: u64,
     /// Readings dropped by rule.
     pub filtered: u64,
+    /// Records sealed and handed to the spool.
+    pub records: u64,
 }
 
 /// What the spool holds.

@@ -5,7 +5,9 @@
 //! |---|---|
 //! | [`api`] | the cloud's API over HTTPS |
 //! | [`process`] | one child: start, kill, stop, restart |
+//! | [`ports`] | ports that stay free over a restart |
 //! | [`proxy`] | a TCP link that can be cut, stalled, half-opened or slowed |
+//! | [`pulse`] | when the machine itself stood still |
 //! | [`gateway`] | one gateway: its lives and what it says |
 //! | [`stack`] | all of it together, and the evidence |
 //! | [`site`] | the simulated field and the gateways' configuration |
@@ -15,8 +17,10 @@
 
 pub mod api;
 pub mod gateway;
+pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod pulse;
 pub mod site;
 pub mod stack;
 pub mod wait;

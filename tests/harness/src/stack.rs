@@ -6,31 +6,35 @@
 
 use crate::api::Api;
 use crate::gateway::Gateway;
+use crate::ports;
 use crate::process::{Process, Recipe};
 use crate::proxy::Proxy;
+use crate::pulse::Pulse;
 use crate::site::{self, GatewayOptions};
 use crate::wait::wait_for;
 use anyhow::Context as _;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tests_fieldsim::answer_log::AnswerLine;
 use tests_fieldsim::{BusKind, Site};
-use tests_oracle::{Evidence, Run};
+use tests_oracle::{Evidence, Pause, Run};
 use tokio::process::Command;
 use tokio::time::Instant;
 
 /// How long a process may take to become reachable on a slow, shared machine.
 pub const START_LIMIT: Duration = Duration::from_secs(90);
+/// How long the simulated devices may take to fall silent.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// How long an answer that was begun may take to leave.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
 /// How long simulator, broker and cloud may take to stop in order.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// What a crash may take beyond batch age and commit interval: the judge's own clock, a busy disk,
-/// a busy machine.
+/// a busy machine. Times in which the machine stood still come on top.
 const LOSS_SLACK: Duration = Duration::from_secs(2);
 
 /// How late a batch may be sealed on a busy machine.
@@ -88,6 +92,7 @@ pub struct Stack {
     /// The link between the gateways and the broker.
     pub link: Proxy,
     api: SocketAddr,
+    pulse: Pulse,
 }
 
 impl Stack {
@@ -106,11 +111,12 @@ impl Stack {
             std::fs::create_dir_all(dir.join(name))?;
         }
         let logs = dir.join("logs");
+        let pulse = Pulse::start();
         progress("simulated devices");
         let (field, ports) = start_field(dir, &binaries, &site).await?;
 
         progress("certificate authority, certificates, database");
-        let [mqtt, client, api] = free_ports()?;
+        let [mqtt, client, api] = ports::free()?;
         let cloud_dir = dir.join("cloud");
         let init = ["init", "--demo", "--dir", &cloud_dir.to_string_lossy()].map(str::to_owned);
         let ports_told = [
@@ -147,6 +153,7 @@ impl Stack {
             gateways: Vec::new(),
             link,
             api: loopback(api),
+            pulse,
         };
         stack.wait_for_api().await?;
         stack.add_gateways(&ports, &mut progress).await?;
@@ -301,23 +308,34 @@ impl Stack {
     /// Where the simulator does not run.
     pub async fn stop_devices(&mut self) -> anyhow::Result<()> {
         self.field.signal(Signal::USR1)?;
+        let ready = ready_file(&self.dir);
+        wait_for("the devices to fall silent", SILENCE_LIMIT, async || {
+            anyhow::ensure!(!ready.exists(), "the simulator has not said so");
+            Ok(())
+        })
+        .await?;
         tokio::time::sleep(LAST_ANSWER).await;
         Ok(())
     }
 
     /// Waits until no gateway holds a reading any more. With the devices stopped the gateways still
     /// report their absence; what counts is that everything held for longer than a batch is settled.
-    /// A spool that is empty sooner proves nothing: the last readings may still wait in a batch.
+    /// A spool that is empty sooner proves nothing: the last readings may still wait in a batch. So
+    /// each gateway must first have sealed one; devices that were stopped are bad readings, filtered
+    /// ones, and those are counted in a record too.
     ///
     /// # Errors
     /// What is still held after `limit`.
     pub async fn wait_for_quiescence(&self, limit: Duration) -> anyhow::Result<()> {
         let batch = self.options.batch_live.max(self.options.batch_offline);
         let sealed = Instant::now() + batch + SEAL_SLACK;
+        let mut sealing: Vec<Sealing> = self.gateways.iter().map(|_| Sealing::default()).collect();
         wait_for("quiescence", limit, async || {
             anyhow::ensure!(Instant::now() >= sealed, "a batch may still be open");
-            for gateway in &self.gateways {
+            for (gateway, sealing) in self.gateways.iter().zip(&mut sealing) {
                 let status = gateway.status().await?;
+                let sealed = sealing.look(status.pipeline.records);
+                anyhow::ensure!(sealed, "{} has sealed no batch since", gateway.id);
                 let connected = status
                     .uplink
                     .as_ref()
@@ -350,6 +368,12 @@ impl Stack {
         worst.and(self.field.stop(STOP_LIMIT).await)
     }
 
+    /// When the machine stood still so far.
+    #[must_use]
+    pub fn pauses(&self) -> Vec<Pause> {
+        self.pulse.pauses()
+    }
+
     /// What the devices answered so far, by time.
     ///
     /// # Errors
@@ -375,9 +399,26 @@ impl Stack {
         let lives = Lives {
             runs,
             loss_window_ns: i64::try_from(window.as_nanos())?,
+            pauses: self.pulse.pauses(),
         };
         std::fs::write(self.dir.join(LIVES), serde_json::to_vec_pretty(&lives)?)?;
         evidence_in(&self.dir, &self.binaries).await
+    }
+}
+
+/// Notices that a batch was sealed and is in the spool, from the count of sealed records at each look:
+/// a record that is counted is about to be appended, and the one after it comes only then.
+#[derive(Debug, Default)]
+struct Sealing {
+    seen: Option<u64>,
+    rises: u32,
+}
+
+impl Sealing {
+    fn look(&mut self, records: u64) -> bool {
+        let before = self.seen.replace(records);
+        self.rises += u32::from(before.is_some_and(|before| before != records));
+        self.rises >= 2
     }
 }
 
@@ -389,6 +430,7 @@ const LIVES: &str = "runs.json";
 struct Lives {
     runs: Vec<Run>,
     loss_window_ns: i64,
+    pauses: Vec<Pause>,
 }
 
 /// The evidence of a system whose folder was kept, running or not.
@@ -411,6 +453,7 @@ pub async fn evidence_in(dir: &Path, binaries: &Binaries) -> anyhow::Result<Evid
         ledger: Evidence::read_lines(&ledger).context("the export of the ledger")?,
         runs: lives.runs,
         loss_window_ns: lives.loss_window_ns,
+        pauses: lives.pauses,
     })
 }
 
@@ -422,13 +465,18 @@ fn answers_in(dir: &Path) -> anyhow::Result<Vec<AnswerLine>> {
     Ok(answers)
 }
 
+/// There while the simulated devices answer.
+fn ready_file(dir: &Path) -> PathBuf {
+    dir.join("field/ready.json")
+}
+
 async fn start_field(
     dir: &Path,
     binaries: &Binaries,
     site: &Site,
 ) -> anyhow::Result<(Process, BTreeMap<String, u16>)> {
     let field = dir.join("field");
-    let (file, ready) = (field.join("site.json"), field.join("ready.json"));
+    let (file, ready) = (field.join("site.json"), ready_file(dir));
     std::fs::write(&file, serde_json::to_vec_pretty(site)?)?;
     for bus in &site.buses {
         if let BusKind::Rtu { link, .. } = &bus.kind {
@@ -456,14 +504,6 @@ async fn start_field(
     });
     let ports = ports.await?;
     Ok((process, ports))
-}
-
-/// Three ports that were free a moment ago, all different.
-fn free_ports() -> anyhow::Result<[u16; 3]> {
-    let held = [(); 3].map(|()| TcpListener::bind(("127.0.0.1", 0)));
-    let [first, second, third] = held;
-    let port = |listener: std::io::Result<TcpListener>| anyhow::Ok(listener?.local_addr()?.port());
-    Ok([port(first)?, port(second)?, port(third)?])
 }
 
 async fn run(program: &Path, arguments: &[&str]) -> anyhow::Result<String> {

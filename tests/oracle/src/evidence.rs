@@ -1,5 +1,6 @@
 //! What the judge looks at, as read from files.
 
+use crate::awake::Pause;
 use serde::{Deserialize, Serialize};
 use tests_fieldsim::Site;
 use tests_fieldsim::answer_log::AnswerLine;
@@ -94,6 +95,8 @@ pub struct Evidence {
     pub runs: Vec<Run>,
     /// Longest tail a kill may take along: batch age + commit interval + the judge's own slack.
     pub loss_window_ns: i64,
+    /// When the machine stood still, in order: no process can be late by such a time.
+    pub pauses: Vec<Pause>,
 }
 
 impl Evidence {

@@ -1,22 +1,24 @@
 //! The verdict.
 
+mod filter;
+
+use crate::awake::Awake;
 use crate::evidence::{Ending, Evidence, LedgerRow, Run};
-use crate::matching::{EpochRuns, Matched, ended_before, epoch_runs, match_rows, offsets, run_at};
+use crate::matching::{EpochRuns, Matched, ended_before, epoch_runs, match_rows, offsets};
 use crate::track::{self, Track};
+use filter::{Duty, Model};
 use std::collections::HashMap;
 use std::fmt;
 
 /// Most sentences of explanation a verdict carries.
 const MAX_NOTES: usize = 40;
-/// Around a longest silence, either decision of the filter is right: the gateway measures by its
-/// own clock, from its own arrival times.
-const BEAT_TOLERANCE_NS: i64 = 3_000_000_000;
-
 /// What became of all readings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Readings that devices answered.
+    /// Readings that devices answered, and that the gateway had to take or took.
     pub read: u64,
+    /// Answered too late, and not taken.
+    pub late: u64,
     /// Found in the database.
     pub stored: u64,
     /// Filtered by rule, recomputed.
@@ -64,7 +66,7 @@ impl fmt::Display for Verdict {
         write!(
             f,
             "points={} read={} filtered={} stored={} ledger={} crash_tail={} lost={} duplicated={} \
-             invented={} misfiltered={}",
+             invented={} misfiltered={} late={}",
             self.points,
             self.read,
             self.filtered,
@@ -75,6 +77,7 @@ impl fmt::Display for Verdict {
             self.duplicated,
             self.invented,
             self.misfiltered,
+            self.late,
         )
     }
 }
@@ -82,13 +85,14 @@ impl fmt::Display for Verdict {
 /// Judges the evidence.
 #[must_use]
 pub fn judge(evidence: &Evidence) -> Verdict {
-    let tracks = track::build(evidence);
-    let epochs = epoch_runs(&tracks, &evidence.runs);
+    let awake = Awake::new(&evidence.pauses);
+    let tracks = track::build(evidence, &awake);
+    let epochs = epoch_runs(&tracks, &evidence.runs, &awake);
     let offsets = offsets(&tracks);
     let mut verdict = Verdict::default();
     let mut budget = LedgerBudget::new(&evidence.ledger);
     for track in &tracks {
-        let matched = match_rows(track, &evidence.runs, &epochs, &offsets);
+        let matched = match_rows(track, &evidence.runs, &epochs, &offsets, &awake);
         verdict.points += u64::from(track.full_mask.count_ones());
         if track.deadband_raw > 0.0 {
             verdict.filtering_points += 1;
@@ -105,11 +109,13 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         }
         let bench = Bench {
             evidence,
+            awake: &awake,
             track,
             matched: &matched,
             epochs: &epochs,
         };
-        bench.judge(&mut verdict, &mut budget);
+        let mut model = Model::new(evidence, &awake, track, &matched);
+        bench.judge(&mut model, &mut verdict, &mut budget);
     }
     verdict
 }
@@ -117,57 +123,30 @@ pub fn judge(evidence: &Evidence) -> Verdict {
 /// One track before the judge.
 struct Bench<'a> {
     evidence: &'a Evidence,
+    awake: &'a Awake,
     track: &'a Track,
     matched: &'a Matched,
     epochs: &'a EpochRuns,
 }
 
-/// What the filter must have done with a reading.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Duty {
-    Keep,
-    Either,
-    Drop,
-}
-
-/// How many undecided readings of one hole are followed both ways.
-const HOLE_DEPTH: u32 = 4;
-
-/// What one reading of a hole means for what follows: first of all no contradiction, then as little
-/// missing as possible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-struct Hole {
-    wrong: u64,
-    missing: u64,
-}
-
-/// The model's copy of the gateway's filter state, within one life of the gateway.
-struct Filter {
-    run: Option<usize>,
-    /// Raw value and time of the last reading that was kept.
-    kept: Option<(i64, i64)>,
-}
-
 impl Bench<'_> {
-    fn judge(&self, verdict: &mut Verdict, budget: &mut LedgerBudget) {
-        let mut filter = Filter {
-            run: None,
-            kept: None,
-        };
-        for place in 0..self.track.reads.len() {
-            let (Some(read), Some(&stored), Some(&after_bad)) = (
-                self.track.reads.get(place),
-                self.matched.stored.get(place),
-                self.matched.after_bad.get(place),
-            ) else {
-                continue;
-            };
-            let run = run_at(&self.evidence.runs, &self.track.gateway, read.t);
-            if run != filter.run {
-                filter = Filter { run, kept: None };
+    fn judge(&self, model: &mut Model<'_>, verdict: &mut Verdict, budget: &mut LedgerBudget) {
+        let width = u64::from(self.track.full_mask.count_ones());
+        let (mut life, mut kept) = (None, None);
+        let reads = self.track.reads.iter().zip(&self.matched.stored);
+        for (place, (read, &stored)) in reads.enumerate() {
+            let run = model.run(place);
+            if run != life {
+                (life, kept) = (run, None);
             }
-            let duty = self.duty(&filter, read.t, read.raw, after_bad);
-            let width = u64::from(self.track.full_mask.count_ones());
+            if read.late && stored == 0 {
+                verdict.late += width;
+                if model.filters() && model.was_taken(place, kept) {
+                    kept = Some(place);
+                }
+                continue;
+            }
+            let duty = model.duty(place, kept);
             let held = u64::from(stored.count_ones());
             verdict.read += width;
             verdict.stored += held;
@@ -177,115 +156,21 @@ impl Bench<'_> {
                 // The model goes on as the rule says, or one fault would be counted many times.
                 continue;
             }
-            let dropped = match duty {
-                Duty::Keep => false,
-                Duty::Drop => true,
-                Duty::Either => !self.was_kept(place, &filter, read.raw, read.t),
-            };
-            if held == 0 && dropped {
+            let dropped = held == 0
+                && match duty {
+                    Duty::Keep => false,
+                    Duty::Drop => true,
+                    Duty::Either => !model.was_kept(place, kept),
+                };
+            if dropped {
                 verdict.filtered += width;
                 continue;
             }
-            filter.kept = Some((read.raw, read.t));
+            kept = Some(place);
             for _ in 0..width - held {
                 self.explain(place, run, verdict, budget);
             }
         }
-    }
-
-    /// Whether a reading that is not stored, and that the filter may have kept or dropped, was kept
-    /// and then lost: the one of the two that what follows agrees with. Where both do, it was dropped.
-    fn was_kept(&self, place: usize, filter: &Filter, raw: i64, t: i64) -> bool {
-        let dropped = self.hole(place + 1, filter, HOLE_DEPTH);
-        let after = Filter {
-            run: filter.run,
-            kept: Some((raw, t)),
-        };
-        let kept = self.hole(place + 1, &after, HOLE_DEPTH);
-        (kept.wrong, kept.missing + 1) < (dropped.wrong, dropped.missing)
-    }
-
-    /// What the model would have to explain from `place` to the next stored reading of this life.
-    fn hole(&self, place: usize, before: &Filter, depth: u32) -> Hole {
-        let mut hole = Hole::default();
-        let mut filter = Filter {
-            run: before.run,
-            kept: before.kept,
-        };
-        let reads = self
-            .track
-            .reads
-            .iter()
-            .zip(&self.matched.stored)
-            .zip(&self.matched.after_bad);
-        for (place, ((read, stored), after_bad)) in reads.enumerate().skip(place) {
-            if run_at(&self.evidence.runs, &self.track.gateway, read.t) != filter.run {
-                break;
-            }
-            let duty = self.duty(&filter, read.t, read.raw, *after_bad);
-            if *stored != 0 {
-                hole.wrong += u64::from(duty == Duty::Drop);
-                break;
-            }
-            let after = Filter {
-                run: filter.run,
-                kept: Some((read.raw, read.t)),
-            };
-            match duty {
-                Duty::Drop => {}
-                Duty::Keep => {
-                    hole.missing += 1;
-                    filter = after;
-                }
-                Duty::Either if depth > 0 => {
-                    let dropped = self.hole(place + 1, &filter, depth - 1);
-                    let mut kept = self.hole(place + 1, &after, depth - 1);
-                    kept.missing += 1;
-                    let rest = dropped.min(kept);
-                    return Hole {
-                        wrong: hole.wrong + rest.wrong,
-                        missing: hole.missing + rest.missing,
-                    };
-                }
-                Duty::Either => {}
-            }
-        }
-        hole
-    }
-
-    fn duty(&self, filter: &Filter, t: i64, raw: i64, after_bad: bool) -> Duty {
-        let Some((kept_raw, kept_t)) = filter.kept else {
-            return Duty::Keep;
-        };
-        if self.track.deadband_raw <= 0.0 {
-            return Duty::Keep;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "raw values stay below 2^53")]
-        let excess = (raw - kept_raw).abs() as f64 - self.track.deadband_raw;
-        if excess > 0.5 {
-            return Duty::Keep;
-        }
-        let silence = t - kept_t;
-        let by_beat = self.track.beat_ns > 0 && silence > self.track.beat_ns - BEAT_TOLERANCE_NS;
-        if excess.abs() <= 0.5 || by_beat || after_bad || self.quiet_between(kept_t, t) {
-            // Where the longest silence is far behind, silence itself is the fault.
-            let overdue = self.track.beat_ns > 0
-                && silence > self.track.beat_ns + 2 * BEAT_TOLERANCE_NS
-                && !self.quiet_between(kept_t, t);
-            return if overdue { Duty::Keep } else { Duty::Either };
-        }
-        Duty::Drop
-    }
-
-    /// Whether the device kept silent on purpose in between: a change of quality passes the filter.
-    fn quiet_between(&self, from: i64, to: i64) -> bool {
-        let after = self.evidence.answers.partition_point(|line| line.t <= from);
-        let lines = self.evidence.answers.get(after..).unwrap_or_default();
-        lines.iter().take_while(|line| line.t < to).any(|line| {
-            line.kind == "silent"
-                && line.device == self.track.device
-                && line.gateway == self.track.gateway
-        })
     }
 
     fn explain(
@@ -317,7 +202,7 @@ impl Bench<'_> {
     /// have been the one that asked.
     fn asked_before(&self, place: usize) -> Option<usize> {
         let read = self.track.reads.get(place)?;
-        ended_before(&self.evidence.runs, &self.track.gateway, read.t)
+        ended_before(&self.evidence.runs, &self.track.gateway, read.t, self.awake)
     }
 
     /// The tail of a kill: nothing of this life is stored after it, it was answered within the loss
@@ -348,7 +233,8 @@ impl Bench<'_> {
                 Ending::Clean => false,
                 Ending::Damaged => true,
                 Ending::Killed => {
-                    read.t >= life.ended_ns - self.evidence.loss_window_ns && !later_stored()
+                    let age = self.awake.between(read.t, life.ended_ns);
+                    age <= self.evidence.loss_window_ns && !later_stored()
                 }
             }
     }

@@ -3,6 +3,7 @@
 //! The bits of a bank repeat after a few polls. Their rows are placed by a neighbour: a value of the
 //! same device and epoch that never repeats says how far the gateway's clock was off at that moment.
 
+use crate::awake::Awake;
 use crate::evidence::Run;
 use crate::track::{Row, Track};
 use std::collections::{BTreeMap, HashMap};
@@ -14,10 +15,12 @@ pub(crate) type EpochRuns = HashMap<(String, String), usize>;
 /// simulator's time.
 pub(crate) type Offsets = HashMap<(String, String, String), Vec<(u64, i64, i64)>>;
 
-/// How long a request may wait in a line for its answer after the gateway that asked is gone.
+/// How long a request may wait in a line for its answer after the gateway that asked is gone, while
+/// the machine runs.
 const LAST_REQUEST_NS: i64 = 1_000_000_000;
 
-/// How far a bank's row may be from where its neighbour puts it.
+/// How far a bank's row may be from where its neighbour puts it, while the machine runs: an answer may
+/// wait for the gateway as long as the machine stands still.
 const BANK_TOLERANCE_NS: i64 = 1_500_000_000;
 
 /// What became of a track's reads.
@@ -34,7 +37,7 @@ pub(crate) struct Matched {
 }
 
 /// Finds which run each epoch belongs to, by tracks whose values never repeat.
-pub(crate) fn epoch_runs(tracks: &[Track], runs: &[Run]) -> EpochRuns {
+pub(crate) fn epoch_runs(tracks: &[Track], runs: &[Run], awake: &Awake) -> EpochRuns {
     let mut votes: BTreeMap<(String, String), BTreeMap<usize, u64>> = BTreeMap::new();
     for track in tracks.iter().filter(|track| track.is_wide) {
         let by_raw: HashMap<i64, i64> = track.reads.iter().map(|read| (read.raw, read.t)).collect();
@@ -42,7 +45,7 @@ pub(crate) fn epoch_runs(tracks: &[Track], runs: &[Run]) -> EpochRuns {
             let Some(&t) = row.raw.and_then(|raw| by_raw.get(&raw)) else {
                 continue;
             };
-            if let Some(run) = run_at(runs, &track.gateway, t) {
+            if let Some(run) = run_at(runs, &track.gateway, t, awake) {
                 let epoch = (track.gateway.clone(), row.epoch.clone());
                 *votes.entry(epoch).or_default().entry(run).or_default() += 1;
             }
@@ -102,19 +105,23 @@ fn simulator_times(track: &Track, row: &Row, offsets: &Offsets) -> Vec<i64> {
 
 /// The life of `gateway` that asked for what was answered at `t`: the one that was running, or the
 /// one that had just ended: its last request may still be answered when it is gone.
-pub(crate) fn run_at(runs: &[Run], gateway: &str, t: i64) -> Option<usize> {
+pub(crate) fn run_at(runs: &[Run], gateway: &str, t: i64, awake: &Awake) -> Option<usize> {
     let ours = |run: &Run| run.gateway == gateway;
     let running = |run: &Run| ours(run) && run.started_ns <= t && t <= run.ended_ns;
     runs.iter()
         .position(running)
-        .or_else(|| ended_before(runs, gateway, t))
+        .or_else(|| ended_before(runs, gateway, t, awake))
 }
 
 /// The life of `gateway` that had ended just before `t`.
-pub(crate) fn ended_before(runs: &[Run], gateway: &str, t: i64) -> Option<usize> {
-    runs.iter().rposition(|run| {
-        run.gateway == gateway && run.ended_ns < t && t - run.ended_ns <= LAST_REQUEST_NS
-    })
+pub(crate) fn ended_before(runs: &[Run], gateway: &str, t: i64, awake: &Awake) -> Option<usize> {
+    runs.iter()
+        .rposition(|run| run.gateway == gateway && run.ended_ns < t && asked_in_time(run, t, awake))
+}
+
+/// Whether what was answered at `t` can have been asked by a life, as far as its end goes.
+fn asked_in_time(run: &Run, t: i64, awake: &Awake) -> bool {
+    t <= run.ended_ns || awake.between(run.ended_ns, t) <= LAST_REQUEST_NS
 }
 
 /// Matches the rows of a track to its reads.
@@ -123,6 +130,7 @@ pub(crate) fn match_rows(
     runs: &[Run],
     epochs: &EpochRuns,
     offsets: &Offsets,
+    awake: &Awake,
 ) -> Matched {
     let mut matched = Matched {
         stored: vec![0; track.reads.len()],
@@ -151,7 +159,7 @@ pub(crate) fn match_rows(
             .and_then(|&run| runs.get(run));
         let candidates: Vec<usize> = candidates(track, &by_raw, raw, row.mask)
             .into_iter()
-            .filter(|&place| run.is_none_or(|run| within(run, track, place)))
+            .filter(|&place| run.is_none_or(|run| within(run, track, place, awake)))
             .collect();
         let is_bank = track.full_mask != 1;
         let told = if is_bank {
@@ -173,7 +181,7 @@ pub(crate) fn match_rows(
                 .next()
                 .or_else(|| candidates.iter().copied().find(is_free))
         } else {
-            nearest(track, &candidates, &told)
+            nearest(track, &candidates, &told, awake)
         };
         match found {
             Some(place) => {
@@ -196,13 +204,11 @@ pub(crate) fn match_rows(
     matched
 }
 
-fn nearest(track: &Track, candidates: &[usize], told: &[i64]) -> Option<usize> {
+fn nearest(track: &Track, candidates: &[usize], told: &[i64], awake: &Awake) -> Option<usize> {
     let distance = |&place: &usize| {
-        let t = track.reads.get(place).map_or(i64::MAX, |read| read.t);
-        told.iter()
-            .map(|told| told.abs_diff(t))
-            .min()
-            .unwrap_or(u64::MAX)
+        let read = track.reads.get(place);
+        let away = |&told: &i64| Some(awake.between(told, read?.t).unsigned_abs());
+        told.iter().filter_map(away).min().unwrap_or(u64::MAX)
     };
     let found = candidates.iter().copied().min_by_key(distance)?;
     (distance(&found) <= BANK_TOLERANCE_NS.unsigned_abs()).then_some(found)
@@ -221,10 +227,7 @@ fn candidates(track: &Track, by_raw: &HashMap<i64, Vec<usize>>, raw: i64, mask: 
         .collect()
 }
 
-fn within(run: &Run, track: &Track, place: usize) -> bool {
-    let asked = run.started_ns..=run.ended_ns.saturating_add(LAST_REQUEST_NS);
-    track
-        .reads
-        .get(place)
-        .is_some_and(|read| asked.contains(&read.t))
+fn within(run: &Run, track: &Track, place: usize, awake: &Awake) -> bool {
+    let read = track.reads.get(place);
+    read.is_some_and(|read| run.started_ns <= read.t && asked_in_time(run, read.t, awake))
 }

@@ -1,8 +1,10 @@
 //! Tracks: one judged quantity each. A point is a track; the bits of a bank that are read together
 //! are one track, because only together they name a poll number.
 
+use crate::awake::Awake;
 use crate::evidence::{Evidence, StoredRow};
 use std::collections::BTreeMap;
+use tests_fieldsim::answer_log::AnswerLine;
 use tests_fieldsim::{PointSite, WordKind, signal};
 
 /// One answered reading of a track.
@@ -10,6 +12,8 @@ use tests_fieldsim::{PointSite, WordKind, signal};
 pub(crate) struct Read {
     /// When the simulator answered.
     pub t: i64,
+    /// The machine stood still while it was asked or answered: the gateway may have given up waiting.
+    pub late: bool,
     /// Raw value; for a bank the poll number cut to the bank's bits.
     pub raw: i64,
 }
@@ -49,10 +53,18 @@ pub(crate) struct Track {
     pub rows: Vec<Row>,
 }
 
+/// What a gateway needs at most, on a busy machine, from the decision to ask until its request arrives.
+const ASKING_NS: i64 = 500_000_000;
+/// What the slowest line needs for an answer.
+const LEAVING_NS: i64 = 250_000_000;
+/// A standstill that no time-out of a judged gateway notices: the shortest is 400 ms, an answer takes
+/// less than 100 ms of it.
+const HARMLESS_NS: i64 = 150_000_000;
+
 type Key = (String, String, String);
 
 /// Builds the tracks of all evidence.
-pub(crate) fn build(evidence: &Evidence) -> Vec<Track> {
+pub(crate) fn build(evidence: &Evidence, awake: &Awake) -> Vec<Track> {
     let mut tracks: BTreeMap<Key, Track> = BTreeMap::new();
     let mut of_point: BTreeMap<Key, (Key, PointSite)> = BTreeMap::new();
     for bus in &evidence.site.buses {
@@ -74,7 +86,7 @@ pub(crate) fn build(evidence: &Evidence) -> Vec<Track> {
             }
         }
     }
-    add_reads(evidence, &of_point, &mut tracks);
+    add_reads(evidence, awake, &of_point, &mut tracks);
     add_rows(evidence, &of_point, &mut tracks);
     tracks.into_values().collect()
 }
@@ -97,6 +109,7 @@ fn empty(key: &Key, point: &PointSite) -> Track {
 
 fn add_reads(
     evidence: &Evidence,
+    awake: &Awake,
     of_point: &BTreeMap<Key, (Key, PointSite)>,
     tracks: &mut BTreeMap<Key, Track>,
 ) {
@@ -124,9 +137,22 @@ fn add_reads(
             } else {
                 polled.raw
             };
-            track.reads.push(Read { t: line.t, raw });
+            track.reads.push(Read {
+                t: line.t,
+                late: may_be_late(line, awake),
+                raw,
+            });
         }
     }
+}
+
+/// A gateway waits so long for an answer and no longer; what comes later is no reading. Only the gateway
+/// knows when it asked; but while the machine runs an answer is there within milliseconds, so it can
+/// have been late only if the machine stood still, by more than [`HARMLESS_NS`], on the way: from when
+/// the gateway was about to ask until the answer had left.
+pub(crate) fn may_be_late(line: &AnswerLine, awake: &Awake) -> bool {
+    let (from, to) = (line.t - ASKING_NS, line.t + LEAVING_NS);
+    to - from - awake.between(from, to) > HARMLESS_NS
 }
 
 fn add_rows(

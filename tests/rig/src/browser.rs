@@ -7,6 +7,7 @@ use crate::screen;
 use anyhow::Context as _;
 use std::process::ExitCode;
 use std::time::Duration;
+use tests_fieldsim::answer_log::SILENT;
 use tests_harness::proxy::Link;
 use tests_harness::site::{self, GatewayOptions};
 use tests_harness::stack::{Binaries, Stack};
@@ -71,7 +72,7 @@ async fn lose_a_tail(stack: &mut Stack) -> anyhow::Result<()> {
     stack.wait_for_flow(FLOW_LIMIT).await?;
     stack.wait_for_quiescence(FLOW_LIMIT).await?;
     wait_for("a unit to go silent", FLOW_LIMIT, async || {
-        let silent = stack.answers()?.iter().any(|line| line.kind == "silent");
+        let silent = stack.answers()?.iter().any(|line| line.kind == SILENT);
         anyhow::ensure!(silent, "no unit was silent yet");
         Ok(())
     })

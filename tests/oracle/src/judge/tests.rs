@@ -1,8 +1,9 @@
 //! The judge must see each kind of wrong, and nothing in what is right.
 
 use super::*;
+use crate::awake::Pause;
 use crate::evidence::{LedgerPoint, StoredRow};
-use tests_fieldsim::answer_log::{AnswerLine, PolledPoint};
+use tests_fieldsim::answer_log::{ANSWER, AnswerLine, PolledPoint, SILENT};
 use tests_fieldsim::{BusKind, BusSite, PointSite, Shape, Site, Space, UnitSite, WordKind, signal};
 
 const SECOND: i64 = 1_000_000_000;
@@ -25,6 +26,17 @@ fn point(id: &str, kind: WordKind, address: u16, deadband: f64) -> PointSite {
         unit: String::new(),
         deadband,
         beat_s: 0,
+    }
+}
+
+/// A line of the answer log.
+fn line(t: i64, kind: &str, polls: Vec<PolledPoint>) -> AnswerLine {
+    AnswerLine {
+        t,
+        gateway: "g".into(),
+        device: "d".into(),
+        polls,
+        kind: kind.into(),
     }
 }
 
@@ -61,26 +73,14 @@ fn world_after_silence(silent: Option<u64>) -> Evidence {
     for n in 0..60u64 {
         let t = SECOND * i64::try_from(n).unwrap();
         if silent == Some(n) {
-            answers.push(AnswerLine {
-                t: t - SECOND / 2,
-                gateway: "g".into(),
-                device: "d".into(),
-                polls: Vec::new(),
-                kind: "silent".into(),
-            });
+            answers.push(line(t - SECOND / 2, SILENT, Vec::new()));
         }
         let polls = unit.points.iter().map(|point| PolledPoint {
             point: point.id.clone(),
             n,
             raw: signal::raw_at(point, n),
         });
-        answers.push(AnswerLine {
-            t,
-            gateway: "g".into(),
-            device: "d".into(),
-            polls: polls.collect(),
-            kind: "answer".into(),
-        });
+        answers.push(line(t, ANSWER, polls.collect()));
         for point in &unit.points {
             let raw = signal::raw_at(point, n);
             if point.id == "banded" {
@@ -115,6 +115,7 @@ fn world_after_silence(silent: Option<u64>) -> Evidence {
             ending: Ending::Clean,
         }],
         loss_window_ns: 5 * SECOND,
+        pauses: Vec::new(),
     }
 }
 
@@ -282,6 +283,54 @@ fn an_answer_to_a_gateway_that_was_killed_while_it_waited_belongs_to_its_tail() 
         polled.raw += 1;
     }
     evidence.answers.push(late);
+    let verdict = judge(&evidence);
+    assert!(verdict.holds(), "{verdict} {:?}", verdict.notes);
+    if let Some(late) = evidence.answers.last_mut() {
+        late.t += 2 * SECOND;
+    }
+    assert!(judge(&evidence).lost > 0, "nobody can have asked");
+    evidence.pauses = vec![Pause {
+        from_ns: 52 * SECOND,
+        to_ns: 54 * SECOND,
+    }];
+    let verdict = judge(&evidence);
+    assert!(verdict.holds(), "{verdict} {:?}", verdict.notes);
+}
+
+#[test]
+fn an_answer_given_while_the_machine_stood_still_is_a_reading_only_if_it_was_taken() {
+    let mut evidence = world();
+    evidence.pauses = vec![Pause {
+        from_ns: 30 * SECOND - SECOND / 2,
+        to_ns: 30 * SECOND - SECOND / 10,
+    }];
+    let taken = judge(&evidence);
+    assert!(taken.holds(), "{taken} {:?}", taken.notes);
+    assert_eq!(taken.read + taken.late, 240);
+    assert!(
+        taken.late <= 1,
+        "the filtered one may have been taken: {taken}"
+    );
+
+    evidence.stored.retain(|row| row.seq != 31);
+    let missed = judge(&evidence);
+    assert!(missed.holds(), "{missed} {:?}", missed.notes);
+    assert_eq!(missed.read + missed.late, 240);
+    assert!(missed.late >= 3, "{missed}");
+
+    evidence.stored.retain(|row| row.seq != 32);
+    assert!(judge(&evidence).lost > 0, "its neighbour was in time");
+}
+
+#[test]
+fn the_loss_window_does_not_run_while_the_machine_stands_still() {
+    let mut evidence = killed_at(58);
+    evidence.ledger.push(entry("crash-tail", Vec::new()));
+    assert!(judge(&evidence).lost > 0, "older than the loss window");
+    evidence.pauses = vec![Pause {
+        from_ns: 52 * SECOND,
+        to_ns: 56 * SECOND,
+    }];
     let verdict = judge(&evidence);
     assert!(verdict.holds(), "{verdict} {:?}", verdict.notes);
 }

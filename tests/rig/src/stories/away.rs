@@ -34,12 +34,13 @@ pub(super) async fn a_locked_database_settles_nothing_and_recovers(
     let after = locked.elapsed();
     tokio::time::sleep(LOCKED).await;
     for (gateway, (settled_then, held_then)) in stack.gateways.iter().zip(&noticed) {
-        let status = gateway.status().await?;
+        let status = until(gateway, "more is held", |status| {
+            status.spool.records > *held_then
+        })
+        .await?;
         let uplink = status.uplink.as_ref().context("no uplink")?;
         anyhow::ensure!(uplink.store_away && uplink.connected, "{uplink:?}");
         anyhow::ensure!(settled(&status) == *settled_then, "{}: settled", gateway.id);
-        let held = status.spool.records;
-        anyhow::ensure!(held > *held_then, "{}: {held_then}, {held}", gateway.id);
     }
     lock.execute_batch("ROLLBACK")?;
     let healed = Instant::now();

@@ -12,15 +12,15 @@ use super::stage::{Stage, Told, brisk};
 use anyhow::Context as _;
 use blocks::Block;
 use rustix::process::{Pid, Signal, kill_process_group};
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
+use tests_harness::ports;
 use tokio::process::Command;
 
-/// No block takes longer.
-const BLOCK_LIMIT: Duration = Duration::from_secs(100);
+/// No block takes longer: it hangs.
+const BLOCK_LIMIT: Duration = Duration::from_secs(240);
 /// Where the guides are, from the workspace's root.
 const FRONT: &str = "README.md";
 const GATEWAY: &str = "gateway/agent/README.md";
@@ -88,14 +88,7 @@ impl Desk {
         let folder = stage.dir.join("guides").join(guide.replace('/', "-"));
         let programs = folder.join(".programs");
         std::fs::create_dir_all(&programs)?;
-        let held = [(); 3].map(|()| TcpListener::bind(("127.0.0.1", 0)));
-        let mut ports = [0; 3];
-        for (port, held) in ports.iter_mut().zip(&held) {
-            let held = held.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
-            *port = held.local_addr()?.port();
-        }
-        drop(held);
-        let [mqtt, client, api_port] = ports;
+        let [mqtt, client, api_port] = ports::free()?;
         symlink(&stage.binaries.nats_server, programs.join("nats-server"))?;
         let gateway = stage.binaries.ours("fogline-gateway");
         symlink(gateway, programs.join("fogline-gateway"))?;

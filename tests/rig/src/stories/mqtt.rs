@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the broker may take for an answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// Longest payload; the broker's own bound is the same.
 const MAX_PAYLOAD: usize = 1 << 20;
 
@@ -50,7 +50,9 @@ impl Bearer {
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(
             Arc::new(tls),
         )));
-        let (client, events) = AsyncClient::new(options, 16);
+        let (client, mut events) = AsyncClient::new(options, 16);
+        let network = &mut events.network_options;
+        network.set_connection_timeout(ANSWER_LIMIT.as_secs());
         let mut bearer = Self { client, events };
         bearer
             .until(|packet| matches!(packet, Packet::ConnAck(_)))

@@ -12,7 +12,7 @@ use tests_harness::wait::wait_for;
 use tests_oracle::Evidence;
 
 /// How long a condition may take to come true on a slow, shared machine.
-pub(super) const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
 
 /// How a story ended.
 #[derive(Debug)]
@@ -88,7 +88,17 @@ pub(super) async fn until(
     what: &str,
     holds: impl Fn(&Status) -> bool,
 ) -> anyhow::Result<Status> {
-    wait_for(&format!("{}: {what}", gateway.id), LIMIT, async || {
+    until_within(LIMIT, gateway, what, holds).await
+}
+
+/// As [`until`], with a limit of its own.
+pub(super) async fn until_within(
+    limit: Duration,
+    gateway: &Gateway,
+    what: &str,
+    holds: impl Fn(&Status) -> bool,
+) -> anyhow::Result<Status> {
+    wait_for(&format!("{}: {what}", gateway.id), limit, async || {
         let status = gateway.status().await?;
         anyhow::ensure!(holds(&status), "it says {status:?}");
         Ok(status)
