@@ -9,8 +9,9 @@ use protocols_wire::AckItem;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Long enough for the acknowledgement to be on its way before the commit.
-const TOLD_FIRST: Duration = Duration::from_millis(400);
+/// Long enough for the acknowledgement to have reached the gateway before the commit, also on a slow
+/// machine.
+const TOLD_FIRST: Duration = Duration::from_secs(2);
 
 pub(super) fn settles_before_commit() -> bool {
     std::env::var("FOGLINE_MUTANT").is_ok_and(|mutant| mutant == "settle-before-commit")

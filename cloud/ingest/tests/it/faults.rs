@@ -114,7 +114,7 @@ async fn stream_and_consumers_are_made_again_when_they_vanish() {
     let stand = Stand::start().await;
     let mut gateway = stand.connected("gw-a").await;
     assert!(gateway.subscribe("gw/gw-a/down/ack", QoS::AtMostOnce).await);
-    let jetstream = async_nats::jetstream::new(stand.field.clone());
+    let jetstream = stand.jetstream();
     for consumer in ["ingest-live", "ingest-history"] {
         jetstream
             .delete_consumer_from_stream(consumer, cloud_ingest::nats::STREAM)
@@ -148,7 +148,7 @@ async fn stream_and_consumers_are_made_again_when_they_vanish() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_stream_is_bounded_also_when_the_broker_made_it() {
     let stand = Stand::start().await;
-    let jetstream = async_nats::jetstream::new(stand.field.clone());
+    let jetstream = stand.jetstream();
     let mut config = jetstream
         .get_stream(cloud_ingest::nats::STREAM)
         .await
@@ -171,7 +171,7 @@ async fn the_stream_is_bounded_also_when_the_broker_made_it() {
 async fn retained_messages_cannot_fill_the_disk() {
     let stand = Stand::start().await;
     let mut gateway = stand.connected("gw-a").await;
-    let jetstream = async_nats::jetstream::new(stand.field.clone());
+    let jetstream = stand.jetstream();
     wait("the broker's other streams are bounded", async || {
         let stream = jetstream.get_stream("$MQTT_rmsgs").await;
         stream.is_ok_and(|s| s.cached_info().config.max_bytes == 16 << 20)

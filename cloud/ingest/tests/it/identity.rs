@@ -6,7 +6,6 @@ use cloud_ingest::IngestSource as _;
 use cloud_store::Registry as _;
 use protocols_model::{Clock as _, SystemClock};
 use rumqttc::QoS;
-use std::time::Duration;
 use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,7 +41,7 @@ async fn who_is_not_known_and_trusted_stays_out_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revoked_live_session_is_cut_within_a_second_and_stays_out() {
+async fn a_revoked_live_session_is_cut_and_stays_out() {
     let stand = Stand::start().await;
     let identity = stand.gateway("gw-a").await;
     let mut session = Mqtt::connect(stand.mqtt, &identity, "gw-a").await.unwrap();
@@ -54,11 +53,8 @@ async fn a_revoked_live_session_is_cut_within_a_second_and_stays_out() {
     let id = identity.gateway.clone();
     stand.memory.revoke_gateway(&id, now).await.unwrap();
     let (_, cut) = tokio::join!(session.gone(), stand.monitor.cut(&id));
-    assert!(
-        begin.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        begin.elapsed()
-    );
+    // At once, that is not by any timer. How soon is measured where the machine's own pauses are known.
+    assert!(begin.elapsed() < DEADLINE / 4, "{:?}", begin.elapsed());
     assert!(cut.unwrap() >= 1);
     assert!(Mqtt::connect(stand.mqtt, &identity, "gw-a").await.is_err());
     wait("presence shows it gone", async || {

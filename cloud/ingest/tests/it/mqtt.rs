@@ -67,6 +67,8 @@ impl Mqtt {
         options.set_clean_session(true);
         options.set_max_packet_size(1 << 20, 2 << 20);
         let (client, mut events) = AsyncClient::new(options, 64);
+        let network = &mut events.network_options;
+        network.set_connection_timeout(DEADLINE.as_secs());
         let first = tokio::time::timeout(DEADLINE, events.poll()).await;
         match first.map_err(|_| "no answer".to_owned())? {
             Ok(Event::Incoming(Packet::ConnAck(ack))) if ack.code == ConnectReturnCode::Success => {

@@ -13,6 +13,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -59,11 +60,17 @@ fn nats_server() -> PathBuf {
         .expect("no nats-server found; `cargo xtask tools` installs it")
 }
 
-/// Two free ports, held together so that they differ.
-fn free_ports() -> (SocketAddr, SocketAddr) {
-    let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
-    let (a, b) = (bind(), bind());
-    (a.local_addr().unwrap(), b.local_addr().unwrap())
+/// A port of loopback that nobody listens on, and that nobody is given while its owner is down: below
+/// the range from which the system gives ports to whoever asks for any, and never twice by this process.
+fn free_port() -> SocketAddr {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let mut tries = std::iter::repeat_with(|| {
+        let turn = std::process::id().wrapping_mul(97) + GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + u16::try_from(turn % 20_000).unwrap();
+        SocketAddr::from(([127, 0, 0, 1], port))
+    });
+    let free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
+    tries.find(free).unwrap()
 }
 
 pub(crate) async fn wait<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
@@ -88,7 +95,8 @@ impl Stand {
         let connect = |user: &str, password: &str| {
             ConnectOptions::with_user_and_password(user.into(), password.into())
                 .retry_on_initial_connect()
-                .connection_timeout(Duration::from_secs(2))
+                .connection_timeout(Duration::from_secs(10))
+                .request_timeout(Some(DEADLINE))
                 .reconnect_delay_callback(|_| Duration::from_millis(50))
                 .connect(format!("nats://{client_listen}"))
         };
@@ -201,6 +209,13 @@ impl Stand {
         self.broker = Some(spawn(&self.dir));
     }
 
+    /// The broker's streams, asked with patience.
+    pub(crate) fn jetstream(&self) -> async_nats::jetstream::Context {
+        let mut jetstream = async_nats::jetstream::new(self.field.clone());
+        jetstream.set_timeout(DEADLINE);
+        jetstream
+    }
+
     pub(crate) fn is_connected(&self, name: &str) -> bool {
         let id = GatewayId::try_new(name).unwrap();
         self.memory.connected.lock().unwrap().get(&id) == Some(&true)
@@ -233,7 +248,7 @@ fn prepare(dir: &Path) -> (Authority, BrokerSecrets, BrokerSettings) {
     let names = ["localhost", "127.0.0.1"].map(str::to_owned);
     let certificate = authority.issue_server(&names, now).unwrap();
     certificate.write(dir, "broker").unwrap();
-    let (mqtt_listen, client_listen) = free_ports();
+    let (mqtt_listen, client_listen) = (free_port(), free_port());
     let settings = BrokerSettings {
         server_name: "test-1".into(),
         mqtt_listen,

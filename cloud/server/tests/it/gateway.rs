@@ -38,7 +38,9 @@ impl Gateway {
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(
             Arc::new(tls),
         )));
-        let (client, connection) = Client::new(options, 16);
+        let (client, mut connection) = Client::new(options, 16);
+        let network = &mut connection.eventloop.network_options;
+        network.set_connection_timeout(DEADLINE.as_secs());
         let mut gateway = Self {
             client,
             connection,

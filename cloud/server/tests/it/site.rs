@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -52,14 +53,24 @@ fn nats_server() -> PathBuf {
         .expect("no nats-server found; `cargo xtask tools` installs it")
 }
 
+/// A port of loopback that nobody listens on, and that nobody is given while its owner is down: below
+/// the range from which the system gives ports to whoever asks for any, and never twice by this process.
+fn free_port() -> SocketAddr {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let mut tries = std::iter::repeat_with(|| {
+        let turn = std::process::id().wrapping_mul(97) + GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + u16::try_from(turn % 20_000).unwrap();
+        SocketAddr::from(([127, 0, 0, 1], port))
+    });
+    let free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
+    tries.find(free).unwrap()
+}
+
 impl Site {
     /// `init`, broker and services, ready.
     pub(crate) fn start() -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
-        let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let held = [bind(), bind(), bind()];
-        let [mqtt, client, api] = held.each_ref().map(|s| s.local_addr().unwrap());
-        drop(held);
+        let [mqtt, client, api] = [(); 3].map(|()| free_port());
         let mut site = Self {
             dir: tempfile::tempdir().unwrap(),
             mqtt,
@@ -176,9 +187,7 @@ impl Site {
         let name = rustls_pki_types::ServerName::try_from("127.0.0.1").unwrap();
         let tls = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
         let socket = TcpStream::connect(self.api).ok()?;
-        socket
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut stream = rustls::StreamOwned::new(tls, socket);
         let ask =
             format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n{header}\r\n");

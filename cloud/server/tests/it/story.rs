@@ -60,11 +60,11 @@ fn from_an_empty_folder_to_a_stored_reading_and_through_kills_without_a_duplicat
     );
     let (code, took) = site.terminate_cloud();
     assert_eq!(code, Some(0));
-    assert!(took < Duration::from_secs(12), "{took:?}");
+    assert!(took < DEADLINE / 2, "{took:?}");
 }
 
 #[test]
-fn revoking_cuts_the_live_session_within_a_second_and_keeps_it_out() {
+fn revoking_cuts_the_live_session_and_keeps_it_out() {
     let site = Site::start();
     site.ok(&["gateway", "add", "plant-1"]);
     let mut gateway = Gateway::connect(&site, "plant-1").unwrap();
@@ -81,8 +81,8 @@ fn revoking_cuts_the_live_session_within_a_second_and_keeps_it_out() {
         );
         watcher.join().unwrap().saturating_duration_since(begin)
     });
-    // The command's own start and its open of the database are part of it.
-    assert!(cut < Duration::from_secs(2), "{cut:?}");
+    // At once, that is not by any timer. How soon is measured where the machine's own pauses are known.
+    assert!(cut < DEADLINE / 4, "{cut:?}");
     assert!(Gateway::connect(&site, "plant-1").is_err());
     assert!(
         site.ok(&["gateway", "revoke", "plant-1"])
@@ -122,6 +122,7 @@ fn a_locked_database_delays_acknowledgements_and_loses_nothing() {
     gateway.publish(envelope(1, [1.0, 2.0]));
     assert_eq!(gateway.settled(), 1);
     let lock = rusqlite::Connection::open(site.path("data/fogline.db")).unwrap();
+    lock.busy_timeout(DEADLINE).unwrap();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     gateway.publish(envelope(2, [3.0, 4.0]));
     assert!(gateway.hears_nothing_for(Duration::from_secs(2)));

@@ -94,7 +94,7 @@ fn an_identity_that_is_put_right_starts_the_uplink_without_a_restart() {
     let rig = Rig::new(&config(&meter));
     let _gateway = rig.start();
     let no_identity = || {
-        let status = rig.status().unwrap();
+        let status = rig.told();
         status
             .pointer("/uplink/no_identity")
             .unwrap()

@@ -14,7 +14,7 @@ fn without_a_broker_it_polls_and_spools_and_a_kill_costs_nothing_that_was_durabl
     let rig = Rig::new(&config(&meter));
     let mut gateway = rig.start();
     rig.wait("records are spooled", || rig.number("/spool/records") >= 5);
-    let status = rig.status().unwrap();
+    let status = rig.told();
     let count = |name: &str| {
         status
             .pointer(&format!("/pipeline/{name}"))
@@ -31,7 +31,7 @@ fn without_a_broker_it_polls_and_spools_and_a_kill_costs_nothing_that_was_durabl
     assert_eq!(gateway.end(&rig), None);
 
     let mut gateway = rig.start();
-    let status = rig.status().unwrap();
+    let status = rig.told();
     assert_ne!(
         status.pointer("/spool/epoch"),
         Some(&epoch),
@@ -65,12 +65,7 @@ fn a_broken_file_at_reload_changes_nothing_and_a_good_one_is_swapped_in() {
     let good = config(&meter);
     let rig = Rig::new(&good);
     let mut gateway = rig.start();
-    let revision = rig
-        .status()
-        .unwrap()
-        .pointer("/config/revision")
-        .unwrap()
-        .clone();
+    let revision = rig.told().pointer("/config/revision").unwrap().clone();
 
     rig.write("gateway.toml", &good.replace("unit = 1", "unit = 999"));
     gateway.signal("HUP");
@@ -78,7 +73,7 @@ fn a_broken_file_at_reload_changes_nothing_and_a_good_one_is_swapped_in() {
         rig.status()
             .is_some_and(|s| s.pointer("/config/refused").is_some_and(|r| r.is_string()))
     });
-    let status = rig.status().unwrap();
+    let status = rig.told();
     assert_eq!(status.pointer("/config/revision"), Some(&revision));
     let answers = meter.answers();
     rig.wait("it goes on polling", || meter.answers() > answers + 5);
@@ -87,11 +82,11 @@ fn a_broken_file_at_reload_changes_nothing_and_a_good_one_is_swapped_in() {
     rig.write("gateway.toml", &good.replace("points = [", point));
     gateway.signal("HUP");
     rig.wait("the third point runs", || rig.number("/config/points") == 3);
-    let status = rig.status().unwrap();
+    let status = rig.told();
     assert!(status.pointer("/config/refused").unwrap().is_null());
     let before = rig.number(TAKEN);
     rig.wait("it polls", || rig.number(TAKEN) > before + 10);
-    let totals = rig.status().unwrap();
+    let totals = rig.told();
     let count = |name: &str| {
         totals
             .pointer(&format!("/pipeline/{name}"))
@@ -131,7 +126,7 @@ fn with_a_broken_file_at_the_start_the_last_good_configuration_runs() {
         &config(&meter).replace("[device.m1]", "[devise.m1]\nbus = 7"),
     );
     let mut gateway = rig.start();
-    let status = rig.status().unwrap();
+    let status = rig.told();
     assert_eq!(status.pointer("/config/last_good").unwrap(), true);
     rig.wait("it polls", || rig.number(TAKEN) > 10);
 
@@ -166,7 +161,7 @@ fn a_configuration_that_says_nothing_any_more_or_is_gone_does_not_keep_it_from_c
             None => std::fs::remove_file(rig.path("gateway.toml")).unwrap(),
         }
         let mut gateway = rig.start();
-        let status = rig.status().unwrap();
+        let status = rig.told();
         assert_eq!(status.pointer("/config/last_good").unwrap(), true);
         rig.wait("it polls", || rig.number(TAKEN) > 10);
         gateway.signal("TERM");
@@ -248,10 +243,7 @@ fn a_device_that_does_not_answer_is_shown_as_down_and_its_silence_is_spooled() {
         rig.number("/pipeline/not_good") > 0
     });
     assert_eq!(
-        rig.status()
-            .unwrap()
-            .pointer("/buses/0/devices/0/state")
-            .unwrap(),
+        rig.told().pointer("/buses/0/devices/0/state").unwrap(),
         "up"
     );
     gateway.signal("TERM");

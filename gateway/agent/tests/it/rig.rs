@@ -78,6 +78,16 @@ impl Rig {
         report.get("pid").is_some().then_some(report)
     }
 
+    /// The same of a gateway that runs: on a machine that stood still one answer may come too late.
+    pub(crate) fn told(&self) -> Value {
+        let mut told = None;
+        self.wait("the gateway tells its state", || {
+            told = self.status();
+            told.is_some()
+        });
+        told.unwrap()
+    }
+
     /// A number of the status, by pointer.
     pub(crate) fn number(&self, pointer: &str) -> u64 {
         let status = self.status();

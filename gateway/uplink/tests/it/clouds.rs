@@ -2,7 +2,7 @@
 
 use crate::Stage;
 use crate::broker::Script;
-use crate::gateway::{append, append_sized, dictionary, empty, open_spool, state, until};
+use crate::gateway::{PATIENCE, append, append_sized, dictionary, empty, open_spool, state, until};
 use bytes::Bytes;
 use protocols_model::{Epoch, Lane, LossReason, SeqRange, SeqSet};
 use protocols_wire::{Ack, AckItem, Body, Down, EventKind, Record};
@@ -222,12 +222,7 @@ async fn what_an_earlier_process_had_stored_is_not_sent_again_after_the_restart(
     // The answer to the first hello may have come late enough to tell of some.
     assert!(stage.spool.state().borrow().records > 0);
     let dir = stage.dir.path().to_owned();
-    stage
-        .spool
-        .clone()
-        .stop(Duration::from_secs(20))
-        .await
-        .unwrap();
+    stage.spool.clone().stop(PATIENCE).await.unwrap();
 
     stage.spool = tokio::task::spawn_blocking(move || open_spool(&dir))
         .await
@@ -249,12 +244,7 @@ async fn backlog_of_several_runs_drains_on_the_history_topics_beside_live_data()
     for _ in 0..3 {
         append_sized(&stage.spool, &dictionary(1), 40, 200).await;
         let dir = stage.dir.path().to_owned();
-        stage
-            .spool
-            .clone()
-            .stop(Duration::from_secs(20))
-            .await
-            .unwrap();
+        stage.spool.clone().stop(PATIENCE).await.unwrap();
         stage.spool = tokio::task::spawn_blocking(move || open_spool(&dir))
             .await
             .unwrap();

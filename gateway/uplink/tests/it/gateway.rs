@@ -49,19 +49,23 @@ pub(crate) fn open_spool(dir: &Path) -> SpoolHandle {
     spool
 }
 
-/// Short spans, so that faults show within a test's time.
+/// A silence that a test waits for is over soon.
+pub(crate) const SHORT: Duration = Duration::from_secs(2);
+
+/// The cloud is asked again soon; but nothing is given up only because the machine stood still. A test
+/// about giving up says [`SHORT`] itself.
 pub(crate) fn timings() -> Timings {
     Timings {
         hello: HelloTimes {
             first: Duration::from_millis(300),
             longest: Duration::from_secs(2),
             answer: Duration::from_millis(500),
-            history_wait: Duration::from_secs(1),
-            resend_anyway: Duration::from_secs(3),
+            history_wait: PATIENCE,
+            resend_anyway: PATIENCE,
         },
-        puback: Duration::from_secs(2),
-        connect: Duration::from_secs(5),
-        keep_alive: Duration::from_secs(1),
+        puback: PATIENCE,
+        connect: PATIENCE,
+        keep_alive: PATIENCE,
     }
 }
 
