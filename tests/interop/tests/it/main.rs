@@ -7,6 +7,7 @@
     reason = "a test may end by a panic anywhere, and says why it was left out"
 )]
 
+mod ble_decoders;
 mod lines;
 mod modbus_clients;
 mod modbus_master;
