@@ -8,10 +8,12 @@
 )]
 
 mod ble_decoders;
+mod field;
 mod lines;
 mod modbus_clients;
 mod modbus_master;
 mod modbus_servers;
+mod serial_peers;
 
 use std::path::{Path, PathBuf};
 

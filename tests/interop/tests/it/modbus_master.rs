@@ -1,18 +1,13 @@
 //! Our Modbus driver as a master: every table, several types, every write, refusals.
 
-use protocols_driver::{
-    CancellationToken, Driver as _, DriverContext, OrderDesk, Sweep, order_queue,
-};
+use crate::field::Field;
 use protocols_modbus::ModbusDriver;
 use protocols_modbus::config::{
     Bus, Device, Limits, Order, Point, Quirks, RawType, Retry, Scale, Transport, Write, WriteWith,
 };
-use protocols_model::{DeviceId, Instant, PointId, PointKey, Quality, Reason, SystemClock, Value};
+use protocols_model::{DeviceId, PointId, PointKey, Quality, Reason, Value};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
-use tests_interop::patience;
-use tokio::sync::mpsc;
 
 /// What the servers' registers hold at the start.
 fn holding(address: u16) -> u16 {
@@ -137,14 +132,7 @@ fn writes() -> Vec<(Point, Value, u8)> {
     ]
 }
 
-struct Master {
-    sweeps: mpsc::Receiver<Sweep>,
-    desk: OrderDesk,
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-}
-
-fn start(transport: Transport, points: Vec<Point>, beyond: Point) -> Master {
+fn start(transport: Transport, points: Vec<Point>, beyond: Point) -> Field {
     let device = |name: &str, points| Device {
         id: DeviceId::try_new(name).unwrap(),
         unit: 1,
@@ -161,46 +149,7 @@ fn start(transport: Transport, points: Vec<Point>, beyond: Point) -> Master {
         gap: Duration::ZERO,
         devices: vec![device("peer", points), device("beyond", vec![beyond])],
     };
-    let driver = Box::new(ModbusDriver::new(bus).unwrap());
-    let (sender, sweeps) = mpsc::channel(64);
-    let (desk, orders) = order_queue();
-    let stop = CancellationToken::new();
-    let ctx = DriverContext {
-        sweeps: sender,
-        stop: stop.clone(),
-        clock: Arc::new(SystemClock::start()),
-        orders,
-    };
-    let task = tokio::spawn(driver.run(ctx));
-    Master {
-        sweeps,
-        desk,
-        stop,
-        task,
-    }
-}
-
-impl Master {
-    /// Receives until every point reads as it should.
-    async fn until(&mut self, wanted: &BTreeMap<PointKey, Value>) {
-        let mut last = BTreeMap::new();
-        let all = async {
-            loop {
-                for reading in self.sweeps.recv().await.unwrap().readings {
-                    last.insert(reading.point, (reading.value, reading.quality));
-                }
-                let reads = |(key, value): (&PointKey, &Value)| {
-                    last.get(key) == Some(&(Some(value.clone()), Quality::Good))
-                };
-                if wanted.iter().all(reads) {
-                    return;
-                }
-            }
-        };
-        if tokio::time::timeout(patience(), all).await.is_err() {
-            panic!("wanted {wanted:?}, read {last:?}");
-        }
-    }
+    Field::start(Box::new(ModbusDriver::new(bus).unwrap()))
 }
 
 /// Everything a master can do with a server that has the peers' tables. Whoever calls checks what the
@@ -228,17 +177,7 @@ pub(crate) async fn exercise(transport: Transport) -> Vec<u8> {
     master.until(&wanted).await;
 
     for (key, value) in &ordered {
-        let desk = master.desk.clone();
-        let order = desk.place(*key, value.clone(), Instant(Duration::MAX));
-        let mut order = std::pin::pin!(order);
-        // Sweeps are taken meanwhile, or the driver waits for room.
-        let outcome = loop {
-            tokio::select! {
-                outcome = &mut order => break outcome,
-                sweep = master.sweeps.recv() => drop(sweep.unwrap()),
-                () = tokio::time::sleep(patience()) => panic!("no outcome of {key:?}"),
-            }
-        };
+        let outcome = master.write(*key, value.clone()).await;
         let written = outcome.unwrap_or_else(|error| panic!("{value:?}: {error}"));
         assert_eq!(written.read_back.as_ref(), Some(value));
         wanted.insert(*key, value.clone());
@@ -247,28 +186,18 @@ pub(crate) async fn exercise(transport: Transport) -> Vec<u8> {
     master.until(&wanted).await;
 
     let refused = loop {
-        let sweep = tokio::time::timeout(patience(), master.sweeps.recv()).await;
-        let sweep = sweep.unwrap().unwrap();
+        let sweep = master.next().await;
         if sweep.device.as_str() == "beyond" {
             break sweep.readings[0].quality;
         }
     };
     assert_eq!(refused, Quality::Bad(Reason::DeviceError));
-    let order = master
-        .desk
-        .place(PointKey(1000), Value::U64(1), Instant(Duration::MAX));
-    let outcome = tokio::time::timeout(patience(), order).await.unwrap();
+    let outcome = master.write(PointKey(1000), Value::U64(1)).await;
     let Err(protocols_driver::WriteError::Refused(why)) = outcome else {
         panic!("an address that is not there was written: {outcome:?}");
     };
     assert!(why.contains("02"), "{why}");
 
-    master.stop.cancel();
-    // Whoever waits for room gives up with the receiver.
-    drop(master.sweeps);
-    tokio::time::timeout(patience(), master.task)
-        .await
-        .unwrap()
-        .unwrap();
+    master.stop().await;
     functions
 }
