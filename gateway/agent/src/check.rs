@@ -14,6 +14,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
         .unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
     let options = Options {
         unknown_keys: Severity::Error,
+        overload: Severity::Error,
         memory: machine::memory_limit(),
     };
     let loaded = load(&path, options);

@@ -22,6 +22,7 @@ const TELLS: f64 = 1.0;
 pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let options = Options {
         unknown_keys: Severity::Error,
+        overload: Severity::Warning,
         memory: machine::memory_limit(),
     };
     let loaded = load(&args.file, options);

@@ -9,6 +9,7 @@ use protocols_driver::{Driver, OrderDesk, WriteError, Written};
 use protocols_modbus::ModbusDriver;
 use protocols_modbus::learned::FileMemory;
 use protocols_model::{Instant, PointKey, Value, ValueType};
+use protocols_serial::SerialDriver;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,8 +40,9 @@ pub(crate) fn driver(bus: &BusConfig, state_dir: Option<&Path>) -> anyhow::Resul
             let driver = BleDriver::new(Arc::clone(bus));
             Box::new(driver.map_err(|errors| refused(format!("{errors:?}")))?)
         }
-        BusConfig::Serial(_) => {
-            return Err(refused("its driver is not part of this build".to_owned()));
+        BusConfig::Serial(bus) => {
+            let driver = SerialDriver::new(Arc::clone(bus));
+            Box::new(driver.map_err(|errors| refused(format!("{errors:?}")))?)
         }
     })
 }

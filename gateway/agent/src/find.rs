@@ -36,6 +36,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 fn configured(path: &Path) -> anyhow::Result<GatewayConfig> {
     let options = Options {
         unknown_keys: Severity::Warning,
+        overload: Severity::Warning,
         memory: None,
     };
     let loaded = load(path, options);
@@ -137,6 +138,7 @@ impl BusArgs {
 fn understood(text: &str) -> anyhow::Result<GatewayConfig> {
     let options = Options {
         unknown_keys: Severity::Error,
+        overload: Severity::Warning,
         memory: None,
     };
     let loaded = load_with(Path::new("command line"), options, &|_| Ok(text.to_owned()));

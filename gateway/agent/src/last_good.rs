@@ -105,6 +105,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let options = Options {
             unknown_keys: Severity::Warning,
+            overload: Severity::Warning,
             memory: None,
         };
         assert!(load(folder.path(), options).is_none());

@@ -61,16 +61,17 @@ pub(crate) struct Nothing {
 }
 
 /// Unknown keys are warnings here: the device must come up.
-fn options() -> Options {
+fn options(overload: Severity) -> Options {
     Options {
         unknown_keys: Severity::Warning,
+        overload,
         memory: machine::memory_limit(),
     }
 }
 
 /// What to run at the start: the file, or what ran last.
 pub(crate) fn at_start(path: &Path) -> Result<Chosen, Nothing> {
-    let state_dir = match from_file(path) {
+    let state_dir = match from_file(path, Severity::Warning) {
         Ok(chosen) => return Ok(chosen),
         Err(refused) => refused,
     };
@@ -78,7 +79,7 @@ pub(crate) fn at_start(path: &Path) -> Result<Chosen, Nothing> {
     // It fitted when it was kept; a machine that has less memory since is no reason to stay down.
     let options = Options {
         memory: None,
-        ..options()
+        ..options(Severity::Warning)
     };
     let places = last_good::places(path, &state_dir);
     let kept = places.iter().find_map(|place| {
@@ -92,13 +93,16 @@ pub(crate) fn at_start(path: &Path) -> Result<Chosen, Nothing> {
 }
 
 /// The file, for a reload; what is wrong with it and where the state is kept otherwise.
-pub(crate) fn from_file(path: &Path) -> Result<Chosen, (Vec<Problem>, PathBuf)> {
+pub(crate) fn from_file(
+    path: &Path,
+    overload: Severity,
+) -> Result<Chosen, (Vec<Problem>, PathBuf)> {
     let Loaded {
         config,
         problems,
         state_dir,
         files,
-    } = load(path, options());
+    } = load(path, options(overload));
     match config {
         Some(config) => Ok(Chosen::new(config, files, problems, false)),
         None => Err((problems, state_dir)),

@@ -42,6 +42,7 @@ fn directory(args: &SpoolArgs) -> PathBuf {
     }
     let options = Options {
         unknown_keys: Severity::Warning,
+        overload: Severity::Warning,
         memory: machine::memory_limit(),
     };
     let loaded = load(&args.config, options);

@@ -30,6 +30,7 @@ const MAX_ANSWER: u64 = 16 << 20;
 pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let options = Options {
         unknown_keys: Severity::Warning,
+        overload: Severity::Warning,
         memory: machine::memory_limit(),
     };
     let loaded = load(&args.config, options);

@@ -55,6 +55,9 @@ pub struct GatewayConfig {
 pub struct Options {
     /// Whether unknown keys are errors (`check`) or warnings (at boot: the device must come up).
     pub unknown_keys: Severity,
+    /// Whether a bus that cannot keep its periods is an error (before a configuration is applied) or a
+    /// warning (at the start: what ran before must come up). `force = true` on the bus silences both.
+    pub overload: Severity,
     /// Memory of the machine, where known: the bound of the spool is checked against it.
     pub memory: Option<u64>,
 }
@@ -85,7 +88,7 @@ pub fn load_with(
     options: Options,
     read: &dyn Fn(&Path) -> std::io::Result<String>,
 ) -> Loaded {
-    let notes = Notes::new(options.unknown_keys, read);
+    let notes = Notes::new(options.unknown_keys, options.overload, read);
     let mut state_dir = PathBuf::from(settings::DEFAULT_STATE_DIR);
     let config = notes.read_file(path, None).and_then(|source| {
         let base = path.parent().unwrap_or(Path::new(""));

@@ -31,8 +31,6 @@ use std::path::Path;
 pub(crate) struct Field {
     pub(crate) buses: Vec<BusConfig>,
     pub(crate) points: Vec<PointConfig>,
-    /// Buses that may be busier than they can be.
-    pub(crate) forced: Vec<String>,
 }
 
 /// Which driver serves a bus, and how it is reached.
@@ -219,12 +217,7 @@ pub(crate) fn read(root: &Table<'_>, defaults: &Layer, base: &Path) -> Field {
             continue;
         };
         let built = match bus {
-            RawBus::Modbus(raw) => {
-                if raw.force {
-                    field.forced.push(name.value.clone());
-                }
-                modbus::finish(&name, raw, &builder)
-            }
+            RawBus::Modbus(raw) => modbus::finish(&name, raw, &builder),
             RawBus::Serial(raw) => serial::finish(&name, raw, &builder),
             RawBus::Ble(raw) => Some(ble::finish(&name, raw, &builder)),
         };

@@ -59,6 +59,19 @@ impl<K: Shape> Key<K> {
         }
     }
 
+    /// The same key at a point, where it means this and what is not said is taken from the device.
+    pub(crate) const fn of_point(self, help: &'static str) -> Self
+    where
+        K: Copy,
+    {
+        Self {
+            help,
+            default: None,
+            otherwise: "what the device says",
+            ..self
+        }
+    }
+
     /// It must be said.
     pub(crate) const fn required(self) -> Self
     where

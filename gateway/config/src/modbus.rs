@@ -16,6 +16,7 @@ use level::{LEVEL, Layer};
 use point::{POINT, RawPoint};
 use protocols_line::{DELAYS, LineSettings, Rs485};
 use protocols_modbus::config::{Bus, Device, Transport};
+use protocols_modbus::load::load;
 use protocols_model::DeviceId;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -153,7 +154,7 @@ pub(crate) static DEVICE: Section = Section::new(
 pub(crate) struct RawBus {
     transport: Option<Transport>,
     gap: Duration,
-    pub(crate) force: bool,
+    force: bool,
     layer: Layer,
     units: BTreeMap<u8, DeviceId>,
     devices: Vec<Device>,
@@ -302,9 +303,17 @@ pub(crate) fn finish(
         gap: raw.gap,
         devices: raw.devices,
     };
-    for error in bus.check() {
+    let errors = bus.check();
+    for error in &errors {
         let at = (error.device.as_ref(), error.point.as_ref());
         builder.note(at, &name.place, error.problem.to_string());
+    }
+    // Of a bus that is wrong in itself nothing can be reckoned.
+    if errors.is_empty()
+        && !raw.force
+        && let Err(overload) = load(&bus, None).check()
+    {
+        builder.overload(&name.place, overload.to_string());
     }
     Some(BusConfig::Modbus(bus.into()))
 }

@@ -18,17 +18,20 @@ pub(crate) struct Notes<'a> {
     problems: RefCell<Problems>,
     /// Whether unknown keys stop the configuration (`check`) or are ignored aloud (at boot).
     pub(crate) unknown_keys: Severity,
+    /// Whether a bus with more to do than it has time stops the configuration.
+    pub(crate) overload: Severity,
     /// A syntax error may have swallowed keys: then a missing key is not worth telling.
     pub(crate) syntax_broken: Cell<bool>,
 }
 
 impl<'a> Notes<'a> {
-    pub(crate) fn new(unknown_keys: Severity, read: ReadFile<'a>) -> Self {
+    pub(crate) fn new(unknown_keys: Severity, overload: Severity, read: ReadFile<'a>) -> Self {
         Self {
             read,
             sources: RefCell::default(),
             problems: RefCell::default(),
             unknown_keys,
+            overload,
             syntax_broken: Cell::new(false),
         }
     }

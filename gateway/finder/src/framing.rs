@@ -235,6 +235,12 @@ pub fn parse_guess(payloads: &[Vec<u8>], frame: &str) -> ParseGuess {
         points,
     };
     let point = |id: &str, field: &str| format!("{{ id = {id:?}, field = {field:?} }},");
+    // What is no number must say so.
+    let valued = |id: &str, field: &str, value: &str| {
+        let number = value.trim().replace(' ', "").parse::<f64>().is_ok();
+        let kind = if number { "" } else { ", as = \"text\"" };
+        format!("{{ id = {id:?}, field = {field:?}{kind} }},")
+    };
     let Some(text) = texts.last().filter(|_| texts.len() == payloads.len()) else {
         return guess("binary", vec![point("value", "u16be@0")]);
     };
@@ -251,20 +257,27 @@ pub fn parse_guess(payloads: &[Vec<u8>], frame: &str) -> ParseGuess {
     let pairs = [(',', '='), (';', '='), (' ', '='), (',', ':'), (';', ':')];
     let keys = pairs.into_iter().filter_map(|(pair, equals)| {
         let parts = text.split(pair).filter(|part| !part.trim().is_empty());
-        let keys = parts.map(|part| Some(part.split_once(equals)?.0.trim()));
+        let keys = parts.map(|part| part.split_once(equals));
         let keys: Vec<_> = keys.collect::<Option<_>>()?;
         (!keys.is_empty()).then_some((pair, equals, keys))
     });
     // What separates most says most.
     if let Some((pair, equals, keys)) = keys.max_by_key(|(_, _, keys)| keys.len()) {
-        let points = keys.iter().map(|key| point(&id_of(key), key)).collect();
-        return guess(&format!("keys:{pair}{equals}"), points);
+        let points = keys
+            .iter()
+            .map(|(key, value)| valued(&id_of(key.trim()), key.trim(), value));
+        return guess(&format!("keys:{pair}{equals}"), points.collect());
     }
     for separator in [';', ',', '\t'] {
         let columns = |text: &str| text.split(separator).count();
         let count = columns(text);
         if count > 1 && texts.iter().all(|text| columns(text) == count) {
-            let points = (0..count).map(|at| point(&format!("column{at}"), &at.to_string()));
+            // Columns are counted from 1.
+            let points = (1..)
+                .zip(text.split(separator))
+                .map(|(at, value): (usize, &str)| {
+                    valued(&format!("column{at}"), &at.to_string(), value)
+                });
             let separator = if separator == '\t' {
                 "\\t".to_owned()
             } else {

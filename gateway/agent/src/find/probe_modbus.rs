@@ -2,6 +2,7 @@
 
 use super::block_on;
 use super::direct::explain_port;
+use super::value::number;
 use crate::cli::find::ProbeModbusArgs;
 use crate::console::{progress, say, warn};
 use crate::exit::Exit;
@@ -228,7 +229,7 @@ fn as_table(args: &ProbeModbusArgs, shown: &[Candidate]) -> String {
         let values: Vec<_> = candidate
             .values
             .iter()
-            .map(|value| value.map_or_else(|| "-".to_owned(), short))
+            .map(|value| value.map_or_else(|| "-".to_owned(), number))
             .collect();
         let mark = if candidate.is_hit() { "*" } else { " " };
         text += &format!(
@@ -240,28 +241,13 @@ fn as_table(args: &ProbeModbusArgs, shown: &[Candidate]) -> String {
             values.join("  ")
         );
     }
-    let hits = shown.iter().filter(|candidate| candidate.is_hit());
-    let lines: Vec<_> = hits
-        .take(3)
-        .map(|candidate| candidate.line("value"))
-        .collect();
-    if args.expect.is_some() && !lines.is_empty() {
-        text += "\nfor the points of the device (the likeliest first):\n";
-        for line in lines {
-            text += &format!("  {line}\n");
+    if args.expect.is_some() && !shown.is_empty() {
+        text += "\nfor the points of the device (the likeliest first; * rounds to what was expected):\n";
+        for candidate in shown.iter().take(3) {
+            text += &format!("  {}\n", candidate.line("value"));
         }
     }
     text
-}
-
-/// A number in few digits.
-fn short(value: f64) -> String {
-    let plain = format!("{value}");
-    if plain.len() <= 12 {
-        plain
-    } else {
-        format!("{value:.4e}")
-    }
 }
 
 fn as_json(shown: &[Candidate]) -> String {

@@ -35,9 +35,28 @@ pub(crate) fn show(value: &Value) -> String {
         Value::Bool(v) => v.to_string(),
         Value::I64(v) => v.to_string(),
         Value::U64(v) => v.to_string(),
-        Value::F64(v) => v.to_string(),
+        Value::F64(v) => number(*v),
         Value::Text(v) => format!("{v:?}"),
         Value::Bytes(v) => hex(v),
+    }
+}
+
+/// A number in as many digits as it has: what a device holds in 32 bits has no more than seven.
+pub(crate) fn number(value: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "compared with what it came from"
+    )]
+    let narrow = value as f32;
+    let text = if f64::from(narrow).to_bits() == value.to_bits() {
+        narrow.to_string()
+    } else {
+        value.to_string()
+    };
+    if text.len() <= 14 {
+        text
+    } else {
+        format!("{value:e}")
     }
 }
 
@@ -71,6 +90,14 @@ pub(crate) fn quality(reading: &Reading) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_have_no_more_digits_than_the_device_gave_them() {
+        assert_eq!(number(f64::from(231.63_f32)), "231.63");
+        assert_eq!(number(231.4), "231.4");
+        assert_eq!(number(1_130_900_761.0), "1130900761");
+        assert_eq!(number(2.6260333221447072e-39), "2.6260333221447072e-39");
+    }
 
     #[test]
     fn values_are_written_in_the_type_of_their_point() {

@@ -61,19 +61,20 @@ impl Gateway {
 
     /// What the file asks for now, ready to start; or why it cannot be used.
     fn read_anew(&self) -> Result<(Chosen, ConfigReport, Prepared), String> {
-        let mut chosen = reload::from_file(&self.path).map_err(|(problems, _)| {
-            let is_error = |problem: &&Problem| problem.severity == Severity::Error;
-            let first = problems.iter().find(is_error);
-            first.map_or_else(String::new, |problem| {
-                let line = problem.position().map_or(0, |at| at.line);
-                let count = problems.iter().filter(is_error).count();
-                let errors = if count == 1 { "error" } else { "errors" };
-                format!(
-                    "{count} {errors}, the first in line {line}: {}",
-                    problem.message
-                )
-            })
-        })?;
+        let mut chosen =
+            reload::from_file(&self.path, Severity::Error).map_err(|(problems, _)| {
+                let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+                let first = problems.iter().find(is_error);
+                first.map_or_else(String::new, |problem| {
+                    let line = problem.position().map_or(0, |at| at.line);
+                    let count = problems.iter().filter(is_error).count();
+                    let errors = if count == 1 { "error" } else { "errors" };
+                    format!(
+                        "{count} {errors}, the first in line {line}: {}",
+                        problem.message
+                    )
+                })
+            })?;
         if let Some(what) = self.needs_restart(&chosen.config) {
             return Err(format!("{what} changes only with a restart"));
         }

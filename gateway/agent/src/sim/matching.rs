@@ -3,9 +3,11 @@
 use super::around::Around;
 use protocols_bluez_sim::config as ble;
 use protocols_sim::site::{DeviceSite, PointSite, SerialKind, SerialSite, Site};
+use protocols_sim::span::Time;
 use protocols_sim::{Place, Served};
 use std::fmt::{self, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 /// A text that grows; writing to a `String` cannot fail.
 #[derive(Default)]
@@ -123,8 +125,8 @@ fn modbus_point(text: &mut Text, point: &PointSite) {
     text.add(format_args!(" }},\n"));
 }
 
-/// How often the gateway asks a device that only answers.
-const ASKED: &str = "groups = { all = \"1s\" }\n";
+/// Of a device that sends by itself so many frames may be missing before it counts as silent.
+const SILENCE: u32 = 3;
 
 fn serial_device(text: &mut Text, name: &str, serial: &SerialSite, place: &str) {
     let (framing, points) = match serial.kind {
@@ -135,7 +137,7 @@ fn serial_device(text: &mut Text, name: &str, serial: &SerialSite, place: &str) 
                 ""
             };
             let points = format!(
-                "  {{ id = \"weight\", unit = \"kg\", parse = 'regex:ST,GS, *(?<weight>[-+][0-9.]+),kg\\*', field = \"weight\"{ask} }},\n"
+                "  {{ id = \"weight\", unit = \"kg\", parse = 'regex:ST,GS, *(?<weight>[-+][0-9.]+),kg', field = \"weight\"{ask} }},\n"
             );
             ("check = \"xor8 hex after:*\"\n", points)
         }
@@ -151,7 +153,7 @@ fn serial_device(text: &mut Text, name: &str, serial: &SerialSite, place: &str) 
             let fields = [
                 ("lat", "RMC.lat", "°"),
                 ("lon", "RMC.lon", "°"),
-                ("speed", "RMC.speed", "km/h"),
+                ("speed", "RMC.speed_kmh", "km/h"),
                 ("altitude", "GGA.altitude", "m"),
                 ("satellites", "GGA.satellites", ""),
             ];
@@ -200,8 +202,15 @@ fn serial_device(text: &mut Text, name: &str, serial: &SerialSite, place: &str) 
             return;
         }
     };
-    let is_asked = matches!(serial.kind, SerialKind::Scpi) || serial.every.is_none();
-    let groups = if is_asked { ASKED } else { "" };
+    let is_scale = matches!(serial.kind, SerialKind::Scale);
+    let is_asked = matches!(serial.kind, SerialKind::Scpi) || (is_scale && serial.every.is_none());
+    let period = if is_asked {
+        Duration::from_secs(1)
+    } else {
+        // Of a device that is listened to: the longest silence that is no fault.
+        serial.every.map_or(Duration::from_secs(1), |every| every.0) * SILENCE
+    };
+    let groups = format!("groups = {{ all = \"{}\" }}\n", Time(period));
     text.add(format_args!(
         "\n[bus.{name}]\nkind = \"serial\"\n{place}{framing}\n[device.{name}]\nbus = \"{name}\"\n{groups}points = [\n{points}]\n"
     ));

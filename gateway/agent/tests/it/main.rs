@@ -10,6 +10,7 @@ mod commands;
 mod life;
 mod meter;
 mod rig;
+mod sim;
 
 use meter::Meter;
 

@@ -47,6 +47,14 @@ impl Rig {
         self.command(arguments).output().unwrap()
     }
 
+    /// Starts a command that goes on; what it prints goes to the file `to`.
+    pub(crate) fn spawn(&self, arguments: &[&str], to: &str) -> Gateway {
+        let to = std::fs::File::create(self.path(to)).unwrap();
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(to).stderr(Stdio::null());
+        Gateway(command.spawn().unwrap())
+    }
+
     /// Starts the gateway and waits until it answers.
     pub(crate) fn start(&self) -> Gateway {
         self.start_with(&[])

@@ -86,4 +86,12 @@ impl<'a> Builder<'a> {
         self.notes
             .push(Problem::error(place.unwrap_or(bus), message, ""));
     }
+
+    /// Notes that a bus has more to do than it has time.
+    pub(crate) fn overload(&self, bus: &Place, message: String) {
+        self.notes.push(Problem {
+            severity: self.notes.overload,
+            ..Problem::error(bus, message, "at most 95 % of the bus, or force = true")
+        });
+    }
 }

@@ -1,13 +1,13 @@
 //! One point of a Modbus device as written: in a template, inline in a device, or as a row of a list.
 
-use super::level::{Layer, ORDER};
+use super::level::{self, Layer};
 use crate::key::kinds::{
     ANY_NUMBER, Choice, Flag, FlagOr, Inner, Number, Pair, Pairs, Parsed, Text, Whole, Words,
 };
 use crate::key::{Key, Section};
 use crate::notes::Notes;
 use crate::point::{self, Head};
-use crate::poll::GROUP;
+use crate::poll;
 use crate::problem::Problem;
 use crate::source::Located;
 use crate::walk::Table;
@@ -78,7 +78,10 @@ const VERIFY: Key<Flag> = Key::new(
     "whether a written value is read back and compared; needs write",
 )
 .default(false);
-const WRITE_WITH: Key<Words<WriteWith>> = super::level::WRITE_WITH;
+const WRITE_WITH: Key<Words<WriteWith>> =
+    level::WRITE_WITH.of_point("function that writes it; needs write");
+const ORDER: Key<Parsed<Order>> = level::ORDER.of_point("order of its bytes");
+const GROUP: Key<Text> = poll::GROUP.of_point("its poll group");
 
 static LINE: Section = Section::inline(&[&RAW, &VALUE]);
 pub(super) static POINT: Section = Section::new(

@@ -5,7 +5,7 @@ use crate::key::kinds::{ANY_NUMBER, Flag, Mapping, Number, Parsed, Text, Texts, 
 use crate::key::{Key, Section};
 use crate::notes::Notes;
 use crate::point::{self, Head};
-use crate::poll::{GROUP, Poll};
+use crate::poll::{self, Poll};
 use crate::problem::Problem;
 use crate::source::Located;
 use crate::walk::Table;
@@ -53,6 +53,7 @@ const MAP: Key<Mapping> = Key::new(
     "texts and the values they stand for; what is not in it is undecodable",
 )
 .otherwise("values as they are");
+const GROUP: Key<Text> = poll::GROUP.of_point("its poll group");
 const WRITE: Key<Parsed<Command>> = Key::new(
     "write",
     Parsed {

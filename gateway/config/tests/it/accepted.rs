@@ -31,12 +31,13 @@ fn the_documented_example_is_accepted_without_a_word() {
         "the example, its template and its point list"
     );
     assert_eq!(config.gateway.id.as_str(), "hall2-gw3");
-    assert_eq!(config.buses.len(), 2);
-    assert_eq!(config.points.len(), 5 + 6 + 3 + 3);
+    assert_eq!(config.buses.len(), 6);
+    assert_eq!(config.points.len(), 5 + 6 + 3 + 3 + 3 + 3 + 2 + 3 + 2);
     let keys = config
         .buses
         .iter()
-        .flat_map(|b| &modbus(b).devices)
+        .filter(|bus| matches!(bus, BusConfig::Modbus(_)))
+        .flat_map(|bus| &modbus(bus).devices)
         .flat_map(|d| &d.points);
     for point in keys {
         let entry = &config.points[point.key.0 as usize].descriptor;

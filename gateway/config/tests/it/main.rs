@@ -9,6 +9,7 @@
 mod accepted;
 mod reference;
 mod refused;
+mod schema;
 
 use gateway_config::{Loaded, Options, Severity, load_with};
 use std::collections::BTreeMap;
@@ -28,5 +29,6 @@ fn load_texts(files: &[(&str, &str)], options: Options) -> Loaded {
 
 const CHECK: Options = Options {
     unknown_keys: Severity::Error,
+    overload: Severity::Error,
     memory: None,
 };

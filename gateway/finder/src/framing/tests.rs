@@ -39,6 +39,10 @@ fn a_scale_that_sends_lines_is_recognised_and_its_number_found() {
     assert_eq!((guess.frame.as_str(), guess.check), ("line", None));
     let parse = parse_guess(&guess.examples, &guess.frame);
     assert_eq!(parse.parse, "csv:, *3");
+    assert_eq!(
+        parse.points[1],
+        "{ id = \"column2\", field = \"2\", as = \"text\" },"
+    );
     let kg = [b"  12.34 kg".to_vec()];
     assert!(parse_guess(&kg, "line").parse.starts_with("regex:"));
 }
@@ -116,8 +120,13 @@ proptest! {
             prop_assert!(guess.frame.parse::<Framing>().is_ok());
             prop_assert!(guess.check.is_none_or(|check| check.parse::<Checksum>().is_ok()));
             prop_assert!((0.0..=1.0).contains(&guess.share));
-            let parse = parse_guess(&guess.examples, &guess.frame).parse;
-            prop_assert!(parse.parse::<protocols_serial::config::Parser>().is_ok(), "{parse}");
+            let found = parse_guess(&guess.examples, &guess.frame);
+            let parser = found.parse.parse::<protocols_serial::config::Parser>();
+            prop_assert!(parser.is_ok(), "{found:?}");
+            for line in &found.points {
+                let field = line.split("field = \"").nth(1).and_then(|rest| rest.split('"').next());
+                prop_assert!(parser.as_ref().unwrap().field(field).is_ok(), "{found:?}");
+            }
         }
     }
 }
