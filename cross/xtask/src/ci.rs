@@ -1,60 +1,43 @@
 //! The test run, and what continuous integration does around it.
+//!
+//! Deadlines are safety nets: several times what a stage takes on two slow cores. A stage that reaches
+//! its own is ended and named; the others go on.
 
 use crate::machine::{self, Wants};
+use crate::stages::Stages;
 use crate::step;
 use crate::workspace::Workspace;
 use crate::{dashboard, fuzz, layers, tools};
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// Seconds per fuzz target in continuous integration.
 const FUZZ_SECONDS: u64 = 60;
+/// The whole run ends by then, so that its summary is the last word and not somebody else's deadline.
+const LIMIT: Duration = Duration::from_secs(85 * 60);
+/// A run with everything that takes longer than a coffee.
+const FULL_LIMIT: Duration = Duration::from_secs(8 * 3600);
+
+const PREPARE: &str = "what the tests need (npm, broker)";
+const BUILD: &str = "building the gateway, the cloud and the simulators";
+const BUILD_TESTS: &str = "building the tests";
+const BUILD_FAILPOINTS: &str = "building with fail points";
 
 /// All tests.
 pub(crate) fn test(workspace: &Workspace, full: bool) -> anyhow::Result<()> {
-    machine::check(Wants {
-        chromium: true,
-        faketime: true,
-        ..Wants::everything()
-    })?;
-    let broker = tools::nats_server(workspace)?;
-    dashboard::build(workspace)?;
-    let page = workspace.root().join("cloud/dashboard");
-    step::step("testing the dashboard's logic and types", || {
-        dashboard::npm(&page, &["run", "check"])
-    })?;
-    step::step("testing every crate", || {
-        step::command(
-            workspace
-                .cargo(&["test", "--workspace", "--no-fail-fast"])
-                .env("FOGLINE_NATS_SERVER", &broker),
-        )
-    })?;
-    workspace.build_system(&[])?;
-    step::step("one command from device to database, judged", || {
-        workspace.run_rig(&broker, &["demo", "--check"])
-    })?;
-    step::step("stories of the whole system", || {
-        workspace.run_rig(&broker, &["stories"])
-    })?;
-    step::step("the dashboard in a real browser", || {
-        workspace.run_rig(&broker, &["browser"])
-    })?;
-    workspace.build_system(&["gateway-agent/failpoints", "cloud-server/failpoints"])?;
-    step::step("a cloud that settles before it commits is noticed", || {
-        workspace.run_rig(&broker, &["mutant"])
-    })?;
-    let rounds = if full { "200" } else { "15" };
-    step::step("chaos: every fault at least once", || {
-        workspace.run_rig(&broker, &["chaos", "--rounds", rounds, "--seed", "1"])
-    })
+    let mut stages = Stages::new(if full { FULL_LIMIT } else { LIMIT });
+    test_stages(&mut stages, workspace, full);
+    stages.finish()
 }
 
 /// Everything that must be green before a change lands.
 pub(crate) fn all(workspace: &Workspace) -> anyhow::Result<()> {
-    step::step("formatting", || {
+    let mut stages = Stages::new(LIMIT);
+    stages.run("formatting", 3, &[], || {
         step::command(&mut workspace.cargo(&["fmt", "--all", "--check"]))
-    })?;
-    step::step("layers", || layers::check(workspace))?;
-    step::step("clippy", || {
+    });
+    stages.run("layers", 3, &[], || layers::check(workspace));
+    stages.run("clippy", 30, &[], || {
         let clippy = [
             "clippy",
             "--workspace",
@@ -64,7 +47,65 @@ pub(crate) fn all(workspace: &Workspace) -> anyhow::Result<()> {
             "warnings",
         ];
         step::command(&mut workspace.cargo(&clippy))
-    })?;
-    test(workspace, false)?;
-    fuzz::run(workspace, FUZZ_SECONDS)
+    });
+    test_stages(&mut stages, workspace, false);
+    stages.run("fuzzing the wire's decoders", 25, &[], || {
+        fuzz::run(workspace, FUZZ_SECONDS)
+    });
+    stages.finish()
+}
+
+fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
+    let mut broker = PathBuf::new();
+    stages.run(PREPARE, 20, &[], || {
+        machine::check(Wants {
+            chromium: true,
+            faketime: true,
+            ..Wants::everything()
+        })?;
+        broker = tools::nats_server(workspace)?;
+        dashboard::build(workspace)
+    });
+    let page = workspace.root().join("cloud/dashboard");
+    stages.run("the dashboard's logic and types", 10, &[PREPARE], || {
+        dashboard::npm(&page, &["run", "check"])
+    });
+    stages.run(BUILD_TESTS, 30, &[PREPARE], || {
+        step::command(&mut workspace.cargo(&["test", "--workspace", "--no-run"]))
+    });
+    stages.run("the tests of every crate", 30, &[BUILD_TESTS], || {
+        step::command(
+            workspace
+                .cargo(&["test", "--workspace", "--no-fail-fast"])
+                .env("FOGLINE_NATS_SERVER", &broker),
+        )
+    });
+    let rig = |arguments: &[&str]| workspace.run_rig(&broker, arguments);
+    stages.run(BUILD, 20, &[PREPARE], || workspace.build_system(&[]));
+    stages.run("from device to database, judged", 10, &[BUILD], || {
+        rig(&["demo", "--check"])
+    });
+    stages.run("stories of the whole system", 30, &[BUILD], || {
+        rig(&["stories"])
+    });
+    stages.run("the dashboard in a real browser", 15, &[BUILD], || {
+        rig(&["browser"])
+    });
+    stages.run(BUILD_FAILPOINTS, 20, &[PREPARE], || {
+        workspace.build_system(&["gateway-agent/failpoints", "cloud-server/failpoints"])
+    });
+    let failpoints = &[BUILD_FAILPOINTS];
+    stages.run(
+        "a cloud that settles too early is noticed",
+        10,
+        failpoints,
+        || rig(&["mutant"]),
+    );
+    let (rounds, minutes) = if full { ("200", 180) } else { ("15", 25) };
+    stages.run(
+        "chaos: every fault at least once",
+        minutes,
+        failpoints,
+        || rig(&["chaos", "--rounds", rounds, "--seed", "1"]),
+    );
 }

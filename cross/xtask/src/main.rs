@@ -5,11 +5,14 @@
 
 mod ci;
 mod dashboard;
+mod failures;
 mod fuzz;
 mod layers;
 mod machine;
 mod sizes;
+mod stages;
 mod step;
+mod supervise;
 mod tools;
 mod workspace;
 

@@ -1,5 +1,6 @@
 //! What a person sees: one line a step, with the time it took; colour only on a terminal.
 
+use crate::supervise;
 use anyhow::Context as _;
 use std::io::IsTerminal as _;
 use std::process::Command;
@@ -38,12 +39,15 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> anyhow::Result<T>) -> a
     Ok(result)
 }
 
-/// Runs a command to its end with our terminal; an error names the command.
+/// Runs a command to its end with our terminal, or under the stage that is running; an error names the
+/// command.
 pub(crate) fn command(command: &mut Command) -> anyhow::Result<()> {
     let shown = format!("{command:?}");
-    let status = command
-        .status()
-        .with_context(|| format!("starting {shown}"))?;
+    let status = match supervise::current() {
+        Some(watch) => watch.run(command),
+        None => command.status().map_err(Into::into),
+    };
+    let status = status.with_context(|| format!("running {shown}"))?;
     anyhow::ensure!(status.success(), "{shown} ended with {status}");
     Ok(())
 }
