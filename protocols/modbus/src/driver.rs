@@ -151,6 +151,8 @@ struct BusTask {
     opening: Option<Opening>,
     /// The port was not there when it was tried last.
     is_missing: bool,
+    /// Why it could not be opened, as it was told.
+    trouble: Option<String>,
     targets: Targets,
     /// An order that waits for the bus to be opened.
     held: Held,
@@ -204,6 +206,7 @@ impl BusTask {
             link,
             opening: None,
             is_missing: false,
+            trouble: None,
             held: None,
             remember,
         }
@@ -298,18 +301,18 @@ impl BusTask {
     /// The port was pulled while nobody was asked.
     fn pulled(&mut self) {
         tracing::warn!(bus = %self.bus.name, "serial port unplugged; closed");
+        self.tell("the serial port was unplugged and is closed; it is opened when it is back");
+        self.trouble = Some(String::new());
         self.down();
     }
 
-    /// Publishes that the link is away. Whether that is news.
-    fn down(&mut self) -> bool {
+    /// Publishes that the link is away.
+    fn down(&self) {
         let now = self.ctx.clock.wall();
-        let mut changed = false;
         for index in 0..self.units.len() {
             let down = LinkState::Down(Reason::LinkDown);
-            changed |= self.status.set_link(index, down, now);
+            self.status.set_link(index, down, now);
         }
-        changed
     }
 
     fn opened(&mut self, result: io::Result<Connection>) {
@@ -318,15 +321,34 @@ impl BusTask {
             Ok(port) => {
                 tracing::info!(bus = %self.bus.name, "bus opened");
                 self.is_missing = false;
+                if self.trouble.take().is_some() {
+                    self.tell("open again");
+                }
                 self.link.attach(port);
             }
             Err(error) => {
                 self.link.not_opened();
                 self.is_missing = error.kind() == io::ErrorKind::NotFound;
-                if self.down() {
-                    tracing::warn!(bus = %self.bus.name, %error, "bus cannot be opened; trying on");
+                self.down();
+                let cause = with_causes(&error);
+                if self.trouble.as_ref() != Some(&cause) {
+                    tracing::warn!(bus = %self.bus.name, error = cause, "bus cannot be opened; trying on");
+                    self.tell(&format!("cannot be opened, trying on: {cause}"));
+                    self.trouble = Some(cause);
                 }
             }
         }
     }
+
+    /// Tells people about the bus.
+    fn tell(&self, text: &str) {
+        let (now, bus) = (self.ctx.clock.wall(), self.bus.name.to_string());
+        self.status.tell(now, bus, text);
+    }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

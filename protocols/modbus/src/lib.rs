@@ -62,9 +62,10 @@
 //! | the connection ends in mid-frame | points `link-down` | makes it again, with back-off when it never served | `over_tcp_every_fault_is_named_and_the_polls_around_it_are_good` |
 //! | the server closes idle connections | nothing | connects for the next request | `a_server_that_closes_idle_connections_costs_no_reading` |
 //! | the server is away | points `link-down` | tries again after growing waits up to 30 s | `a_server_that_restarts_is_reported_as_down_and_polled_again_when_it_is_back` |
+//! | a server for a serial line is switched off without a word | points `timeout` | connects anew after four requests without an answer | `a_server_for_serial_lines_that_went_away_without_a_word_is_connected_to_anew` |
 //! | the adapter is pulled | points `link-down`, at once | closes the port; opens it when it is there again | `a_serial_port_that_is_unplugged_is_reported_and_used_again_when_it_is_back` |
 //! | it is pulled between two polls | links down at once | closes the port without waiting for a poll | `an_adapter_pulled_between_two_polls_is_closed_and_reported_at_once` |
-//! | somebody else holds the port | points `link-down`, a warning with the holder's name | tries again | `a_port_that_somebody_holds_is_used_as_soon_as_it_is_free` |
+//! | somebody else holds the port | points `link-down`, an event with the holder's name | tries again | `a_port_that_somebody_holds_is_used_as_soon_as_it_is_free` |
 //! | the port takes no bytes | points `timeout` | gives up after the time-out | `a_port_that_takes_no_bytes_is_a_time_out_and_never_holds_up_the_stop` |
 //! | a write is not confirmed, or cut, or confirmed wrongly | the order `Unknown` | never sends it again; goes through the silence above | `a_write_that_nobody_confirms_is_unknown_and_never_repeated` |
 //! | a confirmation comes late | the order `Unknown` | drops it | `a_confirmation_that_comes_late_is_never_taken_for_a_reading_or_another_write` |

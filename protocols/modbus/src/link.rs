@@ -28,6 +28,9 @@ use tokio_modbus::{Request as Pdu, Response, Slave};
 /// need a moment to notice that the old one is gone.
 const REOPEN_MIN: Duration = Duration::from_millis(100);
 const REOPEN_MAX: Duration = Duration::from_secs(30);
+/// A server for a serial line is connected to anew after so many requests in a row without an answer.
+const SILENT_SERVER: u32 = 4;
+
 /// The data of an answer.
 #[derive(Debug)]
 pub(crate) enum Data {
@@ -59,6 +62,8 @@ struct Session {
     opened: time::Instant,
     /// Whether anything was answered since the port was opened.
     served: bool,
+    /// Requests in a row that nobody answered.
+    unanswered: u32,
 }
 
 /// How a device wants to be asked.
@@ -162,6 +167,7 @@ impl Link {
             busy_until: time::Instant::now(),
             opened,
             served,
+            unanswered: 0,
         }
     }
 
@@ -171,7 +177,7 @@ impl Link {
         drop(session);
         self.status.counters.disconnects.inc();
         let now = self.clock.monotonic();
-        let wait = if served && self.serial.is_none() {
+        let wait = if served && !self.is_port {
             // A connection that served well is made again at once.
             Duration::ZERO
         } else {
@@ -316,6 +322,7 @@ impl Link {
     }
 
     fn well(&mut self, mut session: Session) {
+        session.unanswered = 0;
         if !session.served {
             session.served = true;
             self.backoff.succeeded(self.clock.monotonic());
@@ -348,11 +355,18 @@ impl Link {
             self.close(session);
             return;
         }
-        if time::timeout(timeout, session.wire.discard()).await.is_ok() {
+        let gone = time::timeout(timeout, session.wire.discard()).await.is_ok();
+        let unanswered = session.unanswered + 1;
+        // A connection may be dead without a word, when the server was switched off; a port says so.
+        if gone || !self.is_port && unanswered >= SILENT_SERVER {
             self.close(session);
             return;
         }
-        self.session = Some(self.start(session.wire, session.served, session.opened));
+        let fresh = self.start(session.wire, session.served, session.opened);
+        self.session = Some(Session {
+            unanswered,
+            ..fresh
+        });
     }
 }
 

@@ -69,8 +69,8 @@ impl BusTask {
         else {
             return Ok(Outcome::Answered);
         };
-        let rules = Rules::new(device, &self.timing, &unit.learned);
-        let changed = self.suspects.distinct(device.unit, request, &rules);
+        let rules = || Rules::new(device, &self.timing, &unit.learned);
+        let changed = self.suspects.distinct(device.unit, request, rules);
         let Some(changed) = changed else {
             return self.exchange(index, request, refusal).await;
         };

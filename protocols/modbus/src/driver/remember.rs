@@ -6,11 +6,16 @@ use super::BusTask;
 use crate::config::Bus;
 use crate::learned::{Memory, Snapshot};
 use protocols_model::Instant;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What was learned is saved so long after it was, and at the end.
 const SAVE_EVERY: Duration = Duration::from_mins(15);
+
+/// A disk that takes longer is left to itself: the driver has others to answer to, and must end within
+/// [`protocols_driver::STOP_BOUND`].
+const SAVE_BOUND: Duration = Duration::from_secs(1);
 
 /// What is kept, and when it was.
 pub(super) struct Remember {
@@ -36,15 +41,11 @@ impl Remember {
         let keeper = Arc::clone(&memory);
         let loaded = tokio::task::spawn_blocking(move || keeper.load()).await;
         let bus = &bus.name;
-        let saved = match loaded {
-            Ok(Ok(Some(bytes))) => Snapshot::from_bytes(&bytes)
+        let saved = match loaded.map_err(io::Error::from).flatten() {
+            Ok(Some(bytes)) => Snapshot::from_bytes(&bytes)
                 .inspect_err(|error| tracing::warn!(%bus, %error, "starting without"))
                 .unwrap_or_default(),
-            Ok(Ok(None)) => Snapshot::default(),
-            Ok(Err(error)) => {
-                tracing::warn!(%bus, %error, "what was learned cannot be read; starting without");
-                Snapshot::default()
-            }
+            Ok(None) => Snapshot::default(),
             Err(error) => {
                 tracing::warn!(%bus, %error, "what was learned cannot be read; starting without");
                 Snapshot::default()
@@ -82,12 +83,13 @@ impl BusTask {
             return;
         }
         let (keeper, bytes) = (Arc::clone(memory), snapshot.to_bytes());
-        let saved = tokio::task::spawn_blocking(move || keeper.save(&bytes)).await;
+        let saving = tokio::task::spawn_blocking(move || keeper.save(&bytes));
+        let saved = match tokio::time::timeout(SAVE_BOUND, saving).await {
+            Ok(saved) => saved.map_err(io::Error::from).flatten(),
+            Err(elapsed) => Err(elapsed.into()),
+        };
         match saved {
-            Ok(Ok(())) => self.remember.saved = snapshot,
-            Ok(Err(error)) => {
-                tracing::warn!(bus = %self.bus.name, %error, "what was learned cannot be saved");
-            }
+            Ok(()) => self.remember.saved = snapshot,
             Err(error) => {
                 tracing::warn!(bus = %self.bus.name, %error, "what was learned cannot be saved");
             }

@@ -122,13 +122,13 @@ impl Suspects {
     }
 
     /// What to ask instead of `request`, if a late answer could be taken for its answer.
-    pub(super) fn distinct(
+    pub(super) fn distinct<'a>(
         &self,
         unit: u8,
         request: &Request,
-        rules: &Rules<'_>,
+        rules: impl FnOnce() -> Rules<'a>,
     ) -> Option<Distinct> {
         let shape = self.0.get(&unit)?;
-        plan::distinct(request, &[*shape], rules)
+        plan::distinct(request, &[*shape], &rules())
     }
 }

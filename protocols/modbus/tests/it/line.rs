@@ -122,6 +122,11 @@ async fn a_port_that_somebody_holds_is_used_as_soon_as_it_is_free() {
     rig.until(|sweep| bad(sweep, Reason::LinkDown)).await;
     assert_eq!(rig.count("connects"), 0);
     assert!(sim.asks().is_empty());
+    let told = rig.status.take_events().events;
+    assert!(
+        told.iter().any(|event| event.text.contains("held by")),
+        "{told:?}"
+    );
     drop(held);
     rig.until(good).await;
     rig.stop().await;
@@ -155,5 +160,40 @@ async fn a_port_that_takes_no_bytes_is_a_time_out_and_never_holds_up_the_stop() 
     );
     rig.until(|sweep| bad(sweep, Reason::Timeout)).await;
     assert_eq!(rig.write(0, Value::U64(1)).await, Err(WriteError::Unknown));
+    rig.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_for_serial_lines_that_went_away_without_a_word_is_connected_to_anew() {
+    let deaf = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&deaf);
+    let sim = Sim::new(Framing::Rtu, move |ask| {
+        if switch.load(Ordering::Relaxed) {
+            Vec::new()
+        } else {
+            ask.answer()
+        }
+    });
+    let transport = Transport::RtuOverTcp {
+        host: "server".to_owned(),
+        port: 4001,
+        line: "9600 8N1".parse().unwrap(),
+    };
+    let mut rig = Rig::build(
+        transport,
+        vec![device(1, ms(100), &["hr:0"])],
+        64,
+        |driver| driver.over(Arc::new(sim.clone())),
+    );
+    rig.until(good).await;
+    deaf.store(true, Ordering::Relaxed);
+    let status = rig.status.clone();
+    let connects = || {
+        let values = status.counters.values();
+        values.iter().find(|v| v.name == "connects").unwrap().value
+    };
+    rig.until(|_| connects() >= 2).await;
+    deaf.store(false, Ordering::Relaxed);
+    rig.until(good).await;
     rig.stop().await;
 }
