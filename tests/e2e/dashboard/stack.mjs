@@ -23,7 +23,7 @@ const replacement = process.env.FOGLINE_NEW_PASSWORD ?? 'journeys through the pa
 export const required = new Set((process.env.FOGLINE_REQUIRE ?? '').split(',').filter(Boolean))
 
 /** Deadline of anything that has to come from the stack, milliseconds. */
-export const PATIENCE = 60_000
+export const PATIENCE = 120_000
 
 function chromiumPath() {
   const places = [process.env.FOGLINE_CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
@@ -35,6 +35,7 @@ function chromiumPath() {
 export const launch = () =>
   chromium.launch({
     executablePath: chromiumPath(),
+    timeout: PATIENCE,
     args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
   })
 

@@ -89,6 +89,7 @@ async fn lose_a_tail(stack: &mut Stack) -> anyhow::Result<()> {
 async fn install() -> anyhow::Result<()> {
     let installed = Command::new("npm")
         .args(["ci", "--no-fund", "--no-audit", "--loglevel=error"])
+        .arg("--fetch-retries=5")
         .current_dir(FOLDER)
         .status()
         .await
