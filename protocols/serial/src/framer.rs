@@ -186,6 +186,17 @@ impl Framer {
         (held > 0).then(|| self.last_byte.plus(self.silence))
     }
 
+    /// Bytes it keeps in memory.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn memory(&self) -> usize {
+        match &self.core {
+            Core::Ended(core) => core.held(),
+            Core::Stuffed(core) => core.held(),
+            Core::Sized(core) => core.held(),
+            Core::Silent(core) => core.memory(),
+        }
+    }
+
     /// Forgets what it holds and gives its size. `known`: the line is silent now, so that the next byte
     /// is the first of a frame; else nothing is known, as after opening.
     pub fn reset(&mut self, known: bool, now: Instant) -> usize {

@@ -154,7 +154,8 @@ mod tests {
             health.failed(dead, now, cost);
         }
         let share = spent.as_secs_f64() / now.0.as_secs_f64();
-        assert!((0.04..=0.0501).contains(&share), "{share}");
+        // The very first probe had not to be earned.
+        assert!((0.04..=0.051).contains(&share), "{share}");
         // Alone on the line only the back-off counts.
         health.failed(3, now, cost);
         health.failed(3, now, cost);

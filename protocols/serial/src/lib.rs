@@ -7,6 +7,8 @@ pub mod checksum;
 pub mod config;
 mod driver;
 pub mod framer;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
 pub mod health;
 mod link;
 pub mod listener;

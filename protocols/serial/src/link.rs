@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 const REOPEN_MIN: Duration = Duration::from_millis(100);
 const REOPEN_MAX: Duration = Duration::from_secs(10);
 /// Bytes read at once: what an adapter hands over in one go at any usual speed.
-const CHUNK: usize = 512;
+pub(crate) const CHUNK: usize = 512;
 
 type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn Wire>>> + Send>>;
 
@@ -79,6 +79,19 @@ impl Link {
         self.opening.as_ref().map(|(_, since)| *since)
     }
 
+    /// Begins an attempt to open the port, if it is down and it is time for one.
+    pub(crate) fn open_if_due(&mut self, now: Instant) {
+        if self.wire.is_none() && self.opening.is_none() && self.reopen_at <= now {
+            self.begin();
+        }
+    }
+
+    fn begin(&mut self) {
+        let (opener, port) = (Arc::clone(&self.opener), self.port.clone());
+        let attempt = async move { opener.open(&port).await };
+        self.opening = Some((Box::pin(attempt), self.clock.monotonic()));
+    }
+
     /// Waits for bytes while the port is open, else for the end of an attempt to open it. Cancel-safe.
     pub(crate) async fn event(&mut self) -> LinkEvent {
         if self.wire.is_some() {
@@ -93,6 +106,10 @@ impl Link {
         if self.opening.is_none() {
             let wait = self.reopen_at.since(self.clock.monotonic());
             if self.missing {
+                // What comes and goes at once is not opened in a circle.
+                let soon = wait.min(REOPEN_MIN);
+                tokio::time::sleep(soon).await;
+                let wait = self.reopen_at.since(self.clock.monotonic());
                 tokio::select! {
                     biased;
                     () = self.opener.appeared(&self.port) => {}
@@ -101,9 +118,7 @@ impl Link {
             } else {
                 tokio::time::sleep(wait).await;
             }
-            let (opener, port) = (Arc::clone(&self.opener), self.port.clone());
-            let attempt = async move { opener.open(&port).await };
-            self.opening = Some((Box::pin(attempt), self.clock.monotonic()));
+            self.begin();
         }
         let Some((attempt, _)) = &mut self.opening else {
             return std::future::pending().await;

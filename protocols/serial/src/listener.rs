@@ -12,9 +12,17 @@ use std::time::Duration;
 /// The points of a line that is listened to, by device and message.
 #[derive(Debug, Clone)]
 pub struct Listener {
-    devices: Vec<Vec<Heard>>,
+    devices: Vec<Speaker>,
     /// When something came last that was no frame.
     damaged: Option<Instant>,
+}
+
+/// One device.
+#[derive(Debug, Clone)]
+struct Speaker {
+    heard: Vec<Heard>,
+    /// When it spoke last.
+    last: Option<Instant>,
 }
 
 /// One kind of message and its points.
@@ -41,8 +49,19 @@ pub struct Group {
     pub device: usize,
     /// Never empty.
     pub readings: Vec<Reading>,
-    /// It spoke; else this is its silence.
-    pub spoke: bool,
+    /// What they say of the device itself.
+    pub device_is: DeviceIs,
+}
+
+/// Whether a device speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceIs {
+    /// It just did.
+    Speaking,
+    /// It does, but does not say these points.
+    PartlySilent,
+    /// It does not, for this reason.
+    Silent(Reason),
 }
 
 impl Listener {
@@ -66,7 +85,10 @@ impl Listener {
                     points: points.collect(),
                 }
             });
-            heard.collect()
+            Speaker {
+                heard: heard.collect(),
+                last: None,
+            }
         };
         Self {
             devices: bus.devices.iter().map(of_device).collect(),
@@ -84,9 +106,9 @@ impl Listener {
         wall: Timestamp,
     ) -> Vec<Group> {
         let mut groups = Vec::new();
-        for (index, (heard, device)) in self.devices.iter_mut().zip(&bus.devices).enumerate() {
+        for (index, (speaker, device)) in self.devices.iter_mut().zip(&bus.devices).enumerate() {
             let mut readings = Vec::new();
-            for heard in heard {
+            for heard in &mut speaker.heard {
                 let fields = heard
                     .points
                     .iter()
@@ -101,10 +123,11 @@ impl Listener {
                 }
             }
             if !readings.is_empty() {
+                speaker.last = Some(now);
                 groups.push(Group {
                     device: index,
                     readings,
-                    spoke: true,
+                    device_is: DeviceIs::Speaking,
                 });
             }
         }
@@ -128,11 +151,19 @@ impl Listener {
             }
         };
         let mut groups = Vec::new();
-        for (device, heard) in self.devices.iter_mut().enumerate() {
-            let points = heard.iter_mut().flat_map(|heard| &mut heard.points);
+        for (device, speaker) in self.devices.iter_mut().enumerate() {
+            let points = speaker.heard.iter_mut().flat_map(|heard| &mut heard.points);
             let mut readings = Vec::new();
+            let mut device_is = DeviceIs::PartlySilent;
             for point in points.filter(|point| point.due <= now) {
-                readings.push(Reading::bad(point.key, wall, reason(point)));
+                let reason = reason(point);
+                readings.push(Reading::bad(point.key, wall, reason));
+                if speaker
+                    .last
+                    .is_none_or(|last| last.plus(point.period) <= now)
+                {
+                    device_is = DeviceIs::Silent(reason);
+                }
                 let next = point.due.plus(point.period);
                 // A machine that stood still over several spans tells of one: of the others nobody knows.
                 point.due = if next > now {
@@ -145,7 +176,7 @@ impl Listener {
                 groups.push(Group {
                     device,
                     readings,
-                    spoke: false,
+                    device_is,
                 });
             }
         }
@@ -155,11 +186,8 @@ impl Listener {
     /// When the first span is over.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        let points = self
-            .devices
-            .iter()
-            .flatten()
-            .flat_map(|heard| &heard.points);
+        let heard = self.devices.iter().flat_map(|speaker| &speaker.heard);
+        let points = heard.flat_map(|heard| &heard.points);
         points.map(|point| point.due).min()
     }
 }

@@ -1,8 +1,9 @@
 //! Lines whose devices answer: poll groups in their order, dead devices apart.
 
-use super::exchange::Fault;
+use super::exchange::{Fault, is_echo};
 use super::{Mode, OPEN_GRACE, Task, grace_after};
 use crate::config::{Bus, FieldRef, Message, ValueRules};
+use crate::framer::Frame;
 use crate::link::LinkEvent;
 use crate::listener::reading;
 use crate::message::{self, Said};
@@ -52,7 +53,9 @@ enum Due {
 impl Task {
     /// Does what is to be done now, or waits for it.
     pub(super) async fn ask(&mut self) -> Result<(), Stopped> {
-        if self.due(self.now()).is_none() {
+        let now = self.now();
+        self.link.open_if_due(now);
+        if self.due(now).is_none() {
             return self.wait_to_ask().await;
         }
         let ctx = Arc::clone(&self.ctx);
@@ -213,11 +216,14 @@ impl Task {
             .devices
             .get(device)
             .map_or(Duration::ZERO, |device| device.timeout);
-        let fits = |frame: &crate::framer::Frame| {
+        let question = question.unwrap_or_default();
+        let fits = |frame: &Frame| {
+            if is_echo(frame, &question) {
+                return None;
+            }
             let fields = points(&bus, device, index).map(|(_, field, rules)| (field, rules));
             message::read(message, fields, frame.payload())
         };
-        let question = question.unwrap_or_default();
         let result = self
             .exchange(&question, patience, fits, &mut Vec::new())
             .await;

@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// Frames that come while a confirmation is awaited on a line that speaks by itself; more are dropped.
 const MAX_OTHERS: usize = 64;
+/// Bytes thrown away before a question; a line that has more at once is not silent anyway.
+const MAX_DRAIN: usize = 1 << 16;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +40,23 @@ impl Fault {
     }
 }
 
-/// Takes back what we sent, byte by byte, from what comes in.
-struct Echo<'a>(&'a [u8]);
+/// An answer awaited.
+struct Wait<'a> {
+    deadline: Instant,
+    /// What is still missing of the echo of our own bytes.
+    echo: &'a [u8],
+    /// Bytes that may still come after the deadline: they may have waited for us. A line that never
+    /// pauses ends with them.
+    overtime: usize,
+}
 
-impl Echo<'_> {
+impl Wait<'_> {
     /// What stands behind the echo; `None` when it is not the echo.
     fn strip<'b>(&mut self, bytes: &'b [u8]) -> Option<&'b [u8]> {
-        let len = self.0.len().min(bytes.len());
-        let (own, rest) = (self.0.get(..len)?, self.0.get(len..)?);
+        let len = self.echo.len().min(bytes.len());
+        let (own, rest) = (self.echo.get(..len)?, self.echo.get(len..)?);
         let (theirs, behind) = (bytes.get(..len)?, bytes.get(len..)?);
-        self.0 = rest;
+        self.echo = rest;
         (own == theirs).then_some(behind)
     }
 }
@@ -65,16 +74,18 @@ impl Task {
 
     /// Throws away what waits unread. `false`: the port is gone.
     fn drain(&mut self) -> bool {
-        loop {
+        let mut drained = 0;
+        while drained < MAX_DRAIN {
             match self.link.try_read() {
-                Poll::Pending => return true,
+                Poll::Pending => break,
                 Poll::Ready(None) => return false,
                 Poll::Ready(Some(bytes)) => {
-                    let bytes = bytes.len() as u64;
-                    self.status.counters.stray_bytes.add(bytes);
+                    drained += bytes.len();
+                    self.status.counters.stray_bytes.add(bytes.len() as u64);
                 }
             }
         }
+        true
     }
 
     /// Keeps quiet for `span`; what comes meanwhile is late or noise. On a line that speaks by itself it
@@ -86,7 +97,8 @@ impl Task {
         }
         let now = self.now();
         self.framer.reset(true, now);
-        loop {
+        // A line that never pauses is not waited for.
+        while Instant::now() < until {
             let chunk = tokio::select! {
                 biased;
                 chunk = self.link.read() => chunk,
@@ -159,15 +171,16 @@ impl Task {
         if self.send(question).await.is_err() {
             return Err(Fault::Closed);
         }
-        let deadline = self.busy_until + patience;
-        let mut echo = Echo(if self.bus.echo { question } else { &[] });
+        let mut wait = Wait {
+            deadline: self.busy_until + patience,
+            echo: if self.bus.echo { question } else { &[] },
+            overtime: 2 * self.bus.max_frame,
+        };
         let (mut some, mut answer) = (false, None);
         loop {
-            let events = match self.receive(deadline, &mut echo).await? {
+            let events = match self.receive(&mut wait).await? {
                 Some(events) => events,
-                None if some || !echo.0.is_empty() && echo.0.len() < question.len() => {
-                    return Err(Fault::BadAnswer);
-                }
+                None if some => return Err(Fault::BadAnswer),
                 None => return Err(Fault::Timeout),
             };
             some |= !events.is_empty();
@@ -209,12 +222,8 @@ impl Task {
         true
     }
 
-    /// What comes before `deadline`; `None` when nothing did.
-    async fn receive(
-        &mut self,
-        deadline: Instant,
-        echo: &mut Echo<'_>,
-    ) -> Result<Option<Vec<Event>>, Fault> {
+    /// What comes before the deadline; `None` when nothing did.
+    async fn receive(&mut self, wait: &mut Wait<'_>) -> Result<Option<Vec<Event>>, Fault> {
         if !self.pending.is_empty() {
             return Ok(Some(std::mem::take(&mut self.pending)));
         }
@@ -224,33 +233,46 @@ impl Task {
                 .framer
                 .deadline()
                 .map(|at| Instant::now() + at.since(now));
-            let until = silence.map_or(deadline, |silence| silence.min(deadline));
+            let until = silence.map_or(wait.deadline, |silence| silence.min(wait.deadline));
             let chunk = tokio::select! {
                 biased;
                 chunk = self.link.read() => Some(chunk),
                 () = sleep_until(until) => None,
             };
+            let late = Instant::now() >= wait.deadline;
             let (now, mut events) = (self.now(), Vec::new());
-            let waited = chunk.is_none();
-            match chunk {
+            let over = match chunk {
                 Some(None) => return Err(Fault::Closed),
                 Some(Some(chunk)) => {
-                    let Some(behind) = echo.strip(&chunk) else {
+                    let Some(behind) = wait.strip(&chunk) else {
                         self.count_lost(chunk.len(), Lost::Noise);
                         return Err(Fault::BadAnswer);
                     };
                     self.framer.push(behind, now, &mut events);
+                    let len = if late { chunk.len() } else { 0 };
+                    wait.overtime = wait.overtime.saturating_sub(len);
+                    wait.overtime == 0
                 }
-                None => self.framer.tick(now, &mut events),
-            }
+                None => {
+                    self.framer.tick(now, &mut events);
+                    late
+                }
+            };
             if !events.is_empty() {
-                return Ok(Some(events));
+                return if over && wait.overtime == 0 {
+                    Err(Fault::BadAnswer)
+                } else {
+                    Ok(Some(events))
+                };
             }
-            if waited && Instant::now() >= deadline {
+            if over {
                 // A part of an answer is no silence.
-                let held = self.framer.reset(true, now);
-                self.count_lost(held, Lost::Cut);
-                return if held > 0 {
+                let part = self.framer.deadline().is_some();
+                if self.bus.is_asked() {
+                    let held = self.framer.reset(true, now);
+                    self.count_lost(held, Lost::Cut);
+                }
+                return if part {
                     Err(Fault::BadAnswer)
                 } else {
                     Ok(None)
@@ -261,7 +283,7 @@ impl Task {
 }
 
 /// Whether a frame is our own question, from a device or an adapter that sends it back.
-fn is_echo(frame: &Frame, question: &[u8]) -> bool {
+pub(super) fn is_echo(frame: &Frame, question: &[u8]) -> bool {
     let plain = |bytes: &[u8]| bytes.trim_ascii().to_vec();
     let question = plain(question);
     !question.is_empty() && (plain(frame.bytes()) == question || plain(frame.payload()) == question)

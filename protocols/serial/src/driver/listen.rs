@@ -5,10 +5,10 @@
 
 use super::{Mode, Task};
 use crate::framer::{Event, Frame};
-use crate::link::LinkEvent;
+use crate::link::{CHUNK, LinkEvent};
+use crate::listener::DeviceIs::{PartlySilent, Silent, Speaking};
 use crate::listener::Group;
 use protocols_driver::{DriverContext, LinkState, Stopped, Sweep};
-use protocols_model::Reason;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +46,11 @@ impl Task {
                 let (now, mut events) = (self.now(), Vec::new());
                 self.framer.push(&bytes, now, &mut events);
                 self.hear(events);
+                // A line that never pauses lets no timer run; a full chunk may have more behind it that
+                // came in time.
+                if bytes.len() < CHUNK {
+                    self.tell_silence();
+                }
             }
             Wake::Link(LinkEvent::Opened(result)) => self.opened(result).await?,
             Wake::Order(order) => self.order(order).await?,
@@ -119,9 +124,14 @@ impl Task {
     fn tell_silence(&mut self) {
         let (now, wall) = (self.now(), self.ctx.clock.wall());
         let away = !self.link.is_up();
+        let partly = self.framer.deadline().is_some();
         let Mode::Listen { listener, .. } = &mut self.mode else {
             return;
         };
+        if partly && listener.next_due().is_some_and(|due| due <= now) {
+            // Something comes, and never becomes a frame.
+            listener.damage(now);
+        }
         let groups = listener.silence(now, wall, away);
         self.queue(groups);
     }
@@ -129,16 +139,17 @@ impl Task {
     fn queue(&mut self, groups: Vec<Group>) {
         let (now, wall) = (self.now(), self.ctx.clock.wall());
         for group in groups {
-            let first = group.readings.first();
-            let reason = first.and_then(|reading| reading.quality.reason());
-            let state = match reason {
-                _ if group.spoke => LinkState::Up,
-                reason => {
-                    self.status.counters.timeouts.inc();
-                    LinkState::Down(reason.unwrap_or(Reason::Timeout))
+            match group.device_is {
+                Speaking => {
+                    self.status.set_link(group.device, LinkState::Up, wall);
                 }
-            };
-            self.status.set_link(group.device, state, wall);
+                Silent(reason) => {
+                    self.status.counters.timeouts.inc();
+                    let down = LinkState::Down(reason);
+                    self.status.set_link(group.device, down, wall);
+                }
+                PartlySilent => {}
+            }
             let sweep = self.sweep(group.device, now, group.readings);
             let Mode::Listen { heard, .. } = &mut self.mode else {
                 return;

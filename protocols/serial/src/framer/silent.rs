@@ -22,6 +22,12 @@ impl Silent {
         }
     }
 
+    #[cfg(any(fuzzing, test))]
+    pub(super) const fn memory(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Bytes that have no fate yet, also those that were dropped as too many.
     pub(super) const fn held(&self) -> usize {
         self.raw.len() + self.too_long
     }

@@ -1,0 +1,1 @@
+//! The conformance kit on an asked and on a listening line.
