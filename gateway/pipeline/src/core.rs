@@ -255,6 +255,11 @@ impl Pipeline {
         self.points.iter().map(Point::counts)
     }
 
+    /// The largest error that the filters of each point can introduce, in the order of the keys.
+    pub fn bounds(&self) -> impl Iterator<Item = gateway_filter::Bound> {
+        self.points.iter().map(Point::bound)
+    }
+
     /// Points with windows, and how many of their readings came too late for them.
     pub fn late(&self) -> impl Iterator<Item = (PointKey, u64)> {
         self.logic.late()

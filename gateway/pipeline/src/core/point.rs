@@ -74,6 +74,10 @@ impl Point {
         self.value_type
     }
 
+    pub(super) fn bound(&self) -> gateway_filter::Bound {
+        self.chain.bound()
+    }
+
     pub(super) const fn counts(&self) -> PointCounts {
         self.counts
     }
