@@ -33,6 +33,9 @@ use words::Words;
 /// How often the sums are renewed.
 const RENEWED: Duration = Duration::from_secs(1);
 
+/// Whoever says "quit" on the socket hears the answer within this.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
 /// The commented site file.
 const EXAMPLE: &str = include_str!("sim/example.toml");
 
@@ -145,6 +148,7 @@ async fn serve(args: &SimArgs, site: &Site, folder: &Path) -> anyhow::Result<()>
                 screen.answer(&text);
                 word.answer(text);
                 if quits {
+                    tokio::time::sleep(LAST_WORD).await;
                     break;
                 }
             }

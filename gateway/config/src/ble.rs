@@ -12,7 +12,7 @@ use crate::poll::parse_backoff;
 use crate::problem::Problem;
 use crate::report::{self, Report};
 use crate::settings::resolve;
-use crate::source::Located;
+use crate::source::{Located, Place};
 use crate::walk::Table;
 use point::{HEARD, READ, RawPoint};
 use protocols_ble::config::{
@@ -301,6 +301,10 @@ pub(crate) fn read_device(
     let connect = own.connect.as_ref();
     let connect = connect.or(template.and_then(|map| map.connect.as_ref()));
     let connected = connect.is_some_and(|connect| connect.value);
+    if format.is_none() && table.has(&DECODE) {
+        // A format that is none is told already.
+        return;
+    }
     if connected == format.is_some() {
         let message = if connected {
             "`decode` and `connect` exclude each other: it is heard or connected to"
@@ -312,26 +316,27 @@ pub(crate) fn read_device(
         table.notes().push(Problem::error(&place, message, allowed));
         return;
     }
+    let from_template = template.map_or(&[][..], |map| &map.points);
+    let mut described = Vec::new();
+    for raw in from_template.iter().chain(&own.points) {
+        match raw.about(format.map(|format| format.value)) {
+            Ok(about) => described.push((raw, about)),
+            Err((message, allowed)) => {
+                let place = &raw.head().place;
+                table.notes().push(Problem::error(place, message, allowed));
+            }
+        }
+    }
     let (Some(id), Some(identity), Ok(key)) = (entry.id, identity, key) else {
         return;
     };
     builder.device(id, entry.place);
     let report = own.report.or(template.and_then(|map| map.report));
     let report = report.or(bus.report).or(builder.defaults.poll.report);
-    let from_template = template.map_or(&[][..], |map| &map.points);
     let mut points = Vec::new();
-    for raw in from_template.iter().chain(&own.points) {
-        let format = format.map(|format| format.value);
-        match raw.about(format) {
-            Ok(about) => {
-                let key = builder.point(id, raw.head(), about, report);
-                points.extend(key.map(|key| (key, raw)));
-            }
-            Err((message, allowed)) => {
-                let place = &raw.head().place;
-                table.notes().push(Problem::error(place, message, allowed));
-            }
-        }
+    for (raw, about) in described {
+        let key = builder.point(id, raw.head(), about, report);
+        points.extend(key.map(|key| (key, raw)));
     }
     let pick = |of: fn(&Map) -> Option<Duration>| of(&own).or_else(|| of(template?));
     let kind = match format {
@@ -436,7 +441,12 @@ fn read_key(table: &Table<'_>, base: &Path) -> Result<Option<BindKey>, ()> {
     let notes: &Notes<'_> = table.notes();
     let Some(path) = named.value.strip_prefix("file:") else {
         let message = "a secret is named by its file and never written here";
-        notes.push(Problem::error(&named.place, message, BIND_KEY.kind.0));
+        // The line itself would show it: the device is the place.
+        let place = Place {
+            key: named.place.key,
+            ..table.place()
+        };
+        notes.push(Problem::error(&place, message, BIND_KEY.kind.0));
         return Err(());
     };
     let path = resolve(base, path);

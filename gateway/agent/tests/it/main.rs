@@ -7,6 +7,7 @@
 )]
 
 mod commands;
+mod find;
 mod life;
 mod meter;
 mod rig;

@@ -51,7 +51,10 @@ impl Rig {
     pub(crate) fn spawn(&self, arguments: &[&str], to: &str) -> Gateway {
         let to = std::fs::File::create(self.path(to)).unwrap();
         let mut command = self.command(arguments);
-        command.stdin(Stdio::null()).stdout(to).stderr(Stdio::null());
+        command
+            .stdin(Stdio::null())
+            .stdout(to)
+            .stderr(Stdio::null());
         Gateway(command.spawn().unwrap())
     }
 

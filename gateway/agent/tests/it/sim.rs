@@ -63,7 +63,7 @@ fn state(rig: &Rig, device: &str) -> Option<String> {
         .iter()
         .filter_map(|bus| bus["devices"].as_array())
         .flatten();
-    let found = devices.find(|found| found["device"] == device || found["name"] == device)?;
+    let found = devices.find(|found| found["id"] == device)?;
     Some(found["state"].as_str()?.to_owned())
 }
 

@@ -246,9 +246,13 @@ fn numbered<N: std::str::FromStr + Ord>(
 
 /// `Some(None)` for a point that is only read, `None` where it is wrong.
 fn read_write(table: &Table<'_>) -> Option<Option<Write>> {
-    let write = WRITE.value(table.get(&WRITE));
+    let found = table.get(&WRITE);
     let verify = table.get(&VERIFY);
     let with = table.get(&WRITE_WITH);
+    if found.is_none() && table.has(&WRITE) {
+        return None;
+    }
+    let write = WRITE.value(found);
     if write == Choice::No {
         let loose = verify.as_ref().filter(|verify| verify.value);
         let loose = loose.map(|found| ("verify", &found.place));

@@ -4,6 +4,7 @@ use crate::{CHECK, load_texts};
 use gateway_config::{
     BusConfig, Confirm, Credentials, Deadband, GatewayConfig, Report, Severity, load, render,
 };
+use protocols_ble::config::Kind;
 use protocols_modbus::config::{Bus, Transport};
 use protocols_model::ValueType;
 use std::path::Path;
@@ -216,4 +217,104 @@ fn the_state_directory_is_known_even_when_the_rest_cannot_be_used() {
     let loaded = load_texts(&[("gateway.toml", &text)], CHECK);
     assert!(loaded.config.is_none());
     assert_eq!(loaded.state_dir, Path::new("state"));
+}
+
+const SENSOR: &str = r#"
+schema = 1
+[gateway]
+id = "gw"
+[bus.ble]
+kind = "ble"
+[device.plain]
+bus = "ble"
+address = "A4:C1:38:01:02:04"
+decode = "bthome"
+points = [ { id = "temperature" } ]
+[device.sealed]
+bus = "ble"
+address = "A4:C1:38:01:02:03"
+decode = "bthome"
+key = "file:keys/cellar"
+points = [ { id = "temperature" } ]
+"#;
+
+#[test]
+fn a_bind_key_is_read_from_its_file_and_never_kept_or_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.toml");
+    std::fs::write(&path, SENSOR).unwrap();
+    std::fs::create_dir(folder.path().join("keys")).unwrap();
+    let key = folder.path().join("keys/cellar");
+    std::fs::write(&key, "231d39c1d7cc1ab1aee224cd096db932\n").unwrap();
+    let readable = load(&path, CHECK);
+    let shown = render(&readable.problems, false);
+    assert!(shown.contains("chmod 600"), "{shown}");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let loaded = load(&path, CHECK);
+    assert!(loaded.problems.is_empty());
+    assert_eq!(
+        loaded.files.len(),
+        1,
+        "the key is not among the files that are kept"
+    );
+    let config = loaded.config.unwrap();
+    assert!(!format!("{config:?}").contains("231d39"));
+    let BusConfig::Ble(bus) = &config.buses[0] else {
+        panic!()
+    };
+    let Kind::Adverts(sealed) = &bus.devices[1].kind else {
+        panic!()
+    };
+    assert!(sealed.key.is_some());
+}
+
+#[test]
+fn a_device_whose_key_is_missing_is_an_error_to_check_and_left_out_at_boot() {
+    let strict = load_texts(&[("gateway.toml", SENSOR)], CHECK);
+    assert!(strict.config.is_none());
+    let mut options = CHECK;
+    options.unknown_keys = Severity::Warning;
+    let boot = load_texts(&[("gateway.toml", SENSOR)], options);
+    let config = boot.config.unwrap();
+    // Without its key anybody's advertisements would pass for its own.
+    assert_eq!(config.buses[0].devices().len(), 1);
+    assert_eq!(config.points.len(), 1);
+    assert!(
+        boot.problems
+            .iter()
+            .any(|problem| problem.message.contains("keys/cellar"))
+    );
+}
+
+#[test]
+fn an_overloaded_bus_is_refused_before_it_is_applied_and_comes_up_at_boot_or_when_forced() {
+    let text = "schema = 1\n[gateway]\nid = \"gw\"\n[bus.b]\nkind = \"modbus-rtu\"\nport = \"/dev/ttyS0\"\nline = \"1200 8N1\"\n[device.d]\nbus = \"b\"\nunit = 1\ngroups = { all = \"100ms\" }\npoints = [ { id = \"a\", at = \"hr:0\", as = \"string\", len = 100 } ]\n";
+    let refused = load_texts(&[("gateway.toml", text)], CHECK);
+    assert!(refused.config.is_none());
+    let mut options = CHECK;
+    options.overload = Severity::Warning;
+    let boot = load_texts(&[("gateway.toml", text)], options);
+    assert!(boot.config.is_some() && boot.problems.len() == 1);
+    let forced = text.replace("line =", "force = true\nline =");
+    accepted(&[("gateway.toml", &forced)]);
+}
+
+#[test]
+fn a_bus_cut_down_to_some_points_keeps_what_they_need() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway.example.toml");
+    let config = load(&path, CHECK).config.unwrap();
+    for bus in &config.buses {
+        for wanted in bus.points() {
+            let only = bus
+                .only(&|key| key == wanted, Duration::from_secs(1))
+                .unwrap();
+            assert_eq!(only.points(), [wanted]);
+            assert_eq!(only.devices().len(), 1);
+            assert_eq!(only.is_read(wanted), bus.is_read(wanted));
+            let about = &config.points[wanted.0 as usize].descriptor;
+            let found = only.find(about.device.as_str(), about.point.as_str());
+            assert_eq!(found, Some((wanted, about.value_type)));
+        }
+        assert!(bus.only(&|_| false, Duration::from_secs(1)).is_none());
+    }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod accepted;
+mod guides;
 mod reference;
 mod refused;
 mod schema;
