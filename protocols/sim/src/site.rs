@@ -49,7 +49,7 @@ pub struct Site {
 #[non_exhaustive]
 pub enum SiteError {
     /// The text is no site; line and column are in the cause's text.
-    #[error("the site file cannot be read: {0}")]
+    #[error("the site file cannot be read")]
     Text(#[from] toml::de::Error),
     /// Something about one part.
     #[error("{place}: {what}")]
