@@ -7,6 +7,7 @@
 use crate::radio::{Central, RadioError};
 use protocols_driver::PROBE_SHARE;
 use protocols_model::Instant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long starting and stopping a scan may take.
@@ -17,33 +18,31 @@ pub(crate) const SCAN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Air {
     /// The driver listens, or wants to.
     pub(crate) scanning: bool,
-    budget: Budget,
 }
 
 /// When the next attempt on a dead device may begin.
 #[derive(Debug, Default)]
-pub(crate) struct Budget {
-    free: Instant,
-}
+pub(crate) struct Budget(Mutex<Instant>);
 
 impl Budget {
+    fn free(&self) -> MutexGuard<'_, Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How long an attempt on a dead device has to wait at `now`.
     pub(crate) fn wait(&self, now: Instant) -> Duration {
-        self.free.since(now)
+        self.free().since(now)
     }
 
     /// An attempt failed at `now` after `cost`.
-    pub(crate) fn spent(&mut self, cost: Duration, now: Instant) {
+    pub(crate) fn spent(&self, cost: Duration, now: Instant) {
         let pause = cost.saturating_mul(PROBE_SHARE - 1);
-        self.free = self.free.max(now.plus(pause));
+        let mut free = self.free();
+        *free = free.max(now.plus(pause));
     }
 }
 
 impl Air {
-    pub(crate) const fn budget(&mut self) -> &mut Budget {
-        &mut self.budget
-    }
-
     /// Stops listening for a connection. That it was not listening is no trouble.
     pub(crate) async fn pause(&self, central: &dyn Central) {
         if self.scanning {
@@ -88,7 +87,7 @@ mod tests {
     #[test]
     fn attempts_on_the_dead_take_a_twentieth_of_the_time() {
         let at = |s| Instant(Duration::from_secs(s));
-        let mut budget = Budget::default();
+        let budget = Budget::default();
         let (mut now, mut spent) = (0, 0);
         while now < 100_000 {
             now += budget.wait(at(now)).as_secs();

@@ -55,7 +55,7 @@ pub struct Bus {
     /// Key `report_strangers`; default false. Whether an allowed device without a configuration is
     /// reported when it is first heard (an event, at most one in [`Bus::REPORT_PAUSE`]).
     pub report_strangers: bool,
-    /// Key `silence`; default: the shortest `interval` of its devices, at least 60 s;
+    /// Key `silence`; default: three times the shortest `interval` of its devices, at least 60 s;
     /// 5 s to 24 h. After so long without a single advertisement the adapter is repaired.
     pub silence: Option<Duration>,
     /// The devices.
@@ -93,7 +93,7 @@ impl Bus {
             Kind::Adverts(adverts) => Some(adverts.interval),
             Kind::Gatt(_) => None,
         });
-        let shortest = intervals.min()?;
+        let shortest = intervals.min()?.saturating_mul(3);
         Some(self.silence.unwrap_or(shortest.max(Self::MIN_SILENCE)))
     }
 }

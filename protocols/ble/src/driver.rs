@@ -16,7 +16,7 @@ mod repair;
 mod task;
 mod worker;
 
-use crate::air::Air;
+use crate::air::{Air, Budget};
 use crate::config::{Bus, ConfigError};
 use crate::radio::Radio;
 use protocols_driver::{BusStatus, Driver, DriverContext, Stopped};
@@ -83,12 +83,15 @@ impl Driver for BleDriver {
         Arc::clone(&self.status)
     }
 
-    async fn run(self: Box<Self>, ctx: DriverContext) {
+    async fn run(self: Box<Self>, mut ctx: DriverContext) {
+        // The workers end with the task, whatever it ends by.
+        ctx.stop = ctx.stop.child_token();
         let shared = Arc::new(Shared {
             bus: self.bus,
             status: self.status,
             ctx,
             air: tokio::sync::Mutex::new(Air::default()),
+            budget: Budget::default(),
             scan_lost: tokio::sync::Notify::new(),
         });
         let mut task = task::Task::new(shared, self.radio);
@@ -103,6 +106,8 @@ struct Shared {
     status: Arc<BusStatus>,
     ctx: DriverContext,
     air: tokio::sync::Mutex<Air>,
+    /// The share of dead devices.
+    budget: Budget,
     /// A worker could not begin the scan again after it had paused it.
     scan_lost: tokio::sync::Notify,
 }

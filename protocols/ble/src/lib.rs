@@ -16,6 +16,7 @@ pub mod ladder;
 pub mod listener;
 mod outbox;
 pub mod radio;
+pub mod scan;
 pub mod strangers;
 
 pub use driver::BleDriver;

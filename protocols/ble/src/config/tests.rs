@@ -83,7 +83,7 @@ fn a_sound_bus_has_no_problems() {
         ),
     ]);
     assert_eq!(problems(&bus), Vec::<String>::new());
-    assert_eq!(bus.silence(), Some(Duration::from_mins(1)));
+    assert_eq!(bus.silence(), Some(Duration::from_secs(90)));
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) struct Refused {
     pub(super) cost: Duration,
 }
 
-/// Makes a connection. `dead`: the last attempt failed, so this one waits for its share of the air.
+/// Makes a connection. One to a `dead` device waits for its share of the air.
 pub(super) async fn connect(
     shared: Arc<Shared>,
     central: Arc<dyn Central>,
@@ -34,9 +34,9 @@ pub(super) async fn connect(
     plan: Arc<Plan>,
     dead: bool,
 ) -> Result<Connected, Refused> {
-    let mut air = loop {
-        let mut air = shared.air.lock().await;
-        let wait = air.budget().wait(shared.now());
+    let air = loop {
+        let air = shared.air.lock().await;
+        let wait = shared.budget.wait(shared.now());
         if !dead || wait.is_zero() {
             break air;
         }
@@ -63,7 +63,7 @@ pub(super) async fn connect(
     connected.map_err(|error| {
         // A device that is not there is not waited for.
         if error != RadioError::NotHeard {
-            air.budget().spent(cost, now);
+            shared.budget.spent(cost, now);
         }
         Refused { error, cost }
     })

@@ -121,6 +121,7 @@ impl Task {
     /// Says good-bye: workers end by themselves, the adapter stops listening.
     pub(super) async fn end(&mut self) {
         self.operation = None;
+        self.shared.ctx.stop.cancel();
         let all = async { while self.workers.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_GRACE + FAREWELL, all)
             .await
@@ -157,6 +158,7 @@ impl Task {
         tokio::select! {
             biased;
             () = shared.ctx.stop.cancelled() => return Err(Stopped),
+            () = shared.ctx.sweeps.closed() => return Err(Stopped),
             order = shared.ctx.orders.next() => self.dispatch(order),
             done = operation => {
                 self.operation = None;

@@ -22,6 +22,8 @@ use tokio::sync::{mpsc, watch};
 
 /// So many failed reads in a row end a connection that says it is there.
 const FAILS: u32 = 2;
+/// After so many fruitless connections in a row a device is dead: it gets its share of the bus, no more.
+const DEAD_AFTER: u32 = 3;
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Connected, Refused>> + Send>>;
 type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -48,13 +50,15 @@ pub(super) struct Worker {
     link: Link,
     /// Why it is not up, for the readings.
     reason: Reason,
-    /// The last attempt failed.
-    dead: bool,
+    /// Connections in a row that could not be made, or on which nothing was answered.
+    failures: u32,
     backoff: Backoff,
     /// Reads that failed in a row.
     fails: u32,
     due: Deadlines,
     outbox: Outbox,
+    /// The group by whose read a device that did not answer has to show that it does now.
+    probe: Option<usize>,
 }
 
 /// What happened while there was nothing to do.
@@ -99,11 +103,12 @@ impl Worker {
             central,
             link: Link::Away(now),
             reason: Reason::LinkDown,
-            dead: false,
+            failures: 0,
             backoff: Backoff::new(gatt.backoff_min, gatt.backoff_max),
             fails: 0,
             due,
             outbox: Outbox::default(),
+            probe: None,
             shared,
         })
     }
@@ -128,9 +133,13 @@ impl Worker {
             self.carry_out(order).await;
             return Ok(());
         }
-        let due = self.due.next().is_some_and(|due| due <= now);
+        let probe = self.probe.filter(|_| matches!(self.link, Link::Up(_)));
+        let due = probe.is_some() || self.due.next().is_some_and(|due| due <= now);
         if due && let Some(room) = shared.ctx.try_room()? {
-            return self.poll(room, now).await;
+            return match probe {
+                Some(group) => self.prove(group, room).await,
+                None => self.poll(room, now).await,
+            };
         }
         match self.wait(now, due).await? {
             Woken::Order(order) => self.carry_out(order).await,
@@ -193,7 +202,8 @@ impl Worker {
         if at > now {
             return;
         }
-        if self.dead {
+        let dead = self.failures >= DEAD_AFTER;
+        if dead {
             self.shared.status.counters.probes.inc();
         }
         self.link = Link::Connecting(Box::pin(connect(
@@ -202,7 +212,7 @@ impl Worker {
             self.address,
             self.gatt.clone(),
             Arc::clone(&self.plan),
-            self.dead,
+            dead,
         )));
     }
 
@@ -216,14 +226,12 @@ impl Worker {
                     self.shared.status.tell(wall, self.device.as_str(), text);
                 }
                 self.link = Link::Up(connected);
-                (self.dead, self.fails) = (false, 0);
-                self.backoff.succeeded(now);
-                self.shared.status.set_link(self.index, LinkState::Up, wall);
-                // A fresh connection is read at once.
-                for (group, planned) in self.plan.groups.iter().enumerate() {
-                    if matches!(planned.how, How::Read(_)) {
-                        self.due.set(group, now);
-                    }
+                self.fails = 0;
+                let mut groups = self.plan.groups.iter();
+                let read = groups.position(|group| matches!(group.how, How::Read(_)));
+                match read {
+                    Some(group) if self.failures > 0 => self.probe = Some(group),
+                    _ => self.proven(now),
                 }
             }
             Err(Refused { error, cost }) => {
@@ -233,16 +241,35 @@ impl Worker {
                     RadioError::Refused(_) | RadioError::Failed(_) => Reason::DeviceError,
                 };
                 let text = format!("cannot be connected: {error} (after {} s)", cost.as_secs());
+                self.failures = self.failures.saturating_add(1);
                 self.down(reason, &text);
             }
         }
+    }
+
+    /// The connection can be relied on: everything is read at once.
+    fn proven(&mut self, now: Instant) {
+        self.well();
+        for (group, planned) in self.plan.groups.iter().enumerate() {
+            if matches!(planned.how, How::Read(_)) {
+                self.due.set(group, now);
+            }
+        }
+    }
+
+    /// The device answers: the connection is worth something.
+    fn well(&mut self) {
+        (self.failures, self.fails) = (0, 0);
+        self.backoff.succeeded(self.shared.now());
+        let wall = self.shared.wall();
+        self.shared.status.set_link(self.index, LinkState::Up, wall);
     }
 
     /// The connection is over, or there was none: publishes it and waits before the next attempt.
     fn down(&mut self, reason: Reason, text: &str) {
         let (now, wall) = (self.shared.now(), self.shared.wall());
         self.reason = reason;
-        self.dead = true;
+        self.probe = None;
         let wait = self.backoff.failed(now);
         self.link = Link::Away(now.plus(wait));
         let down = LinkState::Down(reason);
@@ -255,8 +282,6 @@ impl Worker {
     fn lost(&mut self, reason: Reason, text: &str) {
         self.shared.status.counters.disconnects.inc();
         self.down(reason, text);
-        // It was there a moment ago: it may take its share of the air like a living one.
-        self.dead = false;
     }
 
     fn radio_changed(&mut self) {
@@ -270,6 +295,7 @@ impl Worker {
             let down = LinkState::Down(Reason::LinkDown);
             self.shared.status.set_link(self.index, down, wall);
         }
+        self.probe = None;
         // An attempt over the old radio is over too; the new one is tried at once.
         self.link = Link::Away(self.shared.now());
     }
@@ -288,6 +314,9 @@ impl Worker {
             .counters
             .bytes_received
             .add(bytes.len() as u64);
+        if !groups.is_empty() {
+            self.well();
+        }
         for group in groups {
             self.shared.status.counters.answers.inc();
             let readings = self.plan.readings(group, bytes, self.shared.wall());
@@ -360,6 +389,23 @@ impl Worker {
         Ok(())
     }
 
+    /// Reads a group to see whether the device answers. Only an answer is a reading: silence is told when
+    /// the group is due.
+    async fn prove(&mut self, group: usize, room: Room<'_>) -> Result<(), Stopped> {
+        self.probe = None;
+        let readings = self.read(group).await?;
+        if self.failures > 0 || readings.is_empty() {
+            return Ok(());
+        }
+        let now = self.shared.now();
+        self.proven(now);
+        self.renew(group, now);
+        let counters = &self.shared.status.counters;
+        counters.readings.add(readings.len() as u64);
+        room.send(self.sweep(readings, now));
+        Ok(())
+    }
+
     /// Reads the characteristic of a group.
     async fn read(&mut self, group: usize) -> Result<Vec<Reading>, Stopped> {
         let shared = Arc::clone(&self.shared);
@@ -382,12 +428,12 @@ impl Worker {
             Ok(bytes) => {
                 counters.answers.inc();
                 counters.bytes_received.add(bytes.len() as u64);
-                self.fails = 0;
-                self.backoff.succeeded(shared.now());
+                self.well();
                 self.plan.readings(group, &bytes, wall)
             }
             Err(RadioError::Refused(_)) => {
                 counters.exceptions.inc();
+                self.well();
                 self.plan.bad(group, wall, Reason::DeviceError)
             }
             Err(error) => {
@@ -407,7 +453,13 @@ impl Worker {
             self.shared.status.counters.timeouts.inc();
         }
         self.fails += 1;
-        if self.fails >= FAILS || reason == Reason::LinkDown {
+        // One that has yet to show that it answers at all is not asked twice.
+        if self.fails >= FAILS || self.failures > 0 || reason == Reason::LinkDown {
+            self.failures = self.failures.saturating_add(1);
+            if reason == Reason::Timeout {
+                let now = self.shared.now();
+                self.shared.budget.spent(self.gatt.timeout, now);
+            }
             let central = self.central.borrow().clone();
             self.lost(reason, &format!("given up: {error}"));
             if let (Some(central), Link::Away(at)) = (central, &self.link) {
@@ -477,6 +529,7 @@ impl Worker {
             }
         }
         shared.status.counters.answers.inc();
+        self.well();
         let read_back = if point.verify {
             Some(self.verify(point, place, &order.value).await?)
         } else {

@@ -175,3 +175,53 @@ async fn an_advertised_value_cannot_be_written() {
     assert_eq!(order.await.unwrap(), Err(WriteError::UnknownPoint));
     assert_eq!(address(1).to_string(), "C0:FF:EE:00:00:01");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_scan_shows_what_is_heard_and_ends_when_told_or_when_the_adapter_goes() {
+    use protocols_ble::config::Adapter;
+    use protocols_ble::scan::scan;
+    use std::collections::HashMap;
+    let fake = Fake::default();
+    let mut named = bthome(1, "02CA09");
+    named.name = Some("Hall".into());
+    let adverts = [named, bthome(1, "02CB09"), bthome(2, "0161")];
+    let speak = async {
+        while !fake.scanning() {
+            tokio::time::sleep(secs(1)).await;
+        }
+        for advert in adverts {
+            assert!(fake.advertise(advert));
+            tokio::time::sleep(secs(1)).await;
+        }
+    };
+    let mut seen = Vec::new();
+    let (adapter, keys) = (Adapter::default(), HashMap::new());
+    let scanned = scan(&fake, &adapter, &keys, speak, |sighting| {
+        seen.push((
+            sighting.address,
+            sighting.name,
+            sighting.said.unwrap().format,
+        ));
+    });
+    assert_eq!(scanned.await, Ok(()));
+    let hall: Option<Arc<str>> = Some("Hall".into());
+    let expected = [
+        (address(1), hall.clone(), Format::Bthome),
+        (address(1), hall, Format::Bthome),
+        (address(2), None, Format::Bthome),
+    ];
+    assert_eq!(seen, expected);
+    assert!(!fake.scanning());
+
+    let unplug = async {
+        tokio::time::sleep(secs(5)).await;
+        fake.health(|health| health.adapter = false);
+        std::future::pending().await
+    };
+    let scanned = scan(&fake, &adapter, &keys, unplug, |_| {}).await;
+    assert!(matches!(scanned, Err(RadioError::Failed(_))));
+    fake.world().open = Mood::Hangs;
+    let never = std::future::pending();
+    let scanned = scan(&fake, &adapter, &keys, never, |_| {}).await;
+    assert_eq!(scanned, Err(RadioError::TimedOut));
+}

@@ -8,6 +8,7 @@
     reason = "a test may end by a panic anywhere, also in its helpers"
 )]
 
+mod conformance;
 mod fake;
 mod gatt;
 mod heard;
@@ -15,3 +16,6 @@ mod real;
 mod repair;
 mod rig;
 mod simulated;
+
+#[global_allocator]
+static ALLOCATOR: protocols_conformance::Counting = protocols_conformance::Counting;

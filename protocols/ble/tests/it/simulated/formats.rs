@@ -226,42 +226,50 @@ fn everything_handed_out_is_read_in_order_or_counted() {
             })
         };
         let mut read: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
-        let mut take = |point: u32, value: &Value| {
+        let take = |read: &mut BTreeMap<u8, Vec<u64>>, point: u32, value: &Value| {
             let Value::U64(count) = value else {
                 panic!("{value:?}")
             };
-            read.entry(u8::try_from(point).unwrap())
-                .or_default()
-                .push(*count);
+            let point = u8::try_from(point).unwrap();
+            read.entry(point).or_default().push(*count);
         };
         while air.happened(|event| matches!(event, Event::Advert { .. })) < 400 {
             let sweep = air.rig.next().await;
-            values(&sweep)
-                .iter()
-                .for_each(|(point, value)| take(*point, value));
+            for (point, value) in values(&sweep) {
+                take(&mut read, point, &value);
+            }
         }
         for number in 0..SENSORS {
             air.bluez.remove(sim(number)).await;
         }
-        // What was handed out until now arrives; silence is told long after.
-        for sweep in air.rig.during(secs(3)).await {
-            values(&sweep)
-                .iter()
-                .for_each(|(point, value)| take(*point, value));
+        // What was handed out until now arrives, or is counted.
+        let end = tokio::time::Instant::now() + secs(60);
+        loop {
+            let missing: usize = (0..SENSORS)
+                .map(|n| handed(&air, n).len() - read.get(&n).map_or(0, Vec::len))
+                .sum();
+            if missing as u64 <= air.rig.count("overrun") {
+                break;
+            }
+            assert!(
+                tokio::time::Instant::now() < end,
+                "{missing} are missing and not counted"
+            );
+            for sweep in air.rig.during(OFTEN).await {
+                for (point, value) in values(&sweep) {
+                    take(&mut read, point, &value);
+                }
+            }
         }
-        let lost = air.rig.count("overrun");
-        let mut missing = 0;
         for number in 0..SENSORS {
             let handed = handed(&air, number);
-            let read = read.get(&number).cloned().unwrap_or_default();
+            let read = &read[&number];
             let mut rest = handed.iter();
             assert!(
                 read.iter().all(|n| rest.any(|h| h == n)),
                 "{number}: {read:?} of {handed:?}"
             );
-            missing += (handed.len() - read.len()) as u64;
         }
-        assert!(missing <= lost, "{missing} are missing, {lost} are counted");
         air.end().await;
     });
 }
