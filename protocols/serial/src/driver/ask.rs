@@ -159,7 +159,7 @@ impl Task {
             self.status.counters.unasked_polls.inc();
             return Ok(self.bad_sweep(device, message, Reason::NotAsked));
         }
-        self.question(device, message).await
+        self.question(device, message, false).await
     }
 
     /// Asks a dead device its first question. The answer is as good as any other.
@@ -173,10 +173,15 @@ impl Task {
             return Ok(None);
         };
         self.status.counters.probes.inc();
-        self.question(device, message).await
+        self.question(device, message, true).await
     }
 
-    async fn question(&mut self, device: usize, message: usize) -> Result<Option<Sweep>, Stopped> {
+    async fn question(
+        &mut self,
+        device: usize,
+        message: usize,
+        is_probe: bool,
+    ) -> Result<Option<Sweep>, Stopped> {
         let began = self.now();
         let stop = self.ctx.stop.clone();
         let result = tokio::select! {
@@ -187,6 +192,7 @@ impl Task {
         let (now, wall) = (self.now(), self.ctx.clock.wall());
         let bus = Arc::clone(&self.bus);
         let outcome = result.as_ref().map(|_| ()).map_err(|fault| *fault);
+        self.settle(device, outcome, now.since(began));
         let readings: Vec<Reading> = match result {
             Ok(said) => points(&bus, device, message)
                 .zip(said)
@@ -196,9 +202,10 @@ impl Task {
                     reading(key, wall, said).unwrap_or(missing)
                 })
                 .collect(),
+            // Not a poll: the silence of a dead device is told when it is due.
+            Err(_) if is_probe => return Ok(None),
             Err(fault) => self.bad(device, message, fault.reason(), wall),
         };
-        self.settle(device, outcome, now.since(began));
         Ok(self.sweep(device, now, readings))
     }
 
