@@ -2,6 +2,7 @@
 
 use super::around::Around;
 use protocols_bluez_sim::config as ble;
+use protocols_sim::serial::Sentence;
 use protocols_sim::site::{DeviceSite, PointSite, SerialKind, SerialSite, Site};
 use protocols_sim::span::Time;
 use protocols_sim::{Place, Served};
@@ -129,91 +130,86 @@ fn modbus_point(text: &mut Text, point: &PointSite) {
 const SILENCE: u32 = 3;
 
 fn serial_device(text: &mut Text, name: &str, serial: &SerialSite, place: &str) {
-    let (framing, points) = match serial.kind {
-        SerialKind::Scale => {
-            let ask = if serial.every.is_none() {
-                ", ask = \"S\\r\\n\""
-            } else {
-                ""
-            };
-            let points = format!(
-                "  {{ id = \"weight\", unit = \"kg\", parse = 'regex:ST,GS, *(?<weight>[-+][0-9.]+),kg', field = \"weight\"{ask} }},\n"
-            );
-            ("check = \"xor8 hex after:*\"\n", points)
-        }
-        SerialKind::Nmea => {
-            let field = |(id, field, unit): &(&str, &str, &str)| {
-                let unit = if unit.is_empty() {
-                    String::new()
-                } else {
-                    format!(", unit = \"{unit}\"")
-                };
-                format!("  {{ id = \"{id}\", field = \"{field}\"{unit} }},\n")
-            };
-            let fields = [
-                ("lat", "RMC.lat", "°"),
-                ("lon", "RMC.lon", "°"),
-                ("speed", "RMC.speed_kmh", "km/h"),
-                ("altitude", "GGA.altitude", "m"),
-                ("satellites", "GGA.satellites", ""),
-            ];
-            let said = serial.sentences.as_ref();
-            let is_said = |field: &str| {
-                let sentence = field.split('.').next().unwrap_or_default();
-                said.is_none_or(|said| {
-                    said.iter()
-                        .any(|kind| format!("{kind:?}").eq_ignore_ascii_case(sentence))
-                })
-            };
-            let fields = fields.iter().filter(|(_, name, _)| is_said(name));
-            ("frame = \"nmea\"\n", fields.map(field).collect())
-        }
-        SerialKind::Scpi => {
-            let point = |(id, ask, unit): (&str, &str, &str)| {
-                format!("  {{ id = \"{id}\", ask = \"{ask}\\n\", unit = \"{unit}\" }},\n")
-            };
-            let points = [
-                ("volt", "MEAS:VOLT?", "V"),
-                ("curr", "MEAS:CURR?", "A"),
-                ("res", "MEAS:RES?", "Ω"),
-            ];
-            ("", points.map(point).concat())
-        }
-        SerialKind::Binary => (
-            "frame = 'fixed:12 start:\\xaa\\x55'\ncheck = \"crc16/modbus le with:start\"\nparse = \"binary\"\n",
-            "  { id = \"temperature\", field = \"i16be@4*0.01\", unit = \"°C\" },\n  \
-             { id = \"humidity\", field = \"u16be@6*0.01\", unit = \"%\" },\n  \
-             { id = \"pressure\", field = \"u16be@8*0.1\", unit = \"hPa\" },\n"
-                .to_owned(),
-        ),
-        SerialKind::Template => {
-            text.add(format_args!(
-                "\n# [bus.{name}] kind = \"serial\": configure it by what it says:\n"
-            ));
-            for say in &serial.say {
-                text.add(format_args!("#   every {}: {:?}\n", say.every, say.text));
-            }
-            for answer in &serial.answer {
-                text.add(format_args!(
-                    "#   {:?} is answered {:?}\n",
-                    answer.to, answer.text
-                ));
-            }
-            return;
-        }
+    let every = serial.every.map(|every| every.0);
+    let (framing, points, is_asked) = match serial.kind {
+        SerialKind::Scale => (SCALE, scale(every.is_none()), every.is_none()),
+        SerialKind::Nmea => ("frame = \"nmea\"\n", receiver(serial), false),
+        SerialKind::Scpi => ("", instrument(), true),
+        SerialKind::Binary => (SENSOR, SENSOR_POINTS.to_owned(), false),
+        SerialKind::Template => return template(text, name, serial),
     };
-    let is_scale = matches!(serial.kind, SerialKind::Scale);
-    let is_asked = matches!(serial.kind, SerialKind::Scpi) || (is_scale && serial.every.is_none());
     let period = if is_asked {
         Duration::from_secs(1)
     } else {
         // Of a device that is listened to: the longest silence that is no fault.
-        serial.every.map_or(Duration::from_secs(1), |every| every.0) * SILENCE
+        every.unwrap_or(Duration::from_secs(1)) * SILENCE
     };
-    let groups = format!("groups = {{ all = \"{}\" }}\n", Time(period));
+    let period = Time(period);
     text.add(format_args!(
-        "\n[bus.{name}]\nkind = \"serial\"\n{place}{framing}\n[device.{name}]\nbus = \"{name}\"\n{groups}points = [\n{points}]\n"
+        "\n[bus.{name}]\nkind = \"serial\"\n{place}{framing}\n[device.{name}]\nbus = \"{name}\"\n\
+         groups = {{ all = \"{period}\" }}\npoints = [\n{points}]\n"
     ));
+}
+
+const SCALE: &str = "check = \"xor8 hex after:*\"\n";
+const SENSOR: &str = "frame = 'fixed:12 start:\\xaa\\x55'\n\
+                      check = \"crc16/modbus le with:start\"\nparse = \"binary\"\n";
+const SENSOR_POINTS: &str = r#"  { id = "temperature", field = "i16be@4*0.01", unit = "°C" },
+  { id = "humidity", field = "u16be@6*0.01", unit = "%" },
+  { id = "pressure", field = "u16be@8*0.1", unit = "hPa" },
+"#;
+
+fn scale(is_asked: bool) -> String {
+    let ask = if is_asked { ", ask = \"S\\r\\n\"" } else { "" };
+    let parse = "regex:ST,GS, *(?<weight>[-+][0-9.]+),kg";
+    format!("  {{ id = \"weight\", unit = \"kg\", parse = '{parse}', field = \"weight\"{ask} }},\n")
+}
+
+fn instrument() -> String {
+    let point = |(id, ask, unit): (&str, &str, &str)| {
+        format!("  {{ id = \"{id}\", ask = \"{ask}\\n\", unit = \"{unit}\" }},\n")
+    };
+    let points = [
+        ("volt", "MEAS:VOLT?", "V"),
+        ("curr", "MEAS:CURR?", "A"),
+        ("res", "MEAS:RES?", "Ω"),
+    ];
+    points.map(point).concat()
+}
+
+/// What can be taken from the sentences that the receiver says.
+fn receiver(serial: &SerialSite) -> String {
+    let fields = [
+        (Sentence::Rmc, "lat", "RMC.lat", "°"),
+        (Sentence::Rmc, "lon", "RMC.lon", "°"),
+        (Sentence::Rmc, "speed", "RMC.speed_kmh", "km/h"),
+        (Sentence::Gga, "altitude", "GGA.altitude", "m"),
+        (Sentence::Gga, "satellites", "GGA.satellites", ""),
+    ];
+    let said = serial.sentences.as_deref().unwrap_or(&Sentence::ALL);
+    let mut points = String::new();
+    for (_, id, field, unit) in fields.iter().filter(|(kind, ..)| said.contains(kind)) {
+        let unit = match *unit {
+            "" => String::new(),
+            unit => format!(", unit = \"{unit}\""),
+        };
+        points += &format!("  {{ id = \"{id}\", field = \"{field}\"{unit} }},\n");
+    }
+    points
+}
+
+/// Nobody can know what the texts of a template mean: what it says, for whoever configures it.
+fn template(text: &mut Text, name: &str, serial: &SerialSite) {
+    text.add(format_args!(
+        "\n# [bus.{name}] kind = \"serial\": configure it by what it says:\n"
+    ));
+    for say in &serial.say {
+        text.add(format_args!("#   every {}: {:?}\n", say.every, say.text));
+    }
+    for answer in &serial.answer {
+        let (to, said) = (&answer.to, &answer.text);
+        text.add(format_args!("#   {to:?} is answered {said:?}\n"));
+    }
 }
 
 fn sensors(text: &mut Text, around: &Around) {

@@ -58,7 +58,7 @@ fn printed(rig: &Rig, event: &str) -> Vec<Value> {
 
 fn state(rig: &Rig, device: &str) -> Option<String> {
     let status = rig.status()?;
-    let buses = status["buses"].as_array()?.clone();
+    let buses = status.get("buses")?.as_array()?.clone();
     let mut devices = buses
         .iter()
         .filter_map(|bus| bus["devices"].as_array())
