@@ -1,7 +1,7 @@
 //! The advertisements of the ATC firmware (atc1441) for Xiaomi thermometers.
 //!
 //! Service data 0x181A of 13 bytes, big-endian: address, temperature (0.1 °C, signed), humidity (%),
-//! battery (%), battery (mV), counter. Source: github.com/atc1441/ATC_MiThermometer, "Advertising format
+//! battery (%), battery (mV), counter. Source: `github.com/atc1441/ATC_MiThermometer`, "Advertising format
 //! of the custom firmware"; the pvvx firmware sends the same as its "atc1441" format. Frames of 15 bytes
 //! are pvvx' own format and not an error here: a device may send both in turn.
 

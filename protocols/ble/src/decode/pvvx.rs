@@ -3,7 +3,7 @@
 //! Service data 0x181A of 15 bytes, little-endian: address (reversed), temperature (0.01 °C, signed),
 //! humidity (0.01 %), battery (mV), battery (%), counter, flags. Flags: bit 0 reed switch, bit 1 level of
 //! the trigger pin, bit 2 trigger pin driven, bit 3 temperature trigger, bit 4 humidity trigger. Source:
-//! github.com/pvvx/ATC_MiThermometer, "Custom format". Its encrypted variants (8 and 11 bytes) are not
+//! `github.com/pvvx/ATC_MiThermometer`, "Custom format". Its encrypted variants (8 and 11 bytes) are not
 //! read: use its BTHome mode, which is encrypted with a counter against replays.
 
 use super::reader::Reader;

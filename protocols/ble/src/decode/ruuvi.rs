@@ -1,4 +1,4 @@
-//! Ruuvi data formats 3 (RAWv1), 5 (RAWv2), 6 and E1.
+//! Ruuvi data formats 3 (`RAWv1`), 5 (`RAWv2`), 6 and E1.
 //!
 //! Company data 0x0499, first byte the format, big-endian. Source: docs.ruuvi.com, "Bluetooth
 //! advertisements", one page a format. What a sensor marks as not available is `Bad(DeviceError)`; format 3

@@ -49,7 +49,7 @@ fn hear(listener: &mut Listener, advert: &Advert, seconds: u64) -> Vec<(usize, H
     let mut all = Vec::new();
     let wall = Timestamp::from_millis(1000);
     listener.hear(advert, at(seconds), wall, |device, heard| {
-        all.push((device, heard))
+        all.push((device, heard));
     });
     all
 }

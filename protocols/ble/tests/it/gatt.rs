@@ -42,7 +42,7 @@ async fn characteristics_are_read_in_their_periods_and_share_a_read() {
     let all = rig.during(secs(120)).await;
     let of = |point: u32| {
         let good = all.iter().filter(|sweep| is_good(sweep));
-        good.flat_map(|sweep| values(sweep))
+        good.flat_map(values)
             .filter(|(key, _)| *key == point)
             .collect::<Vec<_>>()
     };
@@ -328,7 +328,7 @@ async fn while_nobody_takes_sweeps_nothing_is_read_but_orders_go_and_the_latest_
     let sweeps = rig.during(secs(1)).await;
     let told: Vec<_> = sweeps
         .iter()
-        .flat_map(|s| values(s))
+        .flat_map(values)
         .filter(|(k, _)| *k == 1)
         .collect();
     assert_eq!(told, [(1, Value::U64(59))]);

@@ -216,7 +216,7 @@ async fn a_scan_shows_what_is_heard_and_ends_when_told_or_when_the_adapter_goes(
     let unplug = async {
         tokio::time::sleep(secs(5)).await;
         fake.health(|health| health.adapter = false);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let scanned = scan(&fake, &adapter, &keys, unplug, |_| {}).await;
     assert!(matches!(scanned, Err(RadioError::Failed(_))));

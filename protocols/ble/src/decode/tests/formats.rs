@@ -30,7 +30,7 @@ fn check(format: Format, values: &Values, expected: &[(&str, Option<Result<Value
     assert_eq!(values.iter().count(), count, "{values:?}");
 }
 
-/// docs.ruuvi.com, "Data format 3 (RAWv1)", test vectors.
+/// docs.ruuvi.com, "Data format 3 (`RAWv1`)", test vectors.
 #[test]
 fn ruuvi_data_format_3() {
     let vectors: [(&str, [f64; 3], u64, [f64; 3]); 3] = [
@@ -72,7 +72,7 @@ fn ruuvi_data_format_3() {
     }
 }
 
-/// docs.ruuvi.com, "Data format 5 (RAWv2)", test vectors.
+/// docs.ruuvi.com, "Data format 5 (`RAWv2`)", test vectors.
 #[test]
 fn ruuvi_data_format_5() {
     let (packet, values) = ruuvi("0512FC5394C37C0004FFFC040CAC364200CDCBB8334C884F").unwrap();
@@ -250,7 +250,7 @@ fn ruuvi_frames_of_another_length_or_format_are_refused() {
     assert_eq!(ruuvi("0A00").unwrap_err(), DecodeError::Version(0x0a));
 }
 
-/// The UUID of Apple's AirLocate sample, as received from a beacon in
+/// The UUID of Apple's `AirLocate` sample, as received from a beacon in
 /// github.com/custom-components/ble_monitor (`test_ibeacon_parser.py`).
 #[test]
 fn ibeacon() {
