@@ -77,6 +77,11 @@ pub enum What<'a> {
         /// Whether somebody had the port open.
         heard: bool,
     },
+    /// Somebody opened the port of a serial device, or closed it.
+    Port {
+        /// Whether it is open now.
+        open: bool,
+    },
     /// A fault was at work; nothing of the values left as it should.
     Faulted(&'a str),
     /// Something that arrived was thrown away.
@@ -130,6 +135,7 @@ impl Counts {
                 }
                 add(&mut self.answers);
             }
+            What::Port { .. } => {}
             What::Faulted(_) => add(&mut self.faulted),
             What::Trouble(trouble) => {
                 add(&mut self.troubles);

@@ -27,6 +27,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Parts of a sum, and how deep sums may nest: a hostile file cannot use up the stack.
@@ -299,6 +300,17 @@ enum Part {
     Shape(Shape, u64),
     Recording(Recording),
     Sum(Vec<Part>),
+    Computed(Computed),
+}
+
+/// A value that somebody else computes.
+#[derive(Clone)]
+struct Computed(Arc<dyn Fn(Moment) -> Value + Send + Sync>);
+
+impl fmt::Debug for Computed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Computed")
+    }
 }
 
 impl Script {
@@ -406,6 +418,15 @@ impl Signal {
         }
     }
 
+    /// A signal that `compute` gives: for whoever needs values that no script has. The same moment must
+    /// always give the same value.
+    #[must_use]
+    pub fn computed(compute: impl Fn(Moment) -> Value + Send + Sync + 'static) -> Self {
+        Self {
+            part: Part::Computed(Computed(Arc::new(compute))),
+        }
+    }
+
     /// The value at `moment`.
     #[must_use]
     pub fn at(&self, moment: Moment) -> Value {
@@ -418,6 +439,7 @@ fn at(part: &Part, moment: Moment) -> Value {
         Part::Constant(value) => value.clone(),
         Part::Shape(shape, salt) => moving(shape, *salt, moment),
         Part::Recording(recording) => Value::Float(recording.at(moment)),
+        Part::Computed(Computed(compute)) => compute(moment),
         Part::Sum(parts) => {
             let values: Vec<Value> = parts.iter().map(|part| at(part, moment)).collect();
             let whole = values.iter().try_fold(0i64, |sum, value| match value {

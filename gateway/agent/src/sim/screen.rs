@@ -297,6 +297,7 @@ fn kind(what: &What<'_>) -> &'static str {
         What::Wrote { .. } => "wrote",
         What::Refused { .. } => "refused",
         What::Said { .. } => "said",
+        What::Port { .. } => "port",
         What::Faulted(_) => "faulted",
         What::Trouble(_) => "trouble",
         What::NotUnderstood(_) => "not-understood",
@@ -329,6 +330,7 @@ fn details(what: &What<'_>) -> Value {
         } => json!({
             "to": to.map(escaped), "frame": escaped(frame), "points": points(shown), "heard": heard,
         }),
+        What::Port { open } => json!({ "open": open }),
         What::Faulted(fault) => json!({ "fault": fault }),
         What::Trouble(trouble) => json!({ "trouble": trouble.to_string() }),
         What::NotUnderstood(bytes) => json!({ "bytes": escaped(bytes) }),
@@ -379,6 +381,8 @@ fn sentence(what: &What<'_>) -> String {
             };
             format!("said    \"{}\"{to}{heard}", escaped(frame))
         }
+        What::Port { open: true } => "opened".to_owned(),
+        What::Port { open: false } => "closed".to_owned(),
         What::Faulted(fault) => format!("fault   {fault}"),
         What::Trouble(trouble) => format!("thrown away: {trouble}"),
         What::NotUnderstood(bytes) => format!("not understood: \"{}\"", escaped(bytes)),

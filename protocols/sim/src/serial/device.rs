@@ -164,6 +164,11 @@ impl Device {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Somebody opened its port, or closed it.
+    pub(super) fn port(&self, open: bool, elapsed: Duration) {
+        self.tell(elapsed, What::Port { open });
+    }
+
     /// The frame that it says by itself now; `None` while it is silent.
     pub(super) fn say(&self, say: &Say, elapsed: Duration, heard: bool) -> Option<Sending> {
         self.send(&say.frame, None, Duration::ZERO, elapsed, heard)

@@ -133,12 +133,14 @@ impl Core for Terminal {
         self.wrong_speed = !right;
     }
 
-    fn opened(&mut self, _now: Duration) {
+    fn opened(&mut self, now: Duration) {
         self.is_open = true;
+        self.device.port(true, now);
     }
 
-    fn closed(&mut self, _now: Duration) {
+    fn closed(&mut self, now: Duration) {
         self.is_open = false;
+        self.device.port(false, now);
         self.client = Transmitter::default();
         self.coming.clear();
         self.heard.clear();

@@ -32,6 +32,7 @@ fn terminal(frames: Frames, values: Vec<(&'static str, Script)>) -> (Terminal, A
     let hook: Hook = Arc::new(move |event: &Event<'_>| {
         let line = match &event.what {
             What::Said { shown, heard, .. } => format!("said {} {heard}", shown.len()),
+            What::Port { open } => format!("open {open}"),
             other => format!("{other:?}"),
         };
         heard.lock().unwrap().push(line);
@@ -74,7 +75,9 @@ fn a_scale_says_its_weight_each_interval_to_whoever_has_the_port_open() {
         *told.lock().unwrap(),
         [
             "said 1 false",
+            "open true",
             "said 1 true",
+            "open false",
             "said 1 false",
             "said 1 false"
         ]
@@ -92,7 +95,7 @@ fn a_request_is_answered_when_it_is_through_and_an_unknown_one_is_told() {
         "{answer:?}"
     );
     let told = told.lock().unwrap();
-    assert!(told[1].starts_with("NotUnderstood"), "{told:?}");
+    assert!(told[2].starts_with("NotUnderstood"), "{told:?}");
 }
 
 #[test]
