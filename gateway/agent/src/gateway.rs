@@ -27,7 +27,7 @@ use crate::{boot, http, last_good, lock, machine, systemd, uplink};
 use anyhow::Context;
 use gateway_config::GatewayConfig;
 use gateway_spool::{OpenReport, SpoolHandle, SpoolState};
-use protocols_model::{Clock, SystemClock};
+use protocols_model::{BootId, Clock, SystemClock};
 use protocols_wire::EventKind;
 use std::fs::File;
 use std::future::pending;
@@ -102,6 +102,19 @@ impl Wakers {
     }
 }
 
+/// Opens the spool on a thread that may block.
+async fn open_spool(
+    config: &GatewayConfig,
+    clock: &Arc<dyn Clock>,
+    boot: BootId,
+) -> anyhow::Result<(SpoolHandle, OpenReport)> {
+    let (spool, clock) = (config.spool.clone(), Arc::clone(clock));
+    let open = move || gateway_spool::start(spool, clock, boot);
+    tokio::task::spawn_blocking(open)
+        .await
+        .context("the spool could not be opened")
+}
+
 impl Gateway {
     /// Starts everything; when it returns, devices are being read.
     pub(crate) async fn start(path: PathBuf, mut chosen: Chosen) -> anyhow::Result<Self> {
@@ -115,13 +128,7 @@ impl Gateway {
         let boot = boot::draw()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let started = clock.wall();
-        let (spool, found) = {
-            let (spool, clock) = (config.spool.clone(), Arc::clone(&clock));
-            let open = move || gateway_spool::start(spool, clock, boot);
-            tokio::task::spawn_blocking(open)
-                .await
-                .context("the spool could not be opened")?
-        };
+        let (spool, found) = open_spool(&config, &clock, boot).await?;
         let events = Events {
             spool: spool.clone(),
             clock: Arc::clone(&clock),
@@ -139,7 +146,6 @@ impl Gateway {
         let field = std::mem::take(&mut chosen.field);
         let generation = prepare(&config, field, &shared)?.start(&shared);
         let desks = Arc::new(Mutex::new(generation.desks()));
-        let door = control::start(&state_dir, Arc::clone(&desks), Arc::clone(&clock));
         let ground = Ground {
             spool: spool.clone(),
             clock: Arc::clone(&clock),
@@ -175,8 +181,8 @@ impl Gateway {
             _lock: lock,
             _endpoint: http::start(&config, Arc::clone(&source)).await,
             _alarms: AbortOnDropHandle::new(tokio::spawn(kept)),
+            _door: control::start(&state_dir, Arc::clone(&desks), Arc::clone(&ground.clock)),
             desks,
-            _door: door,
             _watchdog: AbortOnDropHandle::new(tokio::spawn(systemd::feed_watchdog(spool.clone()))),
             config,
             spool,

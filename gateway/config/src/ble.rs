@@ -45,10 +45,10 @@ const ALLOW: Key<Texts> = Key::new(
 .otherwise("whoever is heard");
 const MAX_STRANGERS: Key<Whole> = Key::new(
     "max_strangers",
-    Whole(*TABLE.start() as i64, *TABLE.end() as i64),
+    Whole::sizes(*TABLE.start(), *TABLE.end()),
     "devices without a configuration that are remembered; the one heard longest ago makes room",
 )
-.default(Bus::MAX_STRANGERS as i64);
+.default(Whole::sizes(Bus::MAX_STRANGERS, 0).0);
 const REPORT_STRANGERS: Key<Flag> = Key::new(
     "report_strangers",
     Flag,

@@ -152,9 +152,9 @@ struct NamedBus {
 }
 
 enum RawBus {
-    Modbus(modbus::RawBus),
-    Serial(serial::RawBus),
-    Ble(ble::RawBus),
+    Modbus(Box<modbus::RawBus>),
+    Serial(Box<serial::RawBus>),
+    Ble(Box<ble::RawBus>),
 }
 
 impl RawBus {
@@ -217,9 +217,9 @@ pub(crate) fn read(root: &Table<'_>, defaults: &Layer, base: &Path) -> Field {
             continue;
         };
         let built = match bus {
-            RawBus::Modbus(raw) => modbus::finish(&name, raw, &builder),
-            RawBus::Serial(raw) => serial::finish(&name, raw, &builder),
-            RawBus::Ble(raw) => Some(ble::finish(&name, raw, &builder)),
+            RawBus::Modbus(raw) => modbus::finish(&name, *raw, &builder),
+            RawBus::Serial(raw) => serial::finish(&name, *raw, &builder),
+            RawBus::Ble(raw) => Some(ble::finish(&name, *raw, &builder)),
         };
         field.buses.extend(built);
     }
@@ -236,15 +236,15 @@ fn read_bus((name, table): (Located<String>, Table<'_>)) -> NamedBus {
                 Way::Rtu => &modbus::RTU,
                 Way::RtuOverTcp => &modbus::RTU_OVER_TCP,
             });
-            RawBus::Modbus(modbus::read_bus(&table, way))
+            RawBus::Modbus(modbus::read_bus(&table, way).into())
         }
         BusKind::Serial => {
             table.choose(&serial::BUS);
-            RawBus::Serial(serial::read_bus(&name.value, &table))
+            RawBus::Serial(serial::read_bus(&name.value, &table).into())
         }
         BusKind::Ble => {
             table.choose(&ble::BUS);
-            RawBus::Ble(ble::read_bus(&name.value, &table))
+            RawBus::Ble(ble::read_bus(&name.value, &table).into())
         }
     });
     // The keys of all kinds are known as long as the kind is not: then it is the one problem told.

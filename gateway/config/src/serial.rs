@@ -56,7 +56,7 @@ const CHECK: Key<Parsed<Option<Checksum>>> = Key::new(
 .otherwise("none; for frame = \"nmea\" that of NMEA");
 const MAX_FRAME: Key<Whole> = Key::new(
     "max_frame",
-    Whole(*MAX_FRAMES.start() as i64, *MAX_FRAMES.end() as i64),
+    Whole::sizes(*MAX_FRAMES.start(), *MAX_FRAMES.end()),
     "bytes; what is longer is no frame",
 )
 .default(1024);

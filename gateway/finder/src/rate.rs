@@ -137,7 +137,7 @@ mod tests {
             score(&capture(&right), third),
         ]);
         assert_eq!(ranked[0].line, third);
-        assert_eq!(ranked[2].score, 0.0);
+        assert!(ranked[2].score <= 0.0);
         assert!(
             ranked[0]
                 .frames

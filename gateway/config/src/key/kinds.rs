@@ -96,6 +96,17 @@ pub(crate) struct Sizes(pub(crate) u64, pub(crate) u64);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Whole(pub(crate) i64, pub(crate) i64);
 
+impl Whole {
+    /// Bounds that a driver gives as sizes.
+    #[expect(
+        clippy::cast_possible_wrap,
+        reason = "bounds of tables and frames are far below 2^63"
+    )]
+    pub(crate) const fn sizes(min: usize, max: usize) -> Self {
+        Self(min as i64, max as i64)
+    }
+}
+
 /// A number within bounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Number {

@@ -73,18 +73,17 @@ impl Schema {
                 required.push(key.name());
             }
         }
-        let mut object = json!({
-            "type": "object",
-            "additionalProperties": false,
-            "properties": properties,
-        });
+        let mut object = Map::new();
+        object.insert("type".to_owned(), "object".into());
+        object.insert("additionalProperties".to_owned(), false.into());
+        object.insert("properties".to_owned(), properties.into());
         if !required.is_empty() {
-            object["required"] = required.into();
+            object.insert("required".to_owned(), required.into());
         }
         if !section.help.is_empty() {
-            object["description"] = section.help.into();
+            object.insert("description".to_owned(), section.help.into());
         }
-        object
+        object.into()
     }
 
     fn value(&mut self, key: &'static dyn Declared) -> Value {
@@ -108,14 +107,15 @@ impl Schema {
             Form::Number {
                 bounds: (min, max), ..
             } => {
-                let mut value = json!({ "type": "number" });
+                let mut value = Map::new();
+                value.insert("type".to_owned(), "number".into());
                 if *min > f64::MIN {
-                    value["minimum"] = (*min).into();
+                    value.insert("minimum".to_owned(), (*min).into());
                 }
                 if *max < f64::MAX {
-                    value["maximum"] = (*max).into();
+                    value.insert("maximum".to_owned(), (*max).into());
                 }
-                value
+                value.into()
             }
             Form::Flag => json!({ "type": "boolean" }),
             Form::FlagOr(word) => json!({ "enum": [true, false, word] }),

@@ -4,7 +4,7 @@ use crate::CHECK;
 use gateway_config::{load_with, render};
 use std::path::{Path, PathBuf};
 
-/// The ```toml blocks of a page.
+/// The blocks of a page that are marked as TOML.
 fn blocks(text: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut open: Option<String> = None;

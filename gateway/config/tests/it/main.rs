@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::panic,
+    clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "helpers of tests may fail loudly"
 )]
