@@ -7,7 +7,9 @@
 )]
 
 mod conform;
+mod examples;
 mod faults;
 mod mutations;
 mod rig;
+mod terminal;
 mod writes;
