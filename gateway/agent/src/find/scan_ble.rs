@@ -131,7 +131,8 @@ fn as_text(address: Address, heard: &Heard) -> String {
                 for (name, value) in values {
                     let unit = format.parse::<Format>().ok().and_then(|f| f.field(name));
                     let unit = unit.map_or("", |field| field.unit);
-                    text += &format!("    {name:<16} {} {unit}\n", show(value));
+                    text += format!("    {name:<16} {} {unit}", show(value)).trim_end();
+                    text.push('\n');
                 }
                 let points: Vec<_> = values
                     .keys()
