@@ -12,6 +12,7 @@ use protocols_line::PortConfig;
 use protocols_model::{Instant, Value};
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Framings and checksums that go together.
@@ -65,21 +66,7 @@ pub fn wire(data: &[u8]) {
     let mut bus = Bus::new("b", port, parsed(frame));
     bus.checksum = (!check.is_empty()).then(|| parsed(check));
     bus.max_frame = MAX_FRAME;
-    let messages: Vec<(Message, FieldRef)> = PARSERS
-        .iter()
-        .map(|(text, field)| {
-            let parser: Parser = parsed(text);
-            let field = parser.field(*field).expect("a field of its parser");
-            let message = Message {
-                ask: None,
-                period: Duration::from_secs(1),
-                parser,
-                starts: Bytes::default(),
-                length: None,
-            };
-            (message, field)
-        })
-        .collect();
+    let messages = MESSAGES.get_or_init(messages);
     let mut framer = Framer::new(&bus, Instant::default());
     let (mut now, mut events) = (0, Vec::new());
     while let Some((head, behind)) = rest.split_first() {
@@ -101,10 +88,29 @@ pub fn wire(data: &[u8]) {
         for event in events.drain(..) {
             if let Event::Frame(frame) = event {
                 assert!(frame.bytes().len() <= MAX_FRAME, "a frame too long");
-                read(&messages, frame.payload());
+                read(messages, frame.payload());
             }
         }
     }
+}
+
+/// Compiled once.
+static MESSAGES: OnceLock<Vec<(Message, FieldRef)>> = OnceLock::new();
+
+fn messages() -> Vec<(Message, FieldRef)> {
+    let message = |(text, field): &(&str, Option<&str>)| {
+        let parser: Parser = parsed(text);
+        let field = parser.field(*field).expect("a field of its parser");
+        let message = Message {
+            ask: None,
+            period: Duration::from_secs(1),
+            parser,
+            starts: Bytes::default(),
+            length: None,
+        };
+        (message, field)
+    };
+    PARSERS.iter().map(message).collect()
 }
 
 fn read(messages: &[(Message, FieldRef)], payload: &[u8]) {
