@@ -77,7 +77,8 @@ pub struct Seen {
     pub written: Vec<Value>,
 }
 
-/// A simulated device and the driver for it. Each trial gets a new one.
+/// A simulated device and the driver for it. Each trial gets a new one. It shares the thread with the driver
+/// and must not keep it either.
 #[async_trait::async_trait]
 pub trait Bench: Send {
     /// The facts.

@@ -75,9 +75,12 @@ fn run(trial: &'static Trial, facts: &Facts, make: &Arc<Maker>) -> Result<(), En
             .build()
             .expect("a machine that runs tests has room for a runtime");
         let ended = runtime.block_on(async {
-            let mut stand = Stand::start(make(), on_thread).await;
+            let mut stand = Stand::start(make(), Arc::clone(&on_thread)).await;
+            let heart = tokio::spawn(on_thread.heart(paused));
             let ended = (trial.run)(&mut stand).await;
             stand.end().await;
+            heart.abort();
+            drop(heart.await);
             ended
         });
         drop(sender.send(ended));

@@ -1,7 +1,8 @@
-//! Around a driver's future: how long a single poll keeps the thread, and how often it wakes itself.
+//! Around a driver's future: how long a single poll keeps the thread, and how often it wakes itself. And
+//! beside it: a heartbeat that stops when anything keeps the thread, a task that the driver spawned, say.
 //!
-//! A poll is measured in ticks of the control thread, so that a stall of the machine does not count. A
-//! future that is found to block, or is polled without end while no time passes, is put to sleep: a
+//! A poll and a pause of the heart are measured in ticks of the control thread, so that a stall of the machine does not count.
+//! A future that is found to block, or is polled without end while no time passes, is put to sleep: a
 //! paused clock would never move again.
 
 use crate::pulse::{self, TICK};
@@ -18,6 +19,13 @@ const POLLS_AT_ONCE: u64 = 20_000;
 /// Polls per tick of real time, on average; a bench asks for some hundred readings a second at most.
 const POLLS_PER_TICK: u64 = 100;
 
+/// Between two beats; on a paused clock it is beaten as fast as the machine gets on.
+const BEAT: Duration = Duration::from_millis(50);
+/// A heart that pauses so long stood still: nobody on the thread was served. Longer where time is paused,
+/// since much may be done at one moment there.
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+const LONGEST_PAUSE_PAUSED: Duration = Duration::from_secs(2);
+
 /// What was measured; shared with whoever watches from another thread.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
@@ -28,6 +36,11 @@ pub(crate) struct Meter {
     /// Ticks during which it was watched.
     watched: AtomicU64,
     spun: AtomicBool,
+    /// Tick of the last beat, plus one; 0 before the first and after the last.
+    beat: AtomicU64,
+    longest_pause: AtomicU64,
+    /// Ticks that the heart may pause.
+    may_pause: AtomicU64,
 }
 
 impl Meter {
@@ -43,6 +56,17 @@ impl Meter {
             let span = TICK * u32::try_from(longest).unwrap_or(u32::MAX);
             return Some(format!("it kept its thread for {span:?} without waiting"));
         }
+        let beat = match self.beat.load(Ordering::Relaxed) {
+            0 => 0,
+            last => pulse::ticks().saturating_sub(last - 1),
+        };
+        let pause = self.longest_pause.load(Ordering::Relaxed).max(beat);
+        if pause > self.may_pause.load(Ordering::Relaxed) {
+            let span = TICK * u32::try_from(pause).unwrap_or(u32::MAX);
+            return Some(format!(
+                "its thread served nobody for {span:?}: something that it spawned keeps it"
+            ));
+        }
         let (polls, watched) = (
             self.polls.load(Ordering::Relaxed),
             self.watched.load(Ordering::Relaxed),
@@ -54,6 +78,38 @@ impl Meter {
             ));
         }
         None
+    }
+}
+
+impl Meter {
+    /// Beats until the task is dropped; on the thread that is watched.
+    pub(crate) async fn heart(self: Arc<Self>, paused: bool) {
+        let may_pause = if paused {
+            LONGEST_PAUSE_PAUSED
+        } else {
+            LONGEST_PAUSE
+        };
+        let may_pause = pulse::ticks_of(may_pause);
+        self.may_pause.store(may_pause, Ordering::Relaxed);
+        let beats = Beats(&self);
+        let mut last = pulse::ticks();
+        loop {
+            let now = pulse::ticks();
+            let pause = now.saturating_sub(last);
+            beats.0.longest_pause.fetch_max(pause, Ordering::Relaxed);
+            beats.0.beat.store(now + 1, Ordering::Relaxed);
+            last = now;
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+}
+
+/// A heart that is not beaten any more pauses no more.
+struct Beats<'a>(&'a Meter);
+
+impl Drop for Beats<'_> {
+    fn drop(&mut self) {
+        self.0.beat.store(0, Ordering::Relaxed);
     }
 }
 

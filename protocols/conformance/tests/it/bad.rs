@@ -47,6 +47,7 @@ bad_drivers! {
     a_driver_that_does_not_publish_its_links_is_found: KeepsLinksToItself breaks 9,
     a_driver_that_miscounts_is_found: Miscounts breaks 9,
     a_driver_that_blocks_its_thread_is_found: Blocks breaks 10,
+    a_driver_whose_helper_blocks_the_thread_is_found: BlocksElsewhere breaks 10,
     a_driver_that_spins_is_found: Spins breaks 10,
     a_driver_that_panics_is_found: Panics breaks 10,
 }

@@ -41,6 +41,7 @@ pub(crate) enum Defect {
     KeepsLinksToItself,
     Miscounts,
     Blocks,
+    BlocksElsewhere,
     Spins,
     Panics,
 }
@@ -159,10 +160,7 @@ impl Task {
             }
         }
         if self.has(Defect::Blocks) {
-            let began = std::time::Instant::now();
-            while began.elapsed() < Duration::from_millis(700) {
-                std::hint::spin_loop();
-            }
+            block(Duration::from_secs(1));
         }
         for unit in 0..UNITS {
             self.poll(unit).await?;
@@ -273,7 +271,12 @@ impl Task {
                 LinkState::Up
             }
             // A refusal is an answer.
-            Err(Reason::DeviceError) => LinkState::Up,
+            Err(Reason::DeviceError) => {
+                if self.has(Defect::BlocksElsewhere) {
+                    tokio::spawn(async { block(Duration::from_secs(6)) });
+                }
+                LinkState::Up
+            }
             Err(reason) => {
                 self.fails[unit] += 1;
                 if dead {
@@ -368,6 +371,14 @@ impl Task {
             Ok(Ok(line)) if line == "e\n" => Err(WriteError::Refused("e".to_owned())),
             _ => Err(WriteError::Unknown),
         }
+    }
+}
+
+/// Keeps the thread.
+fn block(span: Duration) {
+    let began = std::time::Instant::now();
+    while began.elapsed() < span {
+        std::hint::spin_loop();
     }
 }
 
