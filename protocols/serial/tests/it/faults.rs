@@ -278,6 +278,11 @@ async fn two_answers_to_one_question_are_none() {
     assert_eq!(rig.one().await, BAD_ANSWER);
     answer(&mut port, b"3\n").await;
     assert_eq!(rig.one().await, good(3.0));
+
+    // The first fills what is read at once, so that the second still waits in the port.
+    let long = format!("{:>511}\n4\n", 1);
+    answer(&mut port, long.as_bytes()).await;
+    assert_eq!(rig.one().await, BAD_ANSWER);
 }
 
 #[tokio::test(start_paused = true)]
