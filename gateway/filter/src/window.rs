@@ -15,7 +15,7 @@
 //! - A value holds until the next reading: time-weighted results carry it over borders. While the quality
 //!   is bad nothing holds, and that time counts for nothing.
 //! - A result is good when all readings of the window were, uncertain when some were not, bad when none
-//!   had a value; `count` is never bad.
+//!   had a value or fewer than the least number asked for; `count` is bad in the second case only.
 
 mod pane;
 
@@ -84,6 +84,9 @@ pub struct WindowSpec {
     pub aggregates: Vec<Aggregate>,
     /// A reading older than this by its own stamp is left out.
     pub late: Duration,
+    /// A result of fewer readings with a value tells nothing, not even how many they were: a group that
+    /// is too small to hide in. 0 where nobody hides.
+    pub min_count: u64,
 }
 
 /// Why a window cannot be.
@@ -131,6 +134,24 @@ impl WindowSpec {
         wrong.map_or(Ok(()), |aggregate| {
             Err(WindowError::Type(aggregate.clone(), of.as_str()))
         })
+    }
+
+    /// Memory the window takes when it is full, in bytes, over a point that is read once a `period`.
+    #[must_use]
+    pub fn bytes(&self, period: Duration) -> u64 {
+        let panes = self.size.as_nanos() / self.step.as_nanos().max(1);
+        let states = self
+            .aggregates
+            .iter()
+            .filter(|a| matches!(a, Aggregate::TimeIn(_)));
+        let pane = size_of::<Pane>() + states.count() * size_of::<f64>();
+        let kept = if self.aggregates.iter().any(Aggregate::keeps_values) {
+            self.size.as_nanos() / period.as_nanos().max(1)
+        } else {
+            0
+        };
+        let bytes = panes * pane as u128 + kept * size_of::<f64>() as u128;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
 
@@ -257,7 +278,9 @@ impl Window {
     }
 
     fn result(&self, aggregate: &Aggregate, stamp: Timestamp) -> Sample {
+        let enough = pane::count(&self.panes) >= self.spec.min_count;
         let value = match aggregate {
+            _ if !enough => None,
             Aggregate::TimeIn(_) => pane::time_in(self.state_place(aggregate), &self.panes),
             _ => pane::compute(aggregate, self.of, &self.panes),
         };

@@ -341,6 +341,11 @@ impl Core {
         self.relieve(now);
     }
 
+    /// Readings wait this long before they are appended, from now on.
+    pub(crate) const fn set_batch_age(&mut self, age: Duration) {
+        self.config.batch_age = age;
+    }
+
     /// When [`Self::tick`] has something to do next.
     pub(crate) fn next_wake(&self) -> Instant {
         let mut wake = self.housekeeping_at;

@@ -35,6 +35,7 @@ pub(crate) enum Request {
     ),
     Settle(Settlement, oneshot::Sender<SettleOutcome>),
     Generation(u64, oneshot::Sender<()>),
+    BatchAge(Duration, oneshot::Sender<()>),
     /// Whether everything that was read is here.
     Stop(bool, oneshot::Sender<()>),
 }
@@ -146,6 +147,15 @@ impl SpoolHandle {
     pub async fn store_generation(&self, generation: u64) -> Result<(), SpoolStopped> {
         self.ask(|answer| Request::Generation(generation, answer))
             .await
+    }
+
+    /// Tells how long a reading may wait before it is appended, from now on: another configuration runs.
+    /// See [`crate::SpoolConfig::batch_age`].
+    ///
+    /// # Errors
+    /// [`SpoolStopped`] when the spool's thread has ended.
+    pub async fn set_batch_age(&self, age: Duration) -> Result<(), SpoolStopped> {
+        self.ask(|answer| Request::BatchAge(age, answer)).await
     }
 
     /// What the spool tells about itself; changes wake the receiver.

@@ -168,6 +168,10 @@ fn serve(core: &mut Core, request: Request, now: Now) -> Option<(bool, oneshot::
             core.store_generation(generation, now);
             answer(Some(sender), ());
         }
+        Request::BatchAge(age, sender) => {
+            core.set_batch_age(age);
+            answer(Some(sender), ());
+        }
         Request::Stop(complete, sender) => return Some((complete, sender)),
     }
     None

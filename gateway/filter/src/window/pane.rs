@@ -132,6 +132,11 @@ fn keep(best: &mut Option<Value>, new: &Value, better: fn(Ordered<'_>, Ordered<'
     }
 }
 
+/// Readings with a value.
+pub(super) fn count(panes: &VecDeque<Pane>) -> u64 {
+    panes.iter().map(|pane| pane.count).sum()
+}
+
 /// The aggregate over all panes; `None` where there is nothing to compute it from.
 pub(super) fn compute(
     aggregate: &Aggregate,
@@ -139,7 +144,7 @@ pub(super) fn compute(
     panes: &VecDeque<Pane>,
 ) -> Option<Value> {
     match aggregate {
-        Aggregate::Count => Some(Value::U64(panes.iter().map(|pane| pane.count).sum())),
+        Aggregate::Count => Some(Value::U64(count(panes))),
         Aggregate::Last => panes.iter().rev().find_map(|pane| pane.last.clone()),
         Aggregate::Min => {
             let all = panes.iter().filter_map(|pane| pane.min.as_ref());

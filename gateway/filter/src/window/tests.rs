@@ -9,7 +9,34 @@ fn spec(size: u64, aggregates: &[Aggregate]) -> WindowSpec {
         step: STEP,
         aggregates: aggregates.to_vec(),
         late: Duration::from_secs(3600),
+        min_count: 0,
     }
+}
+
+#[test]
+fn a_group_that_is_too_small_tells_nothing_not_even_its_size() {
+    let (now, wall) = at(0.0);
+    let spec = WindowSpec {
+        min_count: 3,
+        ..spec(10, &[Aggregate::Mean, Aggregate::Count])
+    };
+    let mut window = Window::new(spec, ValueType::F64, STEP, now, wall).unwrap();
+    let samples: Vec<_> = [1.0, 2.0, 3.0, 11.0, 12.0]
+        .map(|seconds| (seconds, good(seconds, Value::F64(seconds))))
+        .into();
+    let results = run(&mut window, &samples, 20.0);
+    assert_eq!(floats(&results), [Some(2.0), Some(3.0), None, None]);
+    assert!(results[2..].iter().all(|(_, s)| s.quality.is_bad()));
+}
+
+#[test]
+fn memory_grows_with_panes_and_with_kept_readings() {
+    let second = Duration::from_secs(1);
+    let plain = spec(600, &[Aggregate::Mean]).bytes(second);
+    assert_eq!(plain, spec(600, &[Aggregate::Mean]).bytes(second / 10));
+    assert_eq!(spec(1200, &[Aggregate::Mean]).bytes(second), 2 * plain);
+    let kept = spec(600, &[Aggregate::Percentile(50.0)]).bytes(second);
+    assert_eq!(kept, plain + 600 * 8);
 }
 
 fn at(seconds: f64) -> (Instant, Timestamp) {

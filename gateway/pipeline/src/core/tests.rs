@@ -309,6 +309,7 @@ fn computed(rules: Vec<Rule>) -> Pipeline {
                 step: Duration::from_secs(10),
                 aggregates: vec![Aggregate::Mean],
                 late: Duration::from_secs(60),
+                min_count: 0,
             },
             results: vec![PointKey(3)],
         }],

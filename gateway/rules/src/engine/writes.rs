@@ -208,6 +208,13 @@ impl Desk {
                 self.told = None;
                 return Some("written".to_owned());
             }
+            // What the device holds may be private; whoever is at the site can read it there.
+            Err(WriteError::BadValue(_)) => {
+                "not written: the value does not fit the point".to_owned()
+            }
+            Err(WriteError::NotVerified(_)) => {
+                "written, but reading back gave something else".to_owned()
+            }
             Err(error) => format!("not written: {error}"),
         };
         if self.told.as_deref() == Some(&text) {

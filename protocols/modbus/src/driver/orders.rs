@@ -104,8 +104,14 @@ impl BusTask {
                 } else {
                     self.settle(job.unit, super::Outcome::Answered, now.since(began));
                 }
-                let (bus, value) = (&self.bus.name, &job.value);
-                tracing::warn!(%bus, ?value, %error, "point not written");
+                let bus = &self.bus.name;
+                match &error {
+                    // Values may be private: whoever placed the order is told, logs are not.
+                    WriteError::NotVerified(_) => {
+                        tracing::warn!(%bus, "a point was written and reads otherwise");
+                    }
+                    error => tracing::warn!(%bus, %error, "point not written"),
+                }
                 order.answer(Err(error));
             }
             Ok(written) => {
