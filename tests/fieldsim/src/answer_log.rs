@@ -29,7 +29,7 @@ pub struct AnswerLine {
     pub device: String,
     /// The points in the answer; empty for a refusal or silence.
     pub polls: Vec<PolledPoint>,
-    /// [`ANSWER`] or [`SILENT`].
+    /// [`ANSWER`], [`SILENT`], [`OPENED`] or [`CLOSED`].
     pub kind: String,
 }
 
@@ -37,6 +37,10 @@ pub struct AnswerLine {
 pub const ANSWER: &str = "answer";
 /// The device keeps quiet on purpose.
 pub const SILENT: &str = "silent";
+/// Somebody opened the port of a device that sends by itself.
+pub const OPENED: &str = "opened";
+/// Nobody has it open any more.
+pub const CLOSED: &str = "closed";
 
 /// Writes the log. Lines of several buses never mix.
 #[derive(Debug)]
@@ -69,6 +73,13 @@ impl AnswerLog {
         })
     }
 
+    /// Writes one line, or ends the process: a judge must not go on with half a log.
+    pub fn write_or_end(&self, line: &AnswerLine) {
+        if let Err(error) = self.write(line) {
+            end(&error);
+        }
+    }
+
     /// Writes one line.
     ///
     /// # Errors
@@ -82,4 +93,11 @@ impl AnswerLog {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         file.write_all(&text)
     }
+}
+
+/// Ends the process: what it would go on to say could not be judged.
+#[expect(clippy::print_stderr, clippy::exit, reason = "a tool's last words")]
+fn end(error: &std::io::Error) -> ! {
+    eprintln!("fogline-fieldsim: writing the answer log: {error}");
+    std::process::exit(1);
 }

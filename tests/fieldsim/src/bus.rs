@@ -4,7 +4,6 @@
 use crate::answer_log::{ANSWER, AnswerLine, AnswerLog, SILENT, wall_ns};
 use crate::site::{BusKind, BusSite};
 use crate::unit::Unit;
-use anyhow::Context as _;
 use protocols_sim::modbus::{Carrier, LineTrouble, Reply, Station};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +37,7 @@ impl Bus {
             gateway: site.gateway.clone(),
             turnaround: match site.kind {
                 BusKind::Tcp { .. } => Duration::ZERO,
-                BusKind::Rtu { .. } => TURNAROUND,
+                _ => TURNAROUND,
             },
             units: Mutex::new(units),
             log,
@@ -56,17 +55,12 @@ impl Bus {
 
     /// The answer of `unit` to a request body; `None` where nobody answers. The log has the line
     /// before this returns.
-    ///
-    /// # Errors
-    /// Where the log cannot be written.
-    pub fn answer(&self, unit: u8, pdu: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
+    pub fn answer(&self, unit: u8, pdu: &[u8]) -> Option<Vec<u8>> {
         let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
         if self.silent.load(Ordering::Relaxed) {
-            return Ok(None);
+            return None;
         }
-        let Some(unit) = units.get_mut(&unit) else {
-            return Ok(None);
-        };
+        let unit = units.get_mut(&unit)?;
         let device = unit.site().device.clone();
         let silent = unit.is_silent(self.started.elapsed());
         let answer = (!silent).then(|| unit.answer(pdu));
@@ -82,28 +76,20 @@ impl Bus {
             polls,
             kind: kind.to_owned(),
         };
-        self.log.write(&line).context("writing the answer log")?;
-        Ok(answer.map(|answer| answer.pdu))
+        self.log.write_or_end(&line);
+        answer.map(|answer| answer.pdu)
     }
 }
 
 impl Station for Bus {
     fn ask(&self, unit: u8, pdu: &[u8]) -> Carrier {
-        match self.answer(unit, pdu) {
-            Ok(Some(answer)) => Carrier::Answer(Reply::good(unit, self.turnaround, answer)),
-            Ok(None) => Carrier::Silence,
-            // A judge must not go on with half a log.
-            Err(error) => abandon(&error),
-        }
+        let answer = self.answer(unit, pdu);
+        answer.map_or(Carrier::Silence, |answer| {
+            Carrier::Answer(Reply::good(unit, self.turnaround, answer))
+        })
     }
 
     fn trouble(&self, _trouble: LineTrouble) {
         // Nothing was read and nothing was said: nothing to judge.
     }
-}
-
-#[expect(clippy::print_stderr, clippy::exit, reason = "a tool's last words")]
-fn abandon(error: &anyhow::Error) -> ! {
-    eprintln!("fogline-fieldsim: {error:#}");
-    std::process::exit(1);
 }

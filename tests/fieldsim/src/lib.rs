@@ -1,7 +1,9 @@
-//! The field simulator: Modbus devices whose every answer can be named afterwards.
+//! The field simulator: devices whose every answer can be named afterwards: Modbus, serial, Bluetooth LE.
 //!
 //! ```text
-//! site file (JSON) ─▶ Unit: points with signals ─▶ Bus ─▶ protocols-sim: TCP listener │ paced line
+//! site file (JSON) ─▶ Unit: points with signals ─▶ bus ─▶ protocols-sim: TCP listener │ paced line
+//!                                                 serial    protocols-sim: device on a line
+//!                                                 radio     protocols-bluez-sim: sensors around an adapter
 //!                                                    │ each answer
 //!                                                    ▼
 //!                                             answer log (NDJSON): what a gateway was told, and when
@@ -17,6 +19,8 @@
 
 pub mod answer_log;
 pub mod bus;
+pub mod radio;
+pub mod serial;
 pub mod signal;
 pub mod site;
 pub mod unit;

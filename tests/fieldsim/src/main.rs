@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tests_fieldsim::answer_log::AnswerLog;
 use tests_fieldsim::bus::Bus;
-use tests_fieldsim::{BusKind, Site};
+use tests_fieldsim::radio::Radio;
+use tests_fieldsim::serial::SerialDevice;
+use tests_fieldsim::{BusKind, BusSite, Site};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 /// machine takes its time to read it; a pseudo-terminal that closes takes unread bytes along.
 const LAST_WORDS: Duration = Duration::from_millis(700);
 
-/// Simulated Modbus devices whose every answer is logged.
+/// Simulated devices whose every answer is logged.
 #[derive(Debug, Parser)]
 struct Args {
     /// The site file (JSON).
@@ -45,12 +47,10 @@ async fn main() -> anyhow::Result<()> {
         .with_context(|| format!("reading {}", args.site.display()))?;
     let site: Site = serde_json::from_str(&text).context("reading the site file")?;
     let log = Arc::new(AnswerLog::open(&args.log).context("opening the answer log")?);
-    let Served {
-        ports,
-        buses,
-        lines,
-    } = start(&site, &log).await?;
-    write_whole(&args.ready, &serde_json::to_vec(&ports)?)?;
+    let folder = args.site.canonicalize()?;
+    let folder = folder.parent().context("a site file without a folder")?;
+    let served = start(&site, folder, &log).await?;
+    write_whole(&args.ready, &serde_json::to_vec(&served.ports)?)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut silence = signal(SignalKind::user_defined1())?;
@@ -61,17 +61,15 @@ async fn main() -> anyhow::Result<()> {
             // The devices stop, the process stays: were it gone, its ports and terminals could be
             // given to another simulator, and a gateway would read that one.
             _ = silence.recv() => {
-                buses.iter().for_each(|bus| bus.fall_silent());
+                served.fall_silent().await;
                 // Whoever waits for the silence sees it by this; a second signal finds it gone.
                 let _gone = std::fs::remove_file(&args.ready);
             }
         }
     }
-    for bus in &buses {
-        bus.fall_silent();
-    }
+    served.fall_silent().await;
     tokio::time::sleep(LAST_WORDS).await;
-    drop(lines);
+    drop(served.lines);
     Ok(())
 }
 
@@ -80,20 +78,44 @@ struct Served {
     ports: BTreeMap<String, u16>,
     buses: Vec<Arc<Bus>>,
     lines: Vec<Port>,
+    serials: Vec<SerialDevice>,
+    radio: Option<Radio>,
+}
+
+impl Served {
+    fn bus(&mut self, site: &BusSite, log: &Arc<AnswerLog>) -> Arc<Bus> {
+        let bus = Arc::new(Bus::new(site, Arc::clone(log)));
+        self.buses.push(Arc::clone(&bus));
+        bus
+    }
+
+    async fn fall_silent(&self) {
+        self.buses.iter().for_each(|bus| bus.fall_silent());
+        self.serials.iter().for_each(SerialDevice::fall_silent);
+        if let Some(radio) = &self.radio {
+            radio.fall_silent().await;
+        }
+    }
 }
 
 /// Serves every bus.
-async fn start(site: &Site, log: &Arc<AnswerLog>) -> anyhow::Result<Served> {
+async fn start(site: &Site, folder: &Path, log: &Arc<AnswerLog>) -> anyhow::Result<Served> {
     let mut served = Served {
         ports: BTreeMap::new(),
         buses: Vec::new(),
         lines: Vec::new(),
+        serials: Vec::new(),
+        radio: None,
     };
+    let is_radio = |bus: &&BusSite| matches!(bus.kind, BusKind::Radio { .. });
+    let radios: Vec<&BusSite> = site.buses.iter().filter(is_radio).collect();
+    if !radios.is_empty() {
+        served.radio = Some(Radio::start(folder, &radios, log).await?);
+    }
     for bus_site in &site.buses {
-        let bus = Arc::new(Bus::new(bus_site, Arc::clone(log)));
-        served.buses.push(Arc::clone(&bus));
         match &bus_site.kind {
             BusKind::Tcp { port } => {
+                let bus = served.bus(bus_site, log);
                 let listener = TcpListener::bind(("127.0.0.1", *port))
                     .await
                     .with_context(|| format!("listening for bus {}", bus_site.name))?;
@@ -104,6 +126,7 @@ async fn start(site: &Site, log: &Arc<AnswerLog>) -> anyhow::Result<Served> {
                 tokio::spawn(server.serve(listener, CancellationToken::new()));
             }
             BusKind::Rtu { link, baud } => {
+                let bus = served.bus(bus_site, log);
                 // What is judged is what was read; how well gaps are kept is for others to test.
                 let options = RtuOptions {
                     line: LineSettings::new(*baud, Parity::None, 1),
@@ -114,6 +137,11 @@ async fn start(site: &Site, log: &Arc<AnswerLog>) -> anyhow::Result<Served> {
                     .with_context(|| format!("making the line of bus {}", bus_site.name))?;
                 served.lines.push(line);
             }
+            BusKind::Scale { .. } | BusKind::Scpi { .. } => {
+                served.serials.push(SerialDevice::serve(bus_site, log)?);
+            }
+            // All of them together, above.
+            BusKind::Radio { .. } => {}
         }
     }
     Ok(served)

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | bit | bit `address` of n | bool | 2^(bits of the bank), all bits of a bank together |
 //! | u16, u32, f32 | n | n | 2^16, 2^32, 2^24 |
+//! | centi | round(s) · 100 + n mod 100 | raw / 100 | 100 |
 //! | i32 | round(10 s) · 1000 + n mod 1000 | raw / 10⁴ | 1000 |
 //! | i64 | round(100 s) · 10⁷ + n mod 10⁷ | raw / 10⁹ | 10⁷ |
 //!
@@ -19,10 +20,18 @@ use crate::site::{PointSite, Shape, WordKind};
 #[must_use]
 pub const fn divisor(kind: WordKind) -> f64 {
     match kind {
+        WordKind::Centi => 1e2,
         WordKind::I32 => 1e4,
         WordKind::I64 => 1e9,
         WordKind::Bit | WordKind::U16 | WordKind::U32 | WordKind::F32 => 1.0,
     }
+}
+
+/// The engineering value of a raw one.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "raw values stay below 2^53")]
+pub fn value(kind: WordKind, raw: i64) -> f64 {
+    raw as f64 / divisor(kind)
 }
 
 /// How many poll numbers a kind can tell apart.
@@ -33,6 +42,7 @@ pub const fn modulus(kind: WordKind) -> u64 {
         WordKind::U16 => 1 << 16,
         WordKind::U32 => 1 << 32,
         WordKind::F32 => 1 << 24,
+        WordKind::Centi => 100,
         WordKind::I32 => 1000,
         WordKind::I64 => 10_000_000,
     }
@@ -109,6 +119,7 @@ pub fn raw_at(point: &PointSite, n: u64) -> i64 {
     match point.kind {
         WordKind::Bit => i64::from((n >> (point.address & 15)) & 1 == 1),
         WordKind::U16 | WordKind::U32 | WordKind::F32 => n_kept,
+        WordKind::Centi => shape_at(point.shape, n).round() as i64 * 100 + n_kept,
         WordKind::I32 => (shape_at(point.shape, n) * 10.0).round() as i64 * 1000 + n_kept,
         WordKind::I64 => (shape_at(point.shape, n) * 100.0).round() as i64 * 10_000_000 + n_kept,
     }
@@ -123,7 +134,7 @@ pub fn raw_at(point: &PointSite, n: u64) -> i64 {
 )]
 pub fn words(kind: WordKind, raw: i64) -> Vec<u16> {
     match kind {
-        WordKind::Bit | WordKind::U16 => vec![raw as u16],
+        WordKind::Bit | WordKind::U16 | WordKind::Centi => vec![raw as u16],
         WordKind::U32 => vec![(raw >> 16) as u16, raw as u16],
         WordKind::I32 => vec![raw as u16, (raw >> 16) as u16],
         WordKind::I64 => {

@@ -41,6 +41,40 @@ pub enum BusKind {
         /// Line rate: answers are delayed as long as their bytes would take.
         baud: u32,
     },
+    /// A weighing scale on a line of its own, which sends by itself: one frame with all its points.
+    Scale {
+        /// Where the link to the terminal is made.
+        link: String,
+        /// Line rate.
+        baud: u32,
+        /// Milliseconds from frame to frame.
+        every_ms: u32,
+    },
+    /// An instrument that answers questions, on a line of its own.
+    Scpi {
+        /// Where the link to the terminal is made.
+        link: String,
+        /// Line rate.
+        baud: u32,
+    },
+    /// Bluetooth LE sensors around one simulated adapter; see [`crate::radio`].
+    Radio {
+        /// Milliseconds from advertisement to advertisement.
+        every_ms: u32,
+    },
+}
+
+impl BusKind {
+    /// The link to its terminal, where it has one.
+    #[must_use]
+    pub fn link(&self) -> Option<&str> {
+        match self {
+            Self::Rtu { link, .. } | Self::Scale { link, .. } | Self::Scpi { link, .. } => {
+                Some(link)
+            }
+            Self::Tcp { .. } | Self::Radio { .. } => None,
+        }
+    }
 }
 
 /// One unit (device) on a bus.
@@ -83,6 +117,8 @@ pub enum WordKind {
     Bit,
     /// One register, unsigned.
     U16,
+    /// One register, signed: hundredths, as sensors that advertise have them.
+    Centi,
     /// Two registers, unsigned, high word first.
     U32,
     /// Two registers, signed, low word first (order CDAB).
@@ -98,7 +134,7 @@ impl WordKind {
     #[must_use]
     pub const fn width(self) -> u16 {
         match self {
-            Self::Bit | Self::U16 => 1,
+            Self::Bit | Self::U16 | Self::Centi => 1,
             Self::U32 | Self::I32 | Self::F32 => 2,
             Self::I64 => 4,
         }

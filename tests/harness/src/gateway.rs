@@ -117,18 +117,34 @@ impl Gateway {
         logs: &Path,
         faketime: Option<&Path>,
     ) -> anyhow::Result<Self> {
+        Self::start_with(id, dir, binary, logs, faketime, Vec::new())
+    }
+
+    /// As [`Self::start`], with more in its environment.
+    ///
+    /// # Errors
+    /// Where the process cannot be started.
+    pub fn start_with(
+        id: &str,
+        dir: &Path,
+        binary: &Path,
+        logs: &Path,
+        faketime: Option<&Path>,
+        environment: Vec<(String, String)>,
+    ) -> anyhow::Result<Self> {
         let config = dir.join("gateway.toml");
         let mut recipe = Recipe::new(id, binary, &["run", "--config"], logs);
+        recipe.environment = environment;
         if let Some(library) = faketime {
             let offset = dir.join(CLOCK_FILE);
             std::fs::write(&offset, "+0")?;
             let text = |path: &Path| path.to_string_lossy().into_owned();
-            recipe.environment = vec![
+            recipe.environment.extend([
                 ("LD_PRELOAD".to_owned(), text(library)),
                 ("FAKETIME_TIMESTAMP_FILE".to_owned(), text(&offset)),
                 ("FAKETIME_CACHE_DURATION".to_owned(), "1".to_owned()),
                 ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()),
-            ];
+            ]);
         }
         recipe.arguments.push(config.to_string_lossy().into_owned());
         let process = Process::start(recipe)?;

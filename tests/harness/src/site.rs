@@ -1,6 +1,9 @@
 //! The field that the demo, the tests and the chaos rounds poll: three Modbus TCP meters behind one
 //! gateway, four units on an RS-485 bus behind another.
 //!
+//! The demo adds the other families ([`all_families`]): a scale that sends by itself and an instrument that
+//! is asked, on serial lines of their own, and two Bluetooth LE sensors.
+//!
 //! A quarter of the points filters; one unit goes silent now and then; function codes 1 to 4 and
 //! five register kinds occur. Periods are in polls of one second.
 
@@ -8,7 +11,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tests_fieldsim::{BusKind, BusSite, PointSite, Shape, Site, Space, UnitSite, WordKind, signal};
+use tests_fieldsim::{
+    BusKind, BusSite, PointSite, Shape, Site, Space, UnitSite, WordKind, radio, serial, signal,
+};
 
 /// Polls the three meters.
 pub const HALL_1: &str = "hall-1";
@@ -43,6 +48,63 @@ pub fn demo(links: &Path) -> Site {
     Site {
         buses: vec![meter(1), meter(2), meter(3), rs485],
     }
+}
+
+/// The site with all three families; the lines appear in `links`. Without `radio` there are no sensors:
+/// they need a D-Bus daemon.
+#[must_use]
+pub fn all_families(links: &Path, radio: bool) -> Site {
+    let mut site = demo(links);
+    let link = |name: &str| links.join(name).to_string_lossy().into_owned();
+    let device = |number, device: &str, points| UnitSite {
+        unit: number,
+        device: device.to_owned(),
+        points,
+        silent_every_s: 0,
+        silent_s: 0,
+    };
+    let plain =
+        |id: &str, kind, shape, unit: &str| point(id, Space::Input, 0, kind, shape, unit, 0.0, 0);
+    let weight = plain("weight", WordKind::I32, sine(12.0, 8.0, 40.0), "kg");
+    site.buses.push(BusSite {
+        name: "scale".to_owned(),
+        gateway: HALL_2.to_owned(),
+        kind: BusKind::Scale {
+            link: link("scale"),
+            baud: 9600,
+            every_ms: 500,
+        },
+        units: vec![device(1, "scale", vec![weight])],
+    });
+    let volt = plain("volt", WordKind::I64, sine(24.0, 1.0, 50.0), "V");
+    let mut curr = plain("curr", WordKind::I64, sine(2.0, 1.5, 30.0), "A");
+    (curr.deadband, curr.beat_s) = (0.2, 30);
+    site.buses.push(BusSite {
+        name: "bench".to_owned(),
+        gateway: HALL_2.to_owned(),
+        kind: BusKind::Scpi {
+            link: link("multimeter"),
+            baud: 19_200,
+        },
+        units: vec![device(1, "multimeter", vec![volt, curr])],
+    });
+    if radio {
+        let sensor = |number, name: &str, base: f64| {
+            let temperature = sine(base, 4.0, 60.0);
+            let points = vec![
+                plain("temperature", WordKind::Centi, temperature, "°C"),
+                plain("humidity", WordKind::Centi, sine(50.0, 20.0, 90.0), "%"),
+            ];
+            device(number, name, points)
+        };
+        site.buses.push(BusSite {
+            name: "air".to_owned(),
+            gateway: HALL_1.to_owned(),
+            kind: BusKind::Radio { every_ms: 1000 },
+            units: vec![sensor(1, "cellar", 12.0), sensor(2, "roof", 20.0)],
+        });
+    }
+    site
 }
 
 fn sine(base: f64, amplitude: f64, period: f64) -> Shape {
@@ -222,7 +284,12 @@ pub fn gateway_toml(
     for bus in site.buses.iter().filter(|bus| bus.gateway == gateway) {
         add_bus(&mut text, bus, ports.get(&bus.name).copied());
         for unit in &bus.units {
-            add_device(&mut text, &bus.name, unit, options.poll);
+            match bus.kind {
+                BusKind::Tcp { .. } | BusKind::Rtu { .. } => {
+                    add_device(&mut text, &bus.name, unit, options.poll);
+                }
+                _ => add_other(&mut text, bus, unit, options.poll),
+            }
         }
     }
     text
@@ -234,24 +301,97 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 fn add_bus(text: &mut String, bus: &BusSite, port: Option<u16>) {
+    let name = &bus.name;
+    line(text, format_args!("\n[bus.{name}]\n"));
     match &bus.kind {
         BusKind::Tcp { .. } => line(
             text,
             format_args!(
-                "\n[bus.{}]\nkind = \"modbus-tcp\"\naddr = \"127.0.0.1:{}\"\n",
-                bus.name,
+                "kind = \"modbus-tcp\"\naddr = \"127.0.0.1:{}\"\n",
                 port.unwrap_or_default()
             ),
         ),
         BusKind::Rtu { link, baud } => line(
             text,
             format_args!(
-                "\n[bus.{}]\nkind = \"modbus-rtu\"\nport = \"{link}\"\nline = \"{baud} 8N1\"\n\
-                 timeout = \"400ms\"\n",
-                bus.name
+                "kind = \"modbus-rtu\"\nport = \"{link}\"\nline = \"{baud} 8N1\"\n\
+                 timeout = \"400ms\"\n"
             ),
         ),
+        BusKind::Scale { link, baud, .. } => line(
+            text,
+            format_args!(
+                "kind = \"serial\"\nport = \"{link}\"\nline = \"{baud} 8N1\"\n\
+                 check = \"xor8 hex after:*\"\n"
+            ),
+        ),
+        BusKind::Scpi { link, baud } => line(
+            text,
+            format_args!("kind = \"serial\"\nport = \"{link}\"\nline = \"{baud} 8N1\"\n"),
+        ),
+        BusKind::Radio { .. } => line(text, format_args!("kind = \"ble\"\n")),
     }
+}
+
+/// A device of a serial line, or a sensor.
+fn add_other(text: &mut String, bus: &BusSite, unit: &UnitSite, poll: Duration) {
+    let device = &unit.device;
+    line(
+        text,
+        format_args!("\n[device.{device}]\nbus = \"{}\"\n", bus.name),
+    );
+    let period = match bus.kind {
+        // Of a device that sends by itself: the longest silence that is no fault.
+        BusKind::Scale { every_ms, .. } => Some(u128::from(every_ms) * 4),
+        BusKind::Scpi { .. } => Some(poll.as_millis()),
+        _ => None,
+    };
+    if let Some(period) = period {
+        line(text, format_args!("groups = {{ all = \"{period}ms\" }}\n"));
+    }
+    if let BusKind::Radio { .. } = bus.kind {
+        let (decode, address) = (radio::format(unit.unit), radio::address(unit.unit));
+        line(
+            text,
+            format_args!("decode = \"{decode}\"\naddress = \"{address}\"\n"),
+        );
+    }
+    text.push_str("points = [\n");
+    for point in &unit.points {
+        let id = &point.id;
+        line(text, format_args!("  {{ id = \"{id}\""));
+        match bus.kind {
+            BusKind::Scale { .. } => line(
+                text,
+                format_args!(", parse = 'regex:ST,GS, *(?<{id}>[-+][0-9.]+),kg', field = \"{id}\""),
+            ),
+            BusKind::Scpi { .. } => {
+                line(
+                    text,
+                    format_args!(", ask = \"{}\\n\"", serial::question(id)),
+                );
+            }
+            _ => {}
+        }
+        finish_point(text, point);
+    }
+    text.push_str("]\n");
+}
+
+fn finish_point(text: &mut String, point: &PointSite) {
+    if !point.unit.is_empty() {
+        line(text, format_args!(", unit = \"{}\"", point.unit));
+    }
+    if point.deadband > 0.0 {
+        line(
+            text,
+            format_args!(
+                ", report = {{ abs = {:?}, beat = \"{}s\" }}",
+                point.deadband, point.beat_s
+            ),
+        );
+    }
+    text.push_str(" },\n");
 }
 
 fn add_device(text: &mut String, bus: &str, unit: &UnitSite, poll: Duration) {
@@ -269,6 +409,7 @@ fn add_device(text: &mut String, bus: &str, unit: &UnitSite, poll: Duration) {
         let (kind, order) = match point.kind {
             WordKind::Bit => ("bool", None),
             WordKind::U16 => ("u16", None),
+            WordKind::Centi => ("i16", None),
             WordKind::U32 => ("u32", Some("ABCD")),
             WordKind::I32 => ("i32", Some("CDAB")),
             WordKind::I64 => ("i64", Some("ABCDEFGH")),
@@ -295,19 +436,7 @@ fn add_device(text: &mut String, bus: &str, unit: &UnitSite, poll: Duration) {
         if divisor > 1.0 {
             line(text, format_args!(", scale = {:e}", 1.0 / divisor));
         }
-        if !point.unit.is_empty() {
-            line(text, format_args!(", unit = \"{}\"", point.unit));
-        }
-        if point.deadband > 0.0 {
-            line(
-                text,
-                format_args!(
-                    ", report = {{ abs = {:?}, beat = \"{}s\" }}",
-                    point.deadband, point.beat_s
-                ),
-            );
-        }
-        text.push_str(" },\n");
+        finish_point(text, point);
     }
     text.push_str("]\n");
 }

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tests_fieldsim::answer_log::AnswerLine;
-use tests_fieldsim::{BusKind, Site};
+use tests_fieldsim::{BusKind, BusSite, Site, radio};
 use tests_oracle::{Evidence, Pause, Run};
 use tokio::process::Command;
 use tokio::time::Instant;
@@ -194,10 +194,21 @@ impl Stack {
             let binary = self.binaries.ours("fogline-gateway");
             let faketime = self.options.faketime.as_deref();
             let logs = self.dir.join("logs");
-            self.gateways
-                .push(Gateway::start(&name, &dir, &binary, &logs, faketime)?);
+            let air = self.air()?;
+            let gateway = Gateway::start_with(&name, &dir, &binary, &logs, faketime, air)?;
+            self.gateways.push(gateway);
         }
         Ok(())
+    }
+
+    /// What a gateway must have in its environment to find the simulated adapter, where there is one.
+    fn air(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let is_radio = |bus: &BusSite| matches!(bus.kind, BusKind::Radio { .. });
+        if !self.site.buses.iter().any(is_radio) {
+            return Ok(Vec::new());
+        }
+        let address = radio::bus_address(&self.dir.join("field").canonicalize()?);
+        Ok(vec![("DBUS_SYSTEM_BUS_ADDRESS".to_owned(), address)])
     }
 
     /// Runs a command of `fogline-cloud` beside the running one; gives what it prints.
@@ -479,7 +490,7 @@ async fn start_field(
     let (file, ready) = (field.join("site.json"), ready_file(dir));
     std::fs::write(&file, serde_json::to_vec_pretty(site)?)?;
     for bus in &site.buses {
-        if let BusKind::Rtu { link, .. } = &bus.kind {
+        if let Some(link) = bus.kind.link() {
             let parent = Path::new(link)
                 .parent()
                 .context("the terminal's link has no folder")?;

@@ -17,8 +17,10 @@ const MAX_NOTES: usize = 40;
 pub struct Verdict {
     /// Readings that devices answered, and that the gateway had to take or took.
     pub read: u64,
-    /// Answered too late, and not taken.
+    /// Answered too late, or sent unasked while nobody may have listened, and not taken.
     pub late: u64,
+    /// Points of devices that send by themselves of whose values not even half was taken; without a filter.
+    pub deaf: u64,
     /// Found in the database.
     pub stored: u64,
     /// Filtered by rule, recomputed.
@@ -66,7 +68,7 @@ impl fmt::Display for Verdict {
         write!(
             f,
             "points={} read={} filtered={} stored={} ledger={} crash_tail={} lost={} duplicated={} \
-             invented={} misfiltered={} late={}",
+             invented={} misfiltered={} late={} deaf={}",
             self.points,
             self.read,
             self.filtered,
@@ -78,6 +80,7 @@ impl fmt::Display for Verdict {
             self.invented,
             self.misfiltered,
             self.late,
+            self.deaf,
         )
     }
 }
@@ -96,6 +99,18 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         verdict.points += u64::from(track.full_mask.count_ones());
         if track.deadband_raw > 0.0 {
             verdict.filtering_points += 1;
+        }
+        let taken = matched.stored.iter().filter(|stored| **stored != 0).count();
+        let filters = track.deadband_raw > 0.0;
+        if track.is_unasked && !filters && taken * 2 < track.reads.len() {
+            verdict.deaf += 1;
+            verdict.note(|| {
+                let (device, name, sent) = (&track.device, &track.name, track.reads.len());
+                format!(
+                    "{}/{device}/{name}: {taken} of {sent} values sent unasked were taken",
+                    track.gateway
+                )
+            });
         }
         verdict.duplicated += matched.duplicated;
         verdict.invented += matched.invented;

@@ -3,16 +3,17 @@
 
 use crate::awake::Awake;
 use crate::evidence::{Evidence, StoredRow};
-use std::collections::BTreeMap;
-use tests_fieldsim::answer_log::AnswerLine;
-use tests_fieldsim::{PointSite, WordKind, signal};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use tests_fieldsim::answer_log::{AnswerLine, CLOSED, OPENED};
+use tests_fieldsim::{BusKind, PointSite, WordKind, signal};
 
 /// One answered reading of a track.
 #[derive(Debug, Clone)]
 pub(crate) struct Read {
     /// When the simulator answered.
     pub t: i64,
-    /// The machine stood still while it was asked or answered: the gateway may have given up waiting.
+    /// The gateway may not have taken it: the machine stood still while it was asked or answered, and it
+    /// may have given up waiting; or it was sent unasked, see [`Unasked`].
     pub late: bool,
     /// Raw value; for a bank the poll number cut to the bank's bits.
     pub raw: i64,
@@ -48,6 +49,8 @@ pub(crate) struct Track {
     pub deadband_raw: f64,
     /// Longest silence, nanoseconds; 0 means none.
     pub beat_ns: i64,
+    /// Its device sends by itself.
+    pub is_unasked: bool,
     pub reads: Vec<Read>,
     /// Rows by epoch, in order of seq.
     pub rows: Vec<Row>,
@@ -76,7 +79,7 @@ pub(crate) fn build(evidence: &Evidence, awake: &Awake) -> Vec<Track> {
                 let key = (bus.gateway.clone(), unit.device.clone(), name);
                 let track = tracks
                     .entry(key.clone())
-                    .or_insert_with(|| empty(&key, point));
+                    .or_insert_with(|| empty(&key, point, &bus.kind));
                 track.points.push(point.id.clone());
                 if is_bit {
                     track.full_mask |= 1 << (point.address & 15);
@@ -91,7 +94,7 @@ pub(crate) fn build(evidence: &Evidence, awake: &Awake) -> Vec<Track> {
     tracks.into_values().collect()
 }
 
-fn empty(key: &Key, point: &PointSite) -> Track {
+fn empty(key: &Key, point: &PointSite, bus: &BusKind) -> Track {
     let (gateway, device, name) = key.clone();
     Track {
         gateway,
@@ -102,6 +105,7 @@ fn empty(key: &Key, point: &PointSite) -> Track {
         is_wide: matches!(point.kind, WordKind::I64 | WordKind::U32),
         deadband_raw: point.deadband * signal::divisor(point.kind),
         beat_ns: i64::from(point.beat_s) * 1_000_000_000,
+        is_unasked: matches!(bus, BusKind::Scale { .. } | BusKind::Radio { .. }),
         reads: Vec::new(),
         rows: Vec::new(),
     }
@@ -113,8 +117,10 @@ fn add_reads(
     of_point: &BTreeMap<Key, (Key, PointSite)>,
     tracks: &mut BTreeMap<Key, Track>,
 ) {
+    let unasked = Unasked::new(evidence);
     for line in &evidence.answers {
         let mut banks_done = Vec::new();
+        let late = may_be_late(line, awake) || unasked.may_be_missed(line, awake);
         for polled in &line.polls {
             let point_key = (
                 line.gateway.clone(),
@@ -139,10 +145,71 @@ fn add_reads(
             };
             track.reads.push(Read {
                 t: line.t,
-                late: may_be_late(line, awake),
+                late,
                 raw,
             });
         }
+    }
+}
+
+/// What devices send by themselves, a gateway takes only while it listens. When it does, only it knows; a
+/// value is held against it only where there is no doubt:
+///
+/// - on a serial line from [`LISTENING_NS`] after the port was opened until as long before it was closed;
+///   what lies between is read by whoever has the port open, however late;
+/// - over the air never: reception is not promised. A value that is stored must have been sent, and is
+///   stored once.
+struct Unasked {
+    /// Gateway and device of sensors.
+    heard: HashSet<(String, String)>,
+    /// When ports were opened or closed, by gateway and device, in order.
+    ports: HashMap<(String, String), Vec<i64>>,
+}
+
+/// What a gateway needs at most, on a busy machine, to begin to listen once it has opened a port, and what
+/// may be unread when it closes one.
+const LISTENING_NS: i64 = 3_000_000_000;
+
+impl Unasked {
+    fn new(evidence: &Evidence) -> Self {
+        let mut unasked = Self {
+            heard: HashSet::new(),
+            ports: HashMap::new(),
+        };
+        for bus in &evidence.site.buses {
+            for unit in &bus.units {
+                let device = (bus.gateway.clone(), unit.device.clone());
+                match bus.kind {
+                    BusKind::Radio { .. } => {
+                        unasked.heard.insert(device);
+                    }
+                    BusKind::Scale { .. } => {
+                        unasked.ports.insert(device, Vec::new());
+                    }
+                    BusKind::Tcp { .. } | BusKind::Rtu { .. } | BusKind::Scpi { .. } => {}
+                }
+            }
+        }
+        let changes = |line: &&AnswerLine| line.kind == OPENED || line.kind == CLOSED;
+        for line in evidence.answers.iter().filter(changes) {
+            let device = (line.gateway.clone(), line.device.clone());
+            if let Some(ports) = unasked.ports.get_mut(&device) {
+                ports.push(line.t);
+            }
+        }
+        unasked
+    }
+
+    fn may_be_missed(&self, line: &AnswerLine, awake: &Awake) -> bool {
+        let device = (line.gateway.clone(), line.device.clone());
+        if self.heard.contains(&device) {
+            return true;
+        }
+        let Some(changes) = self.ports.get(&device) else {
+            return false;
+        };
+        let mut away = changes.iter().map(|t| awake.between(*t, line.t).abs());
+        away.any(|away| away <= LISTENING_NS)
     }
 }
 

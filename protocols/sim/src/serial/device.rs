@@ -209,7 +209,6 @@ impl Device {
         let mut shown = Vec::new();
         let value = |name: &str| self.value(&mut state, &mut shown, name, elapsed);
         let mut bytes = frame.render(number, self.utc + elapsed, value, has(Kind::WrongCrc));
-        drop(state);
         let whole = bytes.clone();
         let mut spoilt_by = None;
         for fault in faults {
@@ -241,6 +240,8 @@ impl Device {
                 },
             ),
         }
+        // Told first: whoever arms a fault now knows that all before it were told.
+        drop(state);
         sending.parts = if sending.pause.is_zero() {
             vec![bytes]
         } else {

@@ -352,3 +352,81 @@ fn rows_of_a_record_in_which_the_clock_stepped_back_are_no_duplicates() {
     let verdict = judge(&evidence);
     assert!(verdict.holds(), "{verdict} {:?}", verdict.notes);
 }
+
+/// The same world, with a device that sends by itself instead of one that answers.
+fn unasked(kind: BusKind) -> Evidence {
+    let mut evidence = world();
+    evidence.site.buses[0].kind = kind;
+    let points = &mut evidence.site.buses[0].units[0].points;
+    points.retain(|point| point.id != "banded");
+    evidence
+}
+
+fn scale() -> BusKind {
+    BusKind::Scale {
+        link: String::new(),
+        baud: 9600,
+        every_ms: 1000,
+    }
+}
+
+fn port(t: i64, kind: &str) -> AnswerLine {
+    AnswerLine {
+        t,
+        gateway: "g".into(),
+        device: "d".into(),
+        polls: Vec::new(),
+        kind: kind.into(),
+    }
+}
+
+fn without(evidence: &mut Evidence, point: &str, seq: u64) {
+    evidence
+        .stored
+        .retain(|row| !(row.point == point && row.seq == seq));
+}
+
+#[test]
+fn what_a_scale_sends_is_lost_only_where_the_port_was_open_for_a_while() {
+    let mut evidence = unasked(scale());
+    evidence.answers.insert(0, port(-1, "opened"));
+    without(&mut evidence, "wide", 2);
+    let verdict = judge(&evidence);
+    assert!(
+        verdict.holds() && verdict.late == 1,
+        "just opened: {verdict}"
+    );
+    without(&mut evidence, "wide", 30);
+    assert_eq!(judge(&evidence).lost, 1, "in the middle");
+    evidence.answers.push(port(31 * SECOND, "closed"));
+    let verdict = judge(&evidence);
+    assert!(
+        verdict.holds() && verdict.late == 2,
+        "just closed: {verdict}"
+    );
+}
+
+#[test]
+fn an_advertisement_need_not_be_heard_but_is_stored_once_and_as_it_was() {
+    let radio = BusKind::Radio { every_ms: 1000 };
+    let mut evidence = unasked(radio);
+    for seq in 10..30 {
+        without(&mut evidence, "wide", seq);
+    }
+    let verdict = judge(&evidence);
+    assert!(
+        verdict.holds() && verdict.late == 20 && verdict.deaf == 0,
+        "{verdict}"
+    );
+    let again = evidence.stored.iter().find(|row| row.point == "wide");
+    evidence.stored.push(again.unwrap().clone());
+    assert_eq!(judge(&evidence).duplicated, 1);
+    evidence.stored.pop();
+    let wrong = evidence.stored.iter_mut().find(|row| row.point == "wide");
+    wrong.unwrap().value = Some(1e-9);
+    assert_eq!(judge(&evidence).invented, 1);
+    for seq in 30..50 {
+        without(&mut evidence, "wide", seq);
+    }
+    assert_eq!(judge(&evidence).deaf, 1, "two thirds are missing");
+}
