@@ -142,7 +142,7 @@ async fn carry_out(order: Order, desks: &CurrentDesks, clock: &dyn Clock) -> Out
         Ok(value) => value,
         Err(error) => return Outcome::failed(error.to_string()),
     };
-    tracing::info!(point = name, ?value, "a person at the machine writes");
+    tracing::info!(point = name, "a person at the machine writes");
     let until = clock.monotonic().plus(BEGIN_WITHIN);
     desks.write(key, value, until).await.into()
 }

@@ -291,3 +291,33 @@ fn every_tool_has_help_with_examples() {
         );
     }
 }
+
+#[test]
+fn scan_ble_shows_who_is_heard_with_values_and_read_takes_their_points() {
+    let rig = Rig::new("");
+    let _simulator = simulate(&rig, &["ble", "--bus-dir", "air"]);
+    let printed = std::fs::read_to_string(rig.path("gateway.toml")).unwrap();
+    let bus = printed.split("DBUS_SYSTEM_BUS_ADDRESS=").nth(1).unwrap();
+    let bus = bus.split_whitespace().next().unwrap();
+    let air = [("DBUS_SYSTEM_BUS_ADDRESS", bus)];
+    let mut found = Vec::new();
+    rig.wait("both sensors are heard", || {
+        let scan = rig.output_with(&["scan", "ble", "--for", "3s", "--json"], &air);
+        found = objects(&scan);
+        found.len() == 2
+    });
+    let values = |format: &str| {
+        let mut said = found
+            .iter()
+            .map(|device| &device["formats"][format]["values"]);
+        said.find(|values| values.is_object()).cloned().unwrap()
+    };
+    assert!(values("bthome")["temperature"].is_number());
+    assert_eq!(values("ruuvi")["pressure"], 101_300);
+    let read = rig.output_with(&["read", "--config", "gateway.toml", "--wait", "60s"], &air);
+    assert_eq!(read.status.code(), Some(0), "{}", text(&read));
+    let none = [("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere")];
+    let deaf = rig.output_with(&["scan", "ble", "--for", "1s"], &none);
+    assert_eq!(deaf.status.code(), Some(1));
+    assert!(text(&deaf).contains("bluetoothd"), "{}", text(&deaf));
+}

@@ -42,6 +42,12 @@ impl Rig {
         command
     }
 
+    /// Runs a command to its end, with more in the environment.
+    pub(crate) fn output_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+        let mut command = self.command(arguments);
+        command.envs(environment.iter().copied()).output().unwrap()
+    }
+
     /// Runs a command to its end.
     pub(crate) fn output(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
