@@ -281,7 +281,8 @@ pub enum DecodeError {
     EncryptedTelemetry,
 }
 
-/// Decodes `data` as whatever its first bytes ask for, in every format: for fuzzers and property tests.
+/// Decodes `data` in every format: for fuzzers and property tests.
+#[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
     use crate::address::Uuid;

@@ -4,27 +4,26 @@
 //! 2. whatever is under way, advertisements are heard and silence is noticed; 3. while there is no radio,
 //! devices are `Down(LinkDown)` and their readings `Bad(LinkDown)`.
 
+mod heard;
+
 use super::beat::{self, Beat};
 use super::repair::{Repaired, repair};
 use super::worker::Worker;
 use super::{FAREWELL, STOP_GRACE, Shared, sleep_until};
-use crate::advert::Advert;
 use crate::config::{Bus, Kind};
 use crate::ladder::{Act, Cause, Ladder};
-use crate::listener::{Heard, Listener};
+use crate::listener::Listener;
 use crate::outbox::Outbox;
-use crate::radio::{Central, Health, Opened, Radio, RadioError};
+use crate::radio::{Central, Opened, Radio, RadioError};
 use crate::strangers::Strangers;
-use protocols_driver::{LinkState, ORDER_CAPACITY, Stopped, Sweep, WriteError, WriteOrder};
-use protocols_model::{Instant, PointKey, Reading, Reason};
+use heard::hear;
+use protocols_driver::{LinkState, ORDER_CAPACITY, Stopped, WriteError, WriteOrder};
+use protocols_model::{Instant, PointKey, Reason};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-
-/// Advertisements taken before the clock is looked at again.
-const BURST: usize = 64;
 
 /// What is under way on the radio.
 type Operation = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -57,8 +56,8 @@ pub(super) struct Task {
     routes: HashMap<PointKey, Route>,
     workers: JoinSet<()>,
     overrun: u64,
-    /// Errors of decoding were told for these devices.
-    refused: Vec<bool>,
+    /// Devices of which it was told that an advertisement was refused.
+    told: Vec<bool>,
 }
 
 impl Task {
@@ -71,7 +70,7 @@ impl Task {
             ladder: Ladder::new(bus.silence(), now),
             listener: Listener::new(bus, now),
             strangers: Strangers::new(bus.allow.clone(), bus.max_strangers, report),
-            refused: vec![false; bus.devices.len()],
+            told: vec![false; bus.devices.len()],
             radio,
             opened: None,
             central,
@@ -289,97 +288,6 @@ impl Task {
         }
     }
 
-    fn heard(&mut self, heard: Option<FromRadio>) {
-        let now = self.shared.now();
-        match heard {
-            Some(FromRadio::Adverts(adverts)) => {
-                if let Some(text) = self.ladder.heard(now) {
-                    self.shared.tell(text);
-                }
-                for advert in &adverts {
-                    self.advert(advert, now);
-                }
-            }
-            Some(FromRadio::Health(health)) => {
-                let lost = health.overrun.saturating_sub(self.overrun);
-                self.shared.status.counters.overrun.add(lost);
-                self.overrun = health.overrun;
-                self.looked(health, now);
-            }
-            None => {
-                self.ladder.wrong(Cause::BusLost, now);
-                self.close();
-            }
-        }
-    }
-
-    /// What the system says of the adapter, outside of a step.
-    fn looked(&mut self, health: Health, now: Instant) {
-        if self.operation.is_some() {
-            return;
-        }
-        if let Some(cause) = beat::trouble(health) {
-            let gone = cause != Cause::SwitchedOff;
-            self.ladder.wrong(cause, now);
-            if gone {
-                self.close();
-            }
-        }
-    }
-
-    fn advert(&mut self, advert: &Advert, now: Instant) {
-        if let (Some(min), Some(rssi)) = (self.shared.bus.min_rssi, advert.rssi)
-            && rssi < min
-        {
-            return;
-        }
-        let wall = self.shared.wall();
-        let shared = &self.shared;
-        let (outbox, refused) = (&mut self.outbox, &mut self.refused);
-        let known = self.listener.hear(advert, now, wall, |index, heard| {
-            let counters = &shared.status.counters;
-            match heard {
-                Heard::Readings(readings) => {
-                    counters.answers.inc();
-                    shared.status.set_link(index, LinkState::Up, wall);
-                    push(shared, outbox, index, now, readings);
-                }
-                Heard::Duplicate => {
-                    shared.status.set_link(index, LinkState::Up, wall);
-                }
-                Heard::Replay => counters.late_answers.inc(),
-                Heard::Refused(error) => {
-                    counters.bad_answers.inc();
-                    if let (Some(device), Some(told)) =
-                        (shared.bus.devices.get(index), refused.get_mut(index))
-                        && !std::mem::replace(told, true)
-                    {
-                        let text = format!("an advertisement was refused: {error}");
-                        shared.status.tell(wall, device.id.as_str(), text);
-                    }
-                }
-            }
-        });
-        if !known && let Some(text) = self.strangers.heard(advert, now) {
-            self.shared.tell(text);
-        }
-    }
-
-    /// Readings for devices whose interval passed in silence.
-    fn tell_silence(&mut self, now: Instant) {
-        let wall = self.shared.wall();
-        let reason = match self.opened {
-            Some(_) => Reason::Timeout,
-            None => Reason::LinkDown,
-        };
-        while let Some((index, readings)) = self.listener.take_silent(now, wall, reason) {
-            self.shared.status.counters.timeouts.inc();
-            let down = LinkState::Down(reason);
-            self.shared.status.set_link(index, down, wall);
-            push(&self.shared, &mut self.outbox, index, now, readings);
-        }
-    }
-
     fn dispatch(&self, order: WriteOrder) {
         match self.routes.get(&order.point) {
             Some(Route::Worker(worker)) => match worker.try_send(order) {
@@ -391,47 +299,6 @@ impl Task {
             },
             Some(Route::ReadOnly) => order.answer(Err(WriteError::ReadOnly)),
             None => order.answer(Err(WriteError::UnknownPoint)),
-        }
-    }
-}
-
-fn push(shared: &Shared, outbox: &mut Outbox, index: usize, now: Instant, readings: Vec<Reading>) {
-    let Some(device) = shared.bus.devices.get(index) else {
-        return;
-    };
-    if readings.is_empty() {
-        return;
-    }
-    let overrun = outbox.push(Sweep {
-        bus: Arc::clone(&shared.bus.name),
-        device: device.id.clone(),
-        taken: now,
-        readings,
-    });
-    shared.status.counters.overrun.add(overrun);
-}
-
-enum FromRadio {
-    Adverts(Vec<Advert>),
-    Health(Health),
-}
-
-/// What comes from the radio next; `None` when nothing will any more. Cancel-safe.
-async fn hear(opened: &mut Opened) -> Option<FromRadio> {
-    tokio::select! {
-        biased;
-        changed = opened.health.changed() => {
-            changed.ok()?;
-            Some(FromRadio::Health(*opened.health.borrow_and_update()))
-        }
-        advert = opened.adverts.recv() => {
-            let mut adverts = vec![advert?];
-            while adverts.len() < BURST
-                && let Ok(advert) = opened.adverts.try_recv()
-            {
-                adverts.push(advert);
-            }
-            Some(FromRadio::Adverts(adverts))
         }
     }
 }

@@ -6,16 +6,19 @@
 //! the next one subscribes anew, and nothing of the last is heard in it; 4. after a failed connection the
 //! device waits, longer each time.
 
+mod asked;
+mod ordered;
+
 use super::connected::{Connected, Refused, connect};
 use super::{FAREWELL, Shared, sleep_until};
 use crate::address::Address;
-use crate::config::{Gatt, GattPoint, Identity, WriteMode};
+use crate::config::{Gatt, Identity};
 use crate::deadlines::Deadlines;
-use crate::gatt::{How, Plan, Target, payload, same};
+use crate::gatt::{How, Plan};
 use crate::outbox::Outbox;
 use crate::radio::{Central, RadioError, Said};
-use protocols_driver::{Backoff, LinkState, Room, Stopped, Sweep, WriteError, WriteOrder, Written};
-use protocols_model::{DeviceId, Instant, Reading, Reason, Value};
+use protocols_driver::{Backoff, LinkState, Stopped, Sweep, WriteOrder};
+use protocols_model::{DeviceId, Instant, Reading, Reason};
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -237,8 +240,10 @@ impl Worker {
             Err(Refused { error, cost }) => {
                 let reason = match error {
                     RadioError::TimedOut | RadioError::NotHeard => Reason::Timeout,
-                    RadioError::NoService(_) | RadioError::NoAdapter(..) => Reason::LinkDown,
-                    RadioError::Refused(_) | RadioError::Failed(_) => Reason::DeviceError,
+                    RadioError::NoService(_)
+                    | RadioError::NoAdapter(..)
+                    | RadioError::Failed(_) => Reason::LinkDown,
+                    RadioError::Refused(_) => Reason::DeviceError,
                 };
                 let text = format!("cannot be connected: {error} (after {} s)", cost.as_secs());
                 self.failures = self.failures.saturating_add(1);
@@ -349,227 +354,5 @@ impl Worker {
             taken,
             readings,
         }
-    }
-
-    /// A group is due, and there is room: its characteristic is read, or its silence told.
-    async fn poll(&mut self, room: Room<'_>, now: Instant) -> Result<(), Stopped> {
-        let shared = Arc::clone(&self.shared);
-        let Some(due) = self.due.next() else {
-            return Ok(());
-        };
-        let Some(group) = self.due.take_due(now) else {
-            return Ok(());
-        };
-        let Some(how) = self.plan.groups.get(group).map(|group| group.how) else {
-            return Ok(());
-        };
-        // The schedule keeps its beat; what its turn came too late for is missed.
-        let span = how.span().unwrap_or_default();
-        let mut next = due.plus(span);
-        while next <= now && !span.is_zero() {
-            next = next.plus(span);
-            shared.status.counters.missed_polls.inc();
-        }
-        self.due.set(group, next);
-        let readings = match (how, &self.link) {
-            (How::Read(_), Link::Up(_)) => self.read(group).await?,
-            (How::Notify(_), Link::Up(_)) => {
-                shared.status.counters.timeouts.inc();
-                self.plan.bad(group, shared.wall(), Reason::Timeout)
-            }
-            (_, Link::Away(_) | Link::Leaving(..) | Link::Connecting(_)) => {
-                shared.status.counters.unasked_polls.inc();
-                self.plan.bad(group, shared.wall(), self.reason)
-            }
-        };
-        if !readings.is_empty() {
-            shared.status.counters.readings.add(readings.len() as u64);
-            room.send(self.sweep(readings, shared.now()));
-        }
-        Ok(())
-    }
-
-    /// Reads a group to see whether the device answers. Only an answer is a reading: silence is told when
-    /// the group is due.
-    async fn prove(&mut self, group: usize, room: Room<'_>) -> Result<(), Stopped> {
-        self.probe = None;
-        let readings = self.read(group).await?;
-        if self.failures > 0 || readings.is_empty() {
-            return Ok(());
-        }
-        let now = self.shared.now();
-        self.proven(now);
-        self.renew(group, now);
-        let counters = &self.shared.status.counters;
-        counters.readings.add(readings.len() as u64);
-        room.send(self.sweep(readings, now));
-        Ok(())
-    }
-
-    /// Reads the characteristic of a group.
-    async fn read(&mut self, group: usize) -> Result<Vec<Reading>, Stopped> {
-        let shared = Arc::clone(&self.shared);
-        let counters = &shared.status.counters;
-        let Link::Up(connected) = &self.link else {
-            return Ok(Vec::new());
-        };
-        let Some(place) = connected.places.get(group).copied().flatten() else {
-            return Ok(self.plan.bad(group, shared.wall(), Reason::DeviceError));
-        };
-        counters.requests.inc();
-        let reading = tokio::time::timeout(self.gatt.timeout, connected.peer.read(place));
-        let result = tokio::select! {
-            biased;
-            result = reading => result.unwrap_or(Err(RadioError::TimedOut)),
-            () = shared.grace() => return Err(Stopped),
-        };
-        let wall = shared.wall();
-        Ok(match result {
-            Ok(bytes) => {
-                counters.answers.inc();
-                counters.bytes_received.add(bytes.len() as u64);
-                self.well();
-                self.plan.readings(group, &bytes, wall)
-            }
-            Err(RadioError::Refused(_)) => {
-                counters.exceptions.inc();
-                self.well();
-                self.plan.bad(group, wall, Reason::DeviceError)
-            }
-            Err(error) => {
-                let reason = self.failed(&error);
-                self.plan.bad(group, wall, reason)
-            }
-        })
-    }
-
-    /// An operation got no answer. The reason for its readings.
-    fn failed(&mut self, error: &RadioError) -> Reason {
-        let reason = match error {
-            RadioError::TimedOut => Reason::Timeout,
-            _ => Reason::LinkDown,
-        };
-        if reason == Reason::Timeout {
-            self.shared.status.counters.timeouts.inc();
-        }
-        self.fails += 1;
-        // One that has yet to show that it answers at all is not asked twice.
-        if self.fails >= FAILS || self.failures > 0 || reason == Reason::LinkDown {
-            self.failures = self.failures.saturating_add(1);
-            if reason == Reason::Timeout {
-                let now = self.shared.now();
-                self.shared.budget.spent(self.gatt.timeout, now);
-            }
-            let central = self.central.borrow().clone();
-            self.lost(reason, &format!("given up: {error}"));
-            if let (Some(central), Link::Away(at)) = (central, &self.link) {
-                let (address, at) = (self.address, *at);
-                // The system may still hold it; the next attempt would find half a connection.
-                let leaving = Box::pin(async move {
-                    drop(tokio::time::timeout(FAREWELL * 4, central.disconnect(address)).await);
-                });
-                self.link = Link::Leaving(leaving, at);
-            }
-        }
-        reason
-    }
-
-    async fn carry_out(&mut self, order: WriteOrder) {
-        let outcome = self.write(&order).await;
-        order.answer(outcome);
-    }
-
-    async fn write(&mut self, order: &WriteOrder) -> Result<Written, WriteError> {
-        let shared = Arc::clone(&self.shared);
-        let plan = Arc::clone(&self.plan);
-        let point = plan.point(order.point).ok_or(WriteError::UnknownPoint)?;
-        let mode = point.write.ok_or(WriteError::ReadOnly)?;
-        let bytes = payload(point, &order.value)?;
-        if shared.now() >= order.begin_before {
-            return Err(WriteError::Expired);
-        }
-        let Link::Up(connected) = &self.link else {
-            return Err(WriteError::Unreachable);
-        };
-        let all = connected.peer.characteristics();
-        let place = Target::of(point).find(all);
-        let found = place.and_then(|place| Some((place, all.get(place)?)));
-        let Some((place, found)) = found else {
-            let text = format!("the device has no {}", Target::of(point));
-            return Err(WriteError::Refused(text));
-        };
-        let able = match mode {
-            WriteMode::WithResponse => found.write,
-            WriteMode::WithoutResponse => found.write_without_response,
-        };
-        if !able {
-            let text = format!("{} cannot be written so", Target::of(point));
-            return Err(WriteError::Refused(text));
-        }
-        shared.status.counters.requests.inc();
-        shared.status.counters.bytes_sent.add(bytes.len() as u64);
-        let writing = connected.peer.write(place, &bytes, mode);
-        let written = tokio::select! {
-            biased;
-            written = tokio::time::timeout(self.gatt.timeout, writing) => {
-                written.unwrap_or(Err(RadioError::TimedOut))
-            }
-            // Sent perhaps; who waits for it learns that.
-            () = shared.grace() => return Err(WriteError::Unknown),
-        };
-        match written {
-            Ok(()) => {}
-            Err(RadioError::Refused(text)) => {
-                shared.status.counters.exceptions.inc();
-                return Err(WriteError::Refused(text));
-            }
-            Err(error) => {
-                self.failed(&error);
-                return Err(WriteError::Unknown);
-            }
-        }
-        shared.status.counters.answers.inc();
-        self.well();
-        let read_back = if point.verify {
-            Some(self.verify(point, place, &order.value).await?)
-        } else {
-            None
-        };
-        Ok(Written {
-            at: shared.wall(),
-            read_back,
-        })
-    }
-
-    /// Reads back what was written. A device that took the value and does not say it again leaves it
-    /// unknown.
-    async fn verify(
-        &mut self,
-        point: &GattPoint,
-        place: usize,
-        value: &Value,
-    ) -> Result<Value, WriteError> {
-        let shared = Arc::clone(&self.shared);
-        let Link::Up(connected) = &self.link else {
-            return Err(WriteError::Unknown);
-        };
-        let reading = tokio::time::timeout(self.gatt.timeout, connected.peer.read(place));
-        let read = tokio::select! {
-            biased;
-            read = reading => read.unwrap_or(Err(RadioError::TimedOut)),
-            () = shared.grace() => return Err(WriteError::Unknown),
-        };
-        let bytes = read.map_err(|error| {
-            if !matches!(error, RadioError::Refused(_)) {
-                self.failed(&error);
-            }
-            WriteError::Unknown
-        })?;
-        let read = point.value.decode(&bytes);
-        let read = read.map_err(|_| WriteError::Unknown)?;
-        if !same(point, value, &read) {
-            return Err(WriteError::NotVerified(read));
-        }
-        Ok(read)
     }
 }

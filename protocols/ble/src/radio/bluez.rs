@@ -3,7 +3,7 @@
 //! | done by | what | why |
 //! |---|---|---|
 //! | btleplug | adapters, connecting, finding services, reading, writing, notifications | |
-//! | D-Bus, our own connection | hearing advertisements | btleplug's event stream asks BlueZ for all properties of a device with every advertisement (two questions for one that carries data), without a bound on what waits; the signal has everything |
+//! | D-Bus, our own connection | hearing advertisements | btleplug's event stream asks BlueZ for all properties of a device with every advertisement (two questions for one that carries data), without a bound on what waits; the signal has everything. 200 sensors at 1 Hz: 1.9 % of a core and 400 answers a second of BlueZ' with the stream, 0.6 % and none with the signal, readings included (`examples/cpu.rs`) |
 //! | | starting and stopping the scan | btleplug scans in mode "auto", in which most adapters spend half of the time on Bluetooth Classic; here it is "le" |
 //! | | power, health | btleplug cannot switch an adapter off, and reports an adapter that does not answer as off |
 //! | | noticing that BlueZ, the adapter or the bus went away | `Manager::new` throws away what would tell |

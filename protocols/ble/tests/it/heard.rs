@@ -225,3 +225,38 @@ async fn a_scan_shows_what_is_heard_and_ends_when_told_or_when_the_adapter_goes(
     let scanned = scan(&fake, &adapter, &keys, never, |_| {}).await;
     assert_eq!(scanned, Err(RadioError::TimedOut));
 }
+
+/// The two encrypted advertisements that bthome.io and its receiver publish.
+#[tokio::test(start_paused = true)]
+async fn a_replay_is_counted_and_told_once() {
+    use protocols_ble::config::{Identity, Kind};
+    let device: Address = "54:48:E6:8F:80:A5".parse().unwrap();
+    let mut config = sensor(1, Format::Bthome, &["temperature"]);
+    config.identity = Identity::Address(device);
+    if let Kind::Adverts(adverts) = &mut config.kind {
+        adverts.key = Some("231d39c1d7cc1ab1aee224cd096db932".parse().unwrap());
+    }
+    let (mut rig, fake) = Rig::fake(bus(vec![config]));
+    listening(&mut rig, &fake).await;
+    let say = |counter: &str| {
+        let mut advert = bthome(1, counter);
+        advert.address = device;
+        advert.service_data[0].1[0] = 0x41;
+        fake.advertise(advert)
+    };
+    let (older, newer) = (
+        "e445f3c9962b 33221100 6c7c4519",
+        "a47266c95f73 00112233 78237214",
+    );
+    for counter in [older, newer] {
+        assert!(say(counter));
+        assert_eq!(values(&rig.next().await), [(0, Value::F64(25.06))]);
+    }
+    for _ in 0..3 {
+        assert!(say(older));
+    }
+    assert_eq!(rig.within(secs(5)).await, None);
+    assert_eq!(rig.count("late_answers"), 3);
+    assert_eq!(rig.events().len(), 1);
+    assert!(rig.has_told("sensor-1: an advertisement was refused: its counter is not newer"));
+}
