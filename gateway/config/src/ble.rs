@@ -131,7 +131,7 @@ const CONNECT: Key<Flag> = Key::new(
 pub(super) const INTERVAL: Key<Durations> = Key::new(
     "interval",
     Durations(*INTERVALS.start(), *INTERVALS.end()),
-    "longest time that usually passes between two advertisements; twice as long is a reading \"timeout\"",
+    "the span within which the device speaks: each such span of silence is a reading \"timeout\"; three times what the sensor is set to, or more",
 )
 .default(Adverts::INTERVAL);
 const TIME: Durations = Durations(*TIMEOUTS.start(), *TIMEOUTS.end());

@@ -57,7 +57,7 @@ const NOTIFY: Key<Flag> = Key::new(
 const TELLS: Key<Durations> = Key::new(
     "interval",
     Durations(*INTERVALS.start(), *INTERVALS.end()),
-    "with notify: the device tells at least so often; twice as long is a reading \"timeout\"",
+    "with notify: the device tells at least so often; each such span of silence is a reading \"timeout\"",
 )
 .otherwise("silence is no fault while the connection holds");
 const WRITE: Key<Flag> = Key::new("write", Flag, "whether it may be written").default(false);
