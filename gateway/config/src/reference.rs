@@ -144,7 +144,10 @@ fn show(form: &Form) -> String {
         Form::Text { allowed }
         | Form::Texts { allowed }
         | Form::Pairs { allowed }
-        | Form::Mapping { allowed } => (*allowed).to_owned(),
+        | Form::Mapping { allowed }
+        | Form::Selectors { allowed }
+        | Form::Value { allowed } => (*allowed).to_owned(),
+        Form::Each(inner) => format!("table of selectors, each with: {}", show(inner)),
         Form::Words(words) => {
             let words: Vec<_> = words.iter().map(|word| format!("`{word:?}`")).collect();
             words.join(", ")

@@ -37,6 +37,16 @@ pub(crate) enum Form {
     Mapping {
         allowed: &'static str,
     },
+    /// One selector of points or a list of them.
+    Selectors {
+        allowed: &'static str,
+    },
+    /// A value of any type.
+    Value {
+        allowed: &'static str,
+    },
+    /// A table of selectors with values of one kind.
+    Each(Box<Form>),
     Table(&'static [&'static Section]),
     List(&'static [&'static Section]),
     Named(&'static [&'static Section]),
@@ -736,7 +746,7 @@ impl Kind for Mapping {
     }
 }
 
-fn as_value(value: &DeValue<'_>) -> Option<Value> {
+pub(crate) fn as_value(value: &DeValue<'_>) -> Option<Value> {
     Some(match value {
         DeValue::Boolean(flag) => Value::Bool(*flag),
         DeValue::Integer(number) => {

@@ -130,6 +130,14 @@ impl Schema {
                 "type": "object",
                 "additionalProperties": { "type": ["boolean", "number", "string"] }
             }),
+            Form::Selectors { .. } => json!({ "anyOf": [
+                { "type": "string" },
+                { "type": "array", "items": { "type": "string" } },
+            ] }),
+            Form::Value { .. } => json!({ "type": ["boolean", "number", "string"] }),
+            Form::Each(inner) => json!({
+                "type": "object", "additionalProperties": self.form(inner)
+            }),
             Form::Table(sections) => self.any(sections),
             Form::List(sections) => json!({ "type": "array", "items": self.any(sections) }),
             Form::Named(sections) => json!({
