@@ -97,7 +97,7 @@ impl Port {
     /// # Errors
     /// Where the terminal, the link or the thread cannot be made.
     pub fn start(link: &Path, core: Box<dyn Core>, speed: Option<u32>) -> io::Result<Self> {
-        let pty = Pty::make(link)?;
+        let pty = Pty::make(link, speed)?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let bell = Arc::new(bell);
         let (words, heard) = sync_channel(WORDS);
@@ -229,8 +229,9 @@ impl Line {
         if self.out.is_empty() {
             return;
         }
+        let is_garbled = !self.is_tuned();
         if let Some(pty) = self.pty.as_ref().filter(|_| self.is_open) {
-            if self.speed.is_some() && self.notes.state().wrong_speed.is_some() {
+            if is_garbled {
                 for byte in &mut self.out {
                     *byte = byte.rotate_left(3) ^ 0xa5;
                 }
@@ -311,14 +312,22 @@ impl Line {
         let Some(got) = pty.ours.read(&mut bytes).ok().and_then(|n| bytes.get(..n)) else {
             return self.close(now);
         };
-        if let Some(speed) = self.speed {
-            let wrong = pty.speed().filter(|found| *found != speed);
-            self.core.tuned(wrong.is_none());
-            self.notes.change(|state| state.wrong_speed = wrong);
-        }
+        let is_tuned = self.is_tuned();
+        self.core.tuned(is_tuned);
         self.core.advance(now, &mut self.out);
         self.core.written(now, got);
         self.hand_over();
+    }
+
+    /// Whether the client's speed is the line's. It may change it at any time, and a client that only
+    /// listens never writes: looked at whenever a byte goes either way.
+    fn is_tuned(&self) -> bool {
+        let (Some(speed), Some(pty)) = (self.speed, &self.pty) else {
+            return true;
+        };
+        let wrong = pty.speed().filter(|found| *found != speed);
+        self.notes.change(|state| state.wrong_speed = wrong);
+        wrong.is_none()
     }
 
     fn close(&mut self, now: Duration) {
@@ -343,7 +352,7 @@ impl Line {
         if now < self.back_at {
             return;
         }
-        match Pty::make(&self.link) {
+        match Pty::make(&self.link, self.speed) {
             Ok(pty) => {
                 self.pty = Some(pty);
                 self.back_at = Duration::MAX;

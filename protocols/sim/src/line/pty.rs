@@ -18,8 +18,8 @@ pub(super) struct Pty {
 
 impl Pty {
     /// Makes a pair and the link `link` to its far side. A link that stands there already is replaced,
-    /// anything else is left alone.
-    pub(super) fn make(link: &Path) -> io::Result<Self> {
+    /// anything else is left alone. The port stands at `speed` until a client sets another one.
+    pub(super) fn make(link: &Path, speed: Option<u32>) -> io::Result<Self> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let ours = openpt(flags)?;
         // A client that does not read must not stop the line.
@@ -37,6 +37,9 @@ impl Pty {
         )?;
         let mut mode = tcgetattr(&far)?;
         mode.make_raw();
+        if let Some(speed) = speed {
+            mode.set_speed(speed)?;
+        }
         tcsetattr(&far, OptionalActions::Now, &mode)?;
         drop(far);
         match std::fs::symlink_metadata(link) {

@@ -180,3 +180,25 @@ async fn a_port_opened_with_another_speed_understands_nothing_and_says_why() {
             .any(|line| line.contains("NotUnderstood"))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_only_listens_at_another_speed_hears_garbage_and_one_that_sets_none_hears_all()
+ {
+    use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+    let folder = tempfile::tempdir().unwrap();
+    let site = DEVICES.replacen("check_speed = false", "", 1);
+    let (sim, _) = start(&site, folder.path()).await;
+    let link = folder.path().join("scale");
+    let whole = |bytes: &[u8]| bytes.windows(2).any(|pair| pair == b"\r\n");
+    let mut plain = Client::open(&link);
+    assert!(plain.read(PATIENCE, whole).unwrap().starts_with(b"ST,GS,"));
+    let port = std::fs::File::open(&link).unwrap();
+    let mut mode = tcgetattr(&port).unwrap();
+    mode.set_speed(19_200).unwrap();
+    tcsetattr(&port, OptionalActions::Flush, &mode).unwrap();
+    wait("the speed is told", || {
+        let served = sim.served();
+        let scale = served.iter().find(|served| &*served.name == "scale");
+        scale.unwrap().port.as_ref().unwrap().wrong_speed == Some(19_200)
+    });
+}
