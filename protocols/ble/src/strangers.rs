@@ -9,7 +9,6 @@ use crate::advert::Advert;
 use crate::decode::{Format, Values};
 use protocols_model::Instant;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// See the module.
@@ -19,7 +18,8 @@ pub struct Strangers {
     limit: usize,
     /// When the next report may be made; `None`: never.
     report: Option<Pause>,
-    seen: HashMap<Address, Stranger>,
+    /// When each was last heard, as the number of the advertisement.
+    seen: HashMap<Address, u64>,
     /// Order of last hearing, for the one to make room.
     order: BTreeMap<u64, Address>,
     heard: u64,
@@ -32,12 +32,6 @@ struct Pause {
     span: Duration,
     until: Instant,
     left_out: u64,
-}
-
-#[derive(Debug)]
-struct Stranger {
-    last: u64,
-    name: Option<Arc<str>>,
 }
 
 impl Strangers {
@@ -78,21 +72,12 @@ impl Strangers {
         self.evicted
     }
 
-    /// The name a device once said.
-    #[must_use]
-    pub fn name(&self, address: Address) -> Option<Arc<str>> {
-        self.seen.get(&address)?.name.clone()
-    }
-
     /// Somebody without a configuration was heard. What to report, if it is new and a report is due.
     pub fn heard(&mut self, advert: &Advert, now: Instant) -> Option<String> {
         self.heard += 1;
-        if let Some(known) = self.seen.get_mut(&advert.address) {
-            self.order.remove(&known.last);
-            known.last = self.heard;
-            if known.name.is_none() {
-                known.name.clone_from(&advert.name);
-            }
+        if let Some(last) = self.seen.get_mut(&advert.address) {
+            self.order.remove(last);
+            *last = self.heard;
             self.order.insert(self.heard, advert.address);
             return None;
         }
@@ -106,11 +91,7 @@ impl Strangers {
             self.evicted += 1;
         }
         self.order.insert(self.heard, advert.address);
-        let stranger = Stranger {
-            last: self.heard,
-            name: advert.name.clone(),
-        };
-        self.seen.insert(advert.address, stranger);
+        self.seen.insert(advert.address, self.heard);
         let pause = self.report.as_mut()?;
         if now < pause.until {
             pause.left_out += 1;
@@ -179,7 +160,9 @@ mod tests {
         let mut named = advert(1);
         named.name = Some("Hall 2".into());
         assert!(strangers.heard(&named, Instant::default()).is_some());
-        assert_eq!(strangers.name(named.address).as_deref(), Some("Hall 2"));
+        // It need not say its name each time.
+        strangers.heard(&advert(1), Instant::default());
+        assert_eq!(strangers.len(), 1);
     }
 
     #[test]
