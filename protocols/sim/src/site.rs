@@ -201,6 +201,11 @@ fn one_link_each(buses: &[BusPlan], serials: &[SerialPlan]) -> Result<(), SiteEr
     Ok(())
 }
 
+/// A path without `.` in it, so that equal ones are equal and people read what they wrote.
+fn plain(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
 fn part(place: impl Into<String>, what: impl Into<String>) -> SiteError {
     SiteError::Part {
         place: place.into(),

@@ -44,6 +44,7 @@ impl Screen {
             return;
         }
         let mut text = list(served, around);
+        text.push_str("--print-config prints the gateway's configuration for this\n");
         text.push_str("Ctrl-C ends; \"help\" and Enter tell which faults can be switched\n");
         warn(text);
     }

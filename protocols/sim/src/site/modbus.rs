@@ -230,7 +230,7 @@ impl BusSite {
             let link =
                 link.ok_or_else(|| part(place(), "a line needs a `link`, such as \"bus0\""))?;
             return Ok(Reach::Line(LinePlan {
-                link: folder.join(link),
+                link: super::plain(&folder.join(link)),
                 line: self.line.unwrap_or(LineSettings::MODBUS),
                 strict: self.strict,
                 check_speed: self.check_speed,

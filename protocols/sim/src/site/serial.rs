@@ -166,7 +166,7 @@ impl SerialSite {
         };
         setup.check().map_err(cause(place()))?;
         let line = LinePlan {
-            link: folder.join(&self.link),
+            link: super::plain(&folder.join(&self.link)),
             line: self.line,
             strict: true,
             check_speed: self.check_speed,
