@@ -330,18 +330,23 @@ fn read_device(
         found.used.set(true);
         Some((wanted, found))
     });
+    let mut families = buses.iter().filter_map(|bus| bus.bus.as_ref());
+    let one_family = families.all(|bus| bus.family() == FamilyKind::Modbus);
     let bus = bus.and_then(|index| buses.get_mut(index));
-    let Some(NamedBus {
-        name: on,
-        bus,
-        used,
-    }) = bus
-    else {
-        // Which keys it may have follows from its bus.
-        return;
+    let mut nowhere;
+    let (on, bus) = match bus {
+        Some(NamedBus { name, bus, used }) => {
+            used.set(true);
+            let Some(bus) = bus else { return };
+            (name.value.clone(), bus)
+        }
+        // Which keys it may have follows from its bus. Where there is but one family, that is known.
+        None if one_family => {
+            nowhere = RawBus::Modbus(Box::default());
+            (String::new(), &mut nowhere)
+        }
+        None => return,
     };
-    used.set(true);
-    let Some(bus) = bus else { return };
     let family = bus.family();
     let map = template.as_ref().and_then(|(wanted, template)| {
         let map = template.map.as_ref()?;
@@ -352,7 +357,7 @@ fn read_device(
             "template {} is for {} devices, and bus {} has {} devices",
             wanted.value,
             map.family().as_str(),
-            on.value,
+            on,
             family.as_str()
         );
         let allowed = format!("a template with kind = {:?}", family.as_str());

@@ -150,7 +150,8 @@ pub(crate) static DEVICE: Section = Section::new(
 )
 .with(&[&POLL, &LEVEL]);
 
-/// A bus being put together.
+/// A bus being put together; the default one is nowhere.
+#[derive(Default)]
 pub(crate) struct RawBus {
     transport: Option<Transport>,
     gap: Duration,
