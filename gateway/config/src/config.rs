@@ -2,6 +2,7 @@
 
 use crate::bus::BusConfig;
 use crate::field;
+use crate::fog::{self, Fog};
 use crate::key::kinds::{Inner, Named, Whole};
 use crate::key::{Key, Section};
 use crate::modbus::level::Layer;
@@ -40,6 +41,8 @@ pub struct GatewayConfig {
     pub buses: Vec<BusConfig>,
     /// The point table.
     pub points: Vec<PointConfig>,
+    /// What is done with readings on the spot.
+    pub fog: Fog,
     /// Bounds of the spool.
     pub spool: SpoolConfig,
     /// Where records go; without one they stay in the spool.
@@ -149,6 +152,10 @@ pub(crate) static ROOT: Section = Section::new(
         &field::BUSES,
         &field::TEMPLATES,
         &field::DEVICES,
+        &fog::FILTERS,
+        &fog::DERIVES,
+        &fog::RULES,
+        &fog::POLICIES,
         &SPOOL,
         &UPLINK,
         &HTTP,
@@ -176,7 +183,15 @@ fn read_root(
         gateway = settings::read_gateway(&table, base);
         table.finish();
     }
-    let field = field::read(&root, &defaults, base);
+    let mut field = field::read(&root, &defaults, base);
+    let memory = gateway.as_ref().and_then(|gateway| gateway.memory);
+    let fog = fog::read(
+        &root,
+        base,
+        &field.buses,
+        &mut field.points,
+        memory.or(options.memory),
+    );
     let uplinks = root.named(&UPLINK);
     if let Some((name, _)) = uplinks.get(1) {
         let message = "a second uplink";
@@ -188,10 +203,11 @@ fn read_root(
         uplink = settings::read_uplink(&name, &table, base).or(uplink);
         table.finish();
     }
-    let memory = gateway.as_ref().and_then(|gateway| gateway.memory);
+    // What filters and privacy hold back is lost with the open batch: it counts into the loss window.
     let batch_age = uplink
         .as_ref()
-        .map_or(Duration::from_secs(10), |u| u.batch_offline);
+        .map_or(Duration::from_secs(10), |u| u.batch_offline)
+        .saturating_add(fog.held);
     let spool = settings::read_spool(
         root.table(&SPOOL),
         &root,
@@ -216,6 +232,7 @@ fn read_root(
         gateway: gateway?,
         buses: field.buses,
         points: field.points,
+        fog,
         spool,
         uplink,
         http,

@@ -14,6 +14,7 @@
 //! | [`settings`] | gateway, spool, uplink, HTTP, log |
 //! | `field`, `point`, `poll`, `csv` | buses, templates, devices and points, as far as all families share them |
 //! | `modbus`, `serial`, `ble` | one family each: what is written, inherited and handed to its driver |
+//! | [`mod@fog`] | filters, derived points, rules, privacy: what is done with readings on the spot |
 //! | [`report`] | what is reported of a point |
 //! | [`reference`] | the reference and the editors' schema, from the same declarations |
 //! | [`identity`] | the identity file of `fogline-cloud gateway add` |
@@ -32,6 +33,7 @@ mod bus;
 pub mod config;
 mod csv;
 mod field;
+pub mod fog;
 pub mod identity;
 mod key;
 mod modbus;
@@ -50,6 +52,7 @@ mod walk;
 
 pub use bus::BusConfig;
 pub use config::{GatewayConfig, Loaded, Options, PointConfig, load, load_with};
+pub use fog::{Derived, Fog, Leaves, Windowed};
 pub use identity::{Identity, IdentityError, parse_identity, read_identity};
 pub use problem::{Problem, Severity};
 pub use render::render;

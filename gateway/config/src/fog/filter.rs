@@ -310,11 +310,7 @@ pub(super) fn make_windows(
 }
 
 /// Attaches the stages, when all points are known.
-pub(super) fn attach(
-    filters: &[RawFilter],
-    catalogue: &Catalogue,
-    notes: &Notes<'_>,
-) -> Applied {
+pub(super) fn attach(filters: &[RawFilter], catalogue: &Catalogue, notes: &Notes<'_>) -> Applied {
     let mut applied = Applied::default();
     for filter in filters {
         for key in catalogue.matching_all(&filter.selectors, notes) {
@@ -367,18 +363,16 @@ pub(super) fn attach(
 }
 
 /// A swinging door states a bound that other stages take away again; that is worth knowing.
-fn tell_unstated(
-    filter: &RawFilter,
-    applied: &Applied,
-    catalogue: &Catalogue,
-    notes: &Notes<'_>,
-) {
+fn tell_unstated(filter: &RawFilter, applied: &Applied, catalogue: &Catalogue, notes: &Notes<'_>) {
     let swings = |step: &(Place, Step)| matches!(step.1, Step::Swing(..));
     if !filter.steps.iter().any(swings) {
         return;
     }
     for (key, stages) in &applied.stages {
-        let bound = stages.iter().map(Stage::bound).fold(Bound::Exact, Bound::then);
+        let bound = stages
+            .iter()
+            .map(Stage::bound)
+            .fold(Bound::Exact, Bound::then);
         let doors = stages.iter().any(|stage| matches!(stage, Stage::Swing(_)));
         let name = catalogue.get(*key).map(super::names::Known::name);
         if let (Some(name), Bound::Unstated, true) = (name, bound, doors)

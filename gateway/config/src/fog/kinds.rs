@@ -7,8 +7,7 @@ use protocols_model::Value;
 use toml::de::DeValue;
 
 /// What selectors look like.
-const SELECTORS: &str =
-    "`device/point` with `*` for any run of characters, or a list: [\"meter*/p_*\", \"plc1/level\"]";
+const SELECTORS: &str = "`device/point` with `*` for any run of characters, or a list: [\"meter*/p_*\", \"plc1/level\"]";
 
 /// Which points: one selector or a list.
 #[derive(Debug, Clone, Copy)]

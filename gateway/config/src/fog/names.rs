@@ -85,6 +85,10 @@ impl Catalogue {
         Some(key)
     }
 
+    pub(crate) const fn len(&self) -> usize {
+        self.points.len()
+    }
+
     pub(crate) fn get(&self, key: PointKey) -> Option<&Known> {
         self.points.get(usize::try_from(key.0).ok()?)
     }

@@ -70,7 +70,8 @@ const MAX_WRITES: Key<Parsed<WriteLimit>> = Key::new(
                 Some((count, units::parse_duration(per)?))
             });
             let times = Duration::from_secs(1)..=Duration::from_hours(24);
-            let fits = |(count, per): &(u32, Duration)| (1..=1000).contains(count) && times.contains(per);
+            let fits =
+                |(count, per): &(u32, Duration)| (1..=1000).contains(count) && times.contains(per);
             let (count, per) = parts.filter(fits).ok_or("not a limit")?;
             Ok(WriteLimit { count, per })
         },
@@ -84,7 +85,11 @@ const ALARM: Key<Inner> = Key::new(
     "raises the alarm of the rule's name; the rule's end clears it",
 );
 const WRITE: Key<List> = Key::new("write", List(const { &[&WRITES] }), "written when it fires");
-const ON_CLEAR: Key<List> = Key::new("on_clear", List(const { &[&WRITES] }), "written when it ends");
+const ON_CLEAR: Key<List> = Key::new(
+    "on_clear",
+    List(const { &[&WRITES] }),
+    "written when it ends",
+);
 const SAFE: Key<List> = Key::new(
     "safe",
     List(const { &[&WRITES] }),
@@ -100,8 +105,21 @@ static RULE: Section = Section::new(
     "[rule.NAME]",
     "What the gateway does by itself, with or without the cloud.",
     &[
-        &WHEN, &FOR, &CLEAR, &CLEAR_FOR, &ON_BAD, &BAD_AFTER, &STALE, &NEVER, &MAX_WRITES, &ALARM,
-        &WRITE, &ON_CLEAR, &SAFE, &EVENT, &CAPTURE,
+        &WHEN,
+        &FOR,
+        &CLEAR,
+        &CLEAR_FOR,
+        &ON_BAD,
+        &BAD_AFTER,
+        &STALE,
+        &NEVER,
+        &MAX_WRITES,
+        &ALARM,
+        &WRITE,
+        &ON_CLEAR,
+        &SAFE,
+        &EVENT,
+        &CAPTURE,
     ],
 );
 pub(crate) const RULES: Key<Named> = Key::new(
@@ -121,7 +139,8 @@ const LEVEL: Key<Words<AlarmLevel>> = Key::new(
     "how bad it is",
 )
 .required();
-const TEXT: Key<Text> = Key::new("text", Text("a text of at most 256 bytes"), "for people").required();
+const TEXT: Key<Text> =
+    Key::new("text", Text("a text of at most 256 bytes"), "for people").required();
 const LATCH: Key<Flag> = Key::new(
     "latch",
     Flag,
@@ -140,7 +159,8 @@ const POINT: Key<Text> = Key::new(
     "where",
 )
 .required();
-const VALUE: Key<AnyValue> = Key::new("value", AnyValue, "what, of the point's type; or").otherwise("expr");
+const VALUE: Key<AnyValue> =
+    Key::new("value", AnyValue, "what, of the point's type; or").otherwise("expr");
 const EXPR: Key<Text> = Key::new(
     "expr",
     Text("an expression of the point's type"),
@@ -205,7 +225,11 @@ pub(super) fn read(root: &Table<'_>, catalogue: &Catalogue) -> Vec<Rule> {
             RuleError::NotWritable { .. } => continue,
         };
         let root_place = root.place();
-        notes.push(Problem::error(at.unwrap_or(&root_place), error.to_string(), allowed));
+        notes.push(Problem::error(
+            at.unwrap_or(&root_place),
+            error.to_string(),
+            allowed,
+        ));
     }
     rules
 }
@@ -221,14 +245,64 @@ fn read_rule(name: Located<String>, table: Table<'_>, catalogue: &Catalogue) -> 
     let said = table.get(&WHEN);
     let when = condition(said.clone());
     let (clear, never) = (condition(table.get(&CLEAR)), condition(table.get(&NEVER)));
-    let writes = |key: &Key<List>| -> Vec<WriteAction> {
-        let tables = table.list(key).unwrap_or_default();
-        tables
-            .into_iter()
-            .filter_map(|table| read_write(table, catalogue))
-            .collect()
+    let actions = read_actions(&table, catalogue);
+    let (hold, clear_hold) = (table.get(&FOR), table.get(&CLEAR_FOR));
+    let (on_bad, bad_after) = (table.get(&ON_BAD), table.get(&BAD_AFTER));
+    let (stale, limit) = (table.get(&STALE), table.get(&MAX_WRITES));
+    let (on_clear, safe) = (
+        read_writes(&table, &ON_CLEAR, catalogue),
+        read_writes(&table, &SAFE, catalogue),
+    );
+    table.finish();
+    let rule = Rule {
+        name: name.value,
+        when: when.flatten()?,
+        hold: FOR.value(hold),
+        clear: clear?,
+        clear_hold: CLEAR_FOR.value(clear_hold),
+        on_bad: ON_BAD.value(on_bad),
+        bad_after: BAD_AFTER.value(bad_after),
+        stale: stale.map(|stale| stale.value),
+        never: never?,
+        limit: MAX_WRITES.value(limit),
+        actions,
+        on_clear,
+        safe,
     };
-    let mut actions: Vec<Action> = writes(&WRITE).into_iter().map(Action::Write).collect();
+    let idle = rule.actions.is_empty() && rule.on_clear.is_empty() && rule.safe.is_empty();
+    if idle {
+        let message = format!("rule {} does nothing", rule.name);
+        let allowed = "alarm, write, on_clear, safe, event or capture";
+        notes.push(Problem::error(&name.place, message, allowed));
+    }
+    if rule.when.inputs().is_empty()
+        && let Some(said) = said
+    {
+        let message = "nothing is read here: the rule never fires, or at once and for ever";
+        notes.push(Problem::error(
+            &said.place,
+            message,
+            "an expression over points",
+        ));
+    }
+    Some(rule)
+}
+
+fn read_writes(table: &Table<'_>, key: &Key<List>, catalogue: &Catalogue) -> Vec<WriteAction> {
+    let tables = table.list(key).unwrap_or_default();
+    tables
+        .into_iter()
+        .filter_map(|table| read_write(table, catalogue))
+        .collect()
+}
+
+/// What it does when it fires.
+fn read_actions(table: &Table<'_>, catalogue: &Catalogue) -> Vec<Action> {
+    let notes = table.notes();
+    let mut actions: Vec<Action> = read_writes(table, &WRITE, catalogue)
+        .into_iter()
+        .map(Action::Write)
+        .collect();
     if let Some(alarm) = table.table(&ALARM) {
         let (level, text) = (alarm.get(&LEVEL), alarm.get(&TEXT));
         let latch = LATCH.value(alarm.get(&LATCH));
@@ -257,35 +331,7 @@ fn read_rule(name: Located<String>, table: Table<'_>, catalogue: &Catalogue) -> 
             });
         }
     }
-    let rule = Rule {
-        name: name.value,
-        when: when.clone().flatten()?,
-        hold: FOR.value(table.get(&FOR)),
-        clear: clear?,
-        clear_hold: CLEAR_FOR.value(table.get(&CLEAR_FOR)),
-        on_bad: ON_BAD.value(table.get(&ON_BAD)),
-        bad_after: BAD_AFTER.value(table.get(&BAD_AFTER)),
-        stale: table.get(&STALE).map(|stale| stale.value),
-        never: never?,
-        limit: MAX_WRITES.value(table.get(&MAX_WRITES)),
-        actions,
-        on_clear: writes(&ON_CLEAR),
-        safe: writes(&SAFE),
-    };
-    table.finish();
-    let idle = rule.actions.is_empty() && rule.on_clear.is_empty() && rule.safe.is_empty();
-    if idle {
-        let message = format!("rule {} does nothing", rule.name);
-        let allowed = "alarm, write, on_clear, safe, event or capture";
-        notes.push(Problem::error(&name.place, message, allowed));
-    }
-    if rule.when.inputs().is_empty()
-        && let Some(said) = said
-    {
-        let message = "nothing is read here: the rule never fires, or at once and for ever";
-        notes.push(Problem::error(&said.place, message, "an expression over points"));
-    }
-    Some(rule)
+    actions
 }
 
 fn check_text(text: &Located<String>, notes: &Notes<'_>) {

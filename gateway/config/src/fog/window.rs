@@ -127,6 +127,8 @@ pub(super) fn read(table: Table<'_>) -> Option<RawWindow> {
 #[derive(Debug)]
 pub(super) struct Windows {
     pub(super) made: Vec<Windowed>,
+    /// Where each of them is written.
+    places: Vec<Place>,
     bytes: u64,
     most: u64,
 }
@@ -136,6 +138,7 @@ impl Windows {
     pub(super) fn new(memory: Option<u64>) -> Self {
         Self {
             made: Vec::new(),
+            places: Vec::new(),
             bytes: 0,
             most: memory.map_or(DEFAULT_MEMORY, |memory| memory / 8),
         }
@@ -154,7 +157,10 @@ impl Windows {
         };
         let point = known.descriptor.clone();
         if !known.about.is_read {
-            let message = format!("{} is never read: nothing comes into a window", name(&point));
+            let message = format!(
+                "{} is never read: nothing comes into a window",
+                name(&point)
+            );
             notes.push(Problem::error(&raw.place, message, "points that are read"));
             return Vec::new();
         }
@@ -200,37 +206,8 @@ impl Windows {
             notes.push(Problem::error(&raw.place, message, allowed));
             return Vec::new();
         }
-        let mut results = Vec::new();
-        for (wanted, (aggregate, slug)) in &named {
-            let id = match &raw.name {
-                Some(part) => format!("{}_{part}_{slug}", point.point),
-                None => format!("{}_{slug}", point.point),
-            };
-            let result = result(aggregate, &point, &id);
-            let about = About {
-                period: Some(raw.step),
-                is_read: true,
-                from: vec![of],
-                is_result: true,
-                ..About::default()
-            };
-            let key = match result {
-                Ok(result) => catalogue.add(result, about),
-                Err(why) => {
-                    let allowed = "shorter ids";
-                    notes.push(Problem::error(&wanted.place, why, allowed));
-                    continue;
-                }
-            };
-            match key {
-                Some(key) => results.push(key),
-                None => {
-                    let message = format!("a second point {}/{id}", point.device);
-                    let allowed = "a `name` for one of the windows";
-                    notes.push(Problem::error(&wanted.place, message, allowed));
-                }
-            }
-        }
+        let results = add_results(raw, of, &point, &named, catalogue, notes);
+        self.places.push(raw.place.clone());
         self.made.push(Windowed {
             of,
             period,
@@ -240,10 +217,61 @@ impl Windows {
         results
     }
 
+    /// Where the window with this result is written.
+    pub(super) fn place(&self, result: PointKey) -> Option<&Place> {
+        let at = self
+            .made
+            .iter()
+            .position(|made| made.results.contains(&result))?;
+        self.places.get(at)
+    }
+
     /// The windows over a point.
     pub(super) fn over(&mut self, point: PointKey) -> impl Iterator<Item = &mut Windowed> {
         self.made.iter_mut().filter(move |made| made.of == point)
     }
+}
+
+/// Adds the points that take the results of a window.
+fn add_results(
+    raw: &RawWindow,
+    of: PointKey,
+    point: &PointDescriptor,
+    named: &[(&Located<String>, (Aggregate, String))],
+    catalogue: &mut Catalogue,
+    notes: &Notes<'_>,
+) -> Vec<PointKey> {
+    let mut results = Vec::new();
+    for (wanted, (aggregate, slug)) in named {
+        let id = match &raw.name {
+            Some(part) => format!("{}_{part}_{slug}", point.point),
+            None => format!("{}_{slug}", point.point),
+        };
+        let about = About {
+            period: Some(raw.step),
+            is_read: true,
+            from: vec![of],
+            is_result: true,
+            ..About::default()
+        };
+        let added = match result(aggregate, point, &id) {
+            Ok(result) => catalogue.add(result, about),
+            Err(why) => {
+                let allowed = "shorter ids";
+                notes.push(Problem::error(&wanted.place, why, allowed));
+                continue;
+            }
+        };
+        match added {
+            Some(key) => results.push(key),
+            None => {
+                let message = format!("a second point {}/{id}", point.device);
+                let allowed = "a `name` for one of the windows";
+                notes.push(Problem::error(&wanted.place, message, allowed));
+            }
+        }
+    }
+    results
 }
 
 /// The aggregate of a word over points of a type, with its part of the id.
@@ -327,7 +355,9 @@ fn refused(place: &Place, error: &WindowError, point: &PointDescriptor) -> Probl
             "at most 10000 readings in a window with a percentile: a shorter one, or a slower poll"
         }
         WindowError::Empty => "a step of at least 100ms",
-        WindowError::Type(..) => "count and last over any point, time_in over states, the others over numbers",
+        WindowError::Type(..) => {
+            "count and last over any point, time_in over states, the others over numbers"
+        }
     };
     let message = match error {
         WindowError::Uneven(size, step) => format!(
@@ -351,6 +381,8 @@ pub(super) const fn tells_one(aggregate: &Aggregate) -> bool {
 /// How often a point computed from others comes, at most: whenever one of them does.
 pub(super) fn period_of(inputs: &[&Known]) -> Option<Duration> {
     let rates = inputs.iter().filter_map(|known| known.about.period);
-    let rate: f64 = rates.map(|period| 1.0 / period.as_secs_f64().max(1e-3)).sum();
+    let rate: f64 = rates
+        .map(|period| 1.0 / period.as_secs_f64().max(1e-3))
+        .sum();
     (rate > 0.0).then(|| Duration::from_secs_f64(1.0 / rate))
 }

@@ -5,7 +5,7 @@ mod one;
 
 use crate::key::Section;
 use crate::walk::Spot;
-pub(crate) use many::{Mapping, Pair, Pairs, Texts};
+pub(crate) use many::{Mapping, Pair, Pairs, Texts, as_value};
 pub(crate) use one::{
     ANY_NUMBER, Choice, Durations, Flag, FlagOr, Number, Parsed, Sizes, Text, Whole, Words,
 };
