@@ -327,6 +327,8 @@ pub(super) fn attach(filters: &[RawFilter], catalogue: &Catalogue, notes: &Notes
                             RawBand::Absolute(width) => Band::Absolute(*width),
                             RawBand::Percent(percent) => Band::Percent(*percent),
                             RawBand::Rate(rate) => Band::Rate(*rate),
+                            // Texts and truths are sent when they change.
+                            RawBand::PercentOfRange(_) if !known.is_number() => Band::Absolute(0.0),
                             RawBand::PercentOfRange(percent) => {
                                 let Some(range) = &known.about.range else {
                                     let message =

@@ -46,6 +46,13 @@ impl Known {
     pub(crate) fn name(&self) -> String {
         name(&self.descriptor)
     }
+
+    pub(crate) const fn is_number(&self) -> bool {
+        matches!(
+            self.descriptor.value_type,
+            ValueType::I64 | ValueType::U64 | ValueType::F64
+        )
+    }
 }
 
 /// `device/point`.

@@ -191,7 +191,8 @@ impl Windows {
         }
         let more = spec.bytes(period);
         self.bytes = self.bytes.saturating_add(more);
-        if self.bytes > self.most {
+        // Told once: the rest does not get better.
+        if self.bytes > self.most && self.bytes - more <= self.most {
             let message = format!(
                 "the windows up to this one over {} take {} KiB of memory, this one {} KiB",
                 name(&point),
@@ -204,7 +205,6 @@ impl Windows {
                 self.most >> 10
             );
             notes.push(Problem::error(&raw.place, message, allowed));
-            return Vec::new();
         }
         let results = add_results(raw, of, &point, &named, catalogue, notes);
         self.places.push(raw.place.clone());

@@ -33,7 +33,8 @@ fn the_documented_example_is_accepted_without_a_word() {
     );
     assert_eq!(config.gateway.id.as_str(), "hall2-gw3");
     assert_eq!(config.buses.len(), 6);
-    assert_eq!(config.points.len(),
+    assert_eq!(
+        config.points.len(),
         5 + 6 + 3 + 3 + 3 + 3 + 2 + 3 + 2 + 2 * 2 + 1 + 2 + 1
     );
     let keys = config

@@ -8,6 +8,7 @@
 )]
 
 mod accepted;
+mod fog;
 mod guides;
 mod reference;
 mod refused;
