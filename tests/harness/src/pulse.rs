@@ -1,9 +1,11 @@
-//! The machine's pulse: a thread that wakes every few milliseconds and notes when it could not.
+//! The machine's pulse: on each core a thread that wakes every few milliseconds and notes when it could
+//! not.
 //!
-//! A shared machine stands still now and then, for tenths of a second up to seconds. Whoever judges how
-//! prompt something was must not count such a time against it. A process that is itself slow does not
-//! stop this thread, so nothing is excused by its own fault.
+//! A shared machine stands still now and then, whole or one core of it, for tenths of a second up to
+//! seconds. Whoever judges how prompt something was must not count such a time against it. A process
+//! that is itself slow does not stop these threads, so nothing is excused by its own fault.
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,13 +16,13 @@ use tests_oracle::Pause;
 const BEAT: Duration = Duration::from_millis(20);
 /// A beat that comes later than this is a pause.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Pauses that are kept: hours of a bad machine.
+/// Pauses that are kept of each core: hours of a bad machine.
 const MAX_PAUSES: usize = 100_000;
 
 /// The pulse since it was started; it ends with this value.
 #[derive(Debug)]
 pub struct Pulse {
-    beats: Arc<Mutex<Beats>>,
+    cores: Vec<Arc<Mutex<Beats>>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -42,27 +44,43 @@ impl Beats {
 }
 
 impl Pulse {
-    /// Starts the thread.
+    /// Starts the threads.
     #[must_use]
     pub fn start() -> Self {
-        let pulse = Self {
-            beats: Arc::new(Mutex::new(Beats {
+        let allowed = sched_getaffinity(None).unwrap_or_default();
+        let cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+        let stop = Arc::new(AtomicBool::new(false));
+        let start = |core| {
+            let beats = Arc::new(Mutex::new(Beats {
                 last: wall_ns(),
                 pauses: Vec::new(),
-            })),
-            stop: Arc::default(),
+            }));
+            let (ours, stop) = (Arc::clone(&beats), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                let mut only = CpuSet::new();
+                only.set(core);
+                // Where it may not be pinned it goes where it is sent, and notices what it can.
+                let _anywhere = sched_setaffinity(None, &only);
+                beat(&ours, &stop);
+            });
+            beats
         };
-        let (beats, stop) = (Arc::clone(&pulse.beats), Arc::clone(&pulse.stop));
-        std::thread::spawn(move || beat(&beats, &stop));
-        pulse
+        Self {
+            cores: cores.map(start).collect(),
+            stop,
+        }
     }
 
-    /// When the machine stood still so far, in order; also when it goes on only just now.
+    /// When the machine, or a core of it, stood still so far; also when it goes on only just now.
     #[must_use]
     pub fn pauses(&self) -> Vec<Pause> {
-        let beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut pauses = beats.pauses.clone();
-        pauses.extend(beats.pause(wall_ns()));
+        let mut pauses = Vec::new();
+        for beats in &self.cores {
+            let beats = beats.lock().unwrap_or_else(PoisonError::into_inner);
+            pauses.extend(&beats.pauses);
+            pauses.extend(beats.pause(wall_ns()));
+        }
+        pauses.sort_unstable_by_key(|pause| pause.from_ns);
         pauses
     }
 }

@@ -19,17 +19,26 @@ pub struct Awake {
 }
 
 impl Awake {
-    /// From pauses that are in order and do not overlap.
+    /// From pauses that are in order; where they overlap they are one.
     #[must_use]
     pub fn new(pauses: &[Pause]) -> Self {
+        let mut whole: Vec<Pause> = Vec::with_capacity(pauses.len());
+        for pause in pauses {
+            match whole.last_mut() {
+                Some(last) if pause.from_ns <= last.to_ns => {
+                    last.to_ns = last.to_ns.max(pause.to_ns);
+                }
+                _ => whole.push(*pause),
+            }
+        }
         let mut sum = 0;
-        let pauses = pauses.iter().map(|pause| {
+        let whole = whole.into_iter().map(|pause| {
             let before = sum;
             sum += pause.to_ns - pause.from_ns;
-            (*pause, before)
+            (pause, before)
         });
         Self {
-            pauses: pauses.collect(),
+            pauses: whole.collect(),
         }
     }
 
@@ -55,7 +64,7 @@ mod tests {
     #[test]
     fn pauses_do_not_count_however_they_lie() {
         let pause = |from_ns, to_ns| Pause { from_ns, to_ns };
-        let awake = Awake::new(&[pause(10, 20), pause(50, 55)]);
+        let awake = Awake::new(&[pause(10, 18), pause(12, 14), pause(16, 20), pause(50, 55)]);
         for (from, to, ran) in [
             (0, 10, 10),
             (0, 15, 10),

@@ -2,7 +2,9 @@
 
 use crate::Stage;
 use crate::broker::{Broker, Script};
-use crate::gateway::{PATIENCE, SHORT, append, append_sized, dictionary, empty, state, until};
+use crate::gateway::{
+    PATIENCE, SHORT, append, append_sized, dictionary, empty, silent_cloud, state, until,
+};
 use gateway_uplink::{Confirm, Server};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -115,6 +117,7 @@ async fn missing_pubacks_end_the_connection_and_everything_goes_over_the_next() 
     stage.cloud().away = true;
     let mut options = stage.options();
     options.timings.puback = SHORT;
+    silent_cloud(&mut options.timings);
     let uplink = stage.uplink_with(options);
     append(&stage.spool, &dictionary(1), 10).await;
     let shown = state(&uplink, "a second connection", |s| s.reconnects >= 1).await;
@@ -209,7 +212,9 @@ async fn a_refused_subscription_says_so_and_is_tried_again() {
 async fn publishes_that_the_acl_swallows_stay_in_the_spool_and_raise_store_away() {
     let stage = Stage::new().await;
     stage.broker.script(&[Script::SwallowAll]);
-    let uplink = stage.uplink();
+    let mut options = stage.options();
+    silent_cloud(&mut options.timings);
+    let uplink = stage.uplink_with(options);
     append(&stage.spool, &dictionary(1), 5).await;
     state(&uplink, "store away", |s| s.store_away).await;
     assert_eq!(
@@ -249,6 +254,8 @@ async fn stopping_drains_what_is_there_and_never_waits_beyond_its_deadline() {
 
     stage.cloud().away = true;
     let uplink = stage.uplink();
+    // What is there before the connection waits for the cloud's answer; this does not.
+    state(&uplink, "connected", |s| s.connected).await;
     append(&stage.spool, &dictionary(1), 3).await;
     state(&uplink, "sent", |s| s.unsettled_records >= 3).await;
     let start = Instant::now();

@@ -2,7 +2,9 @@
 
 use crate::Stage;
 use crate::broker::Script;
-use crate::gateway::{PATIENCE, append, append_sized, dictionary, empty, open_spool, state, until};
+use crate::gateway::{
+    PATIENCE, append, append_sized, dictionary, empty, open_spool, silent_cloud, state, until,
+};
 use bytes::Bytes;
 use protocols_model::{Epoch, Lane, LossReason, SeqRange, SeqSet};
 use protocols_wire::{Ack, AckItem, Body, Down, EventKind, Record};
@@ -97,6 +99,7 @@ async fn a_silent_cloud_stops_the_sender_at_its_window_until_it_is_back() {
     let mut options = stage.options();
     options.window.max_bytes = 64 * 1024;
     options.window.max_envelopes = 8;
+    silent_cloud(&mut options.timings);
     let uplink = stage.uplink_with(options);
     append_sized(&stage.spool, &dictionary(1), 60, 500).await;
     let shown = state(&uplink, "store away", |s| s.store_away).await;
@@ -156,18 +159,21 @@ async fn refused_records_go_to_quarantine_with_a_claim_and_hold_up_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restored_database_is_offered_what_is_still_held() {
     let stage = Stage::new().await;
-    let uplink = stage.uplink();
+    let mut options = stage.options();
+    silent_cloud(&mut options.timings);
+    let uplink = stage.uplink_with(options);
     append(&stage.spool, &dictionary(1), 3).await;
     stage.all_stored(&uplink, 3).await;
-    stage.cloud().lose_acks = 1;
+    stage.cloud().away = true;
     append(&stage.spool, &dictionary(1), 3).await;
+    state(&uplink, "sent", |s| s.unsettled_records >= 3).await;
     {
         // The backup knew neither the last records nor the dictionary.
         let mut cloud = stage.cloud();
         cloud.generation = 6;
-        cloud.stored.retain(|key, _| key.seq <= 3);
+        cloud.waiting.clear();
         cloud.dictionaries.clear();
-        cloud.lose_acks = 0;
+        cloud.away = false;
     }
     append(&stage.spool, &dictionary(1), 2).await;
     stage.all_stored(&uplink, 8).await;

@@ -59,7 +59,7 @@ pub(crate) fn timings() -> Timings {
         hello: HelloTimes {
             first: Duration::from_millis(300),
             longest: Duration::from_secs(2),
-            answer: Duration::from_millis(500),
+            answer: PATIENCE,
             history_wait: PATIENCE,
             resend_anyway: PATIENCE,
         },
@@ -74,6 +74,12 @@ pub(crate) fn options(authority: &Authority, servers: Vec<Server>) -> UplinkOpti
     let mut options = UplinkOptions::new(gateway, servers, authority.identity("g1"), BootId(1));
     options.timings = timings();
     options
+}
+
+/// The spans of a test in which the cloud says nothing: soon noticed, and nothing waits for its answer.
+pub(crate) fn silent_cloud(timings: &mut Timings) {
+    timings.hello.answer = Duration::from_millis(500);
+    timings.hello.history_wait = Duration::from_millis(500);
 }
 
 /// A dictionary of one point.
