@@ -49,6 +49,16 @@ pub(crate) async fn keep(state_dir: PathBuf, mut alarms: watch::Receiver<KeptAla
     }
 }
 
+/// Writes them once, before the end.
+pub(crate) fn keep_last(state_dir: &Path, kept: &KeptAlarms) {
+    if kept.is_empty() && !state_dir.join(NAME).exists() {
+        return;
+    }
+    if let Err(error) = write(state_dir, kept) {
+        tracing::error!(%error, "the alarms could not be kept; a restart would forget them");
+    }
+}
+
 fn write(state_dir: &Path, kept: &KeptAlarms) -> std::io::Result<()> {
     let path = state_dir.join(NAME);
     let fresh = path.with_extension("json.new");

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod alarms;
 pub(crate) mod find;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -20,6 +21,10 @@ Examples:
       SIGHUP reads the configuration anew
   fogline-gateway status --config gateway.toml
       what the gateway is doing; needs neither network nor a valid configuration
+  fogline-gateway alarms --config gateway.toml
+      what rules have raised; `alarms ack NAME`, `alarms shelve NAME --for 1h`
+  fogline-gateway explain --privacy gateway.toml
+      every field that leaves the site, and in what form
   fogline-gateway spool stat --config gateway.toml
       what a stopped gateway still holds
   fogline-gateway probe modbus --rtu /dev/ttyUSB0 --line '9600 8N1'
@@ -48,6 +53,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show what the gateway is doing
     Status(StatusArgs),
+    /// Show alarms and rules of the gateway that runs; acknowledge and shelve alarms
+    Alarms(alarms::AlarmsArgs),
     /// Look into the spool of a stopped gateway
     #[command(subcommand)]
     Spool(SpoolCommand),

@@ -1,13 +1,19 @@
 //! A door for people at the machine: a Unix socket in the state directory, mode 0600, by which a running
-//! gateway is asked to write a point. Whoever may read the state directory of the gateway may write;
-//! nobody else can reach it.
+//! gateway is asked to write a point, or about its alarms. Whoever may read the state directory of the
+//! gateway may do so; nobody else can reach it.
 //!
 //! One line of JSON each way: `{"device":"meter1","point":"relay","value":"true"}` and
-//! `{"read_back":true,"error":null}`. Bounded in size, in time and in number.
+//! `{"read_back":true,"error":null}`; `{"alarms":"list"}` and what `fogline-gateway alarms --json`
+//! prints. Bounded in size, in time and in number.
+
+mod alarms;
 
 use crate::field::Desks;
 use crate::find::parse_value;
+use crate::generation::Generation;
+pub(crate) use alarms::{AlarmsNow, What, alarms};
 use anyhow::Context;
+use gateway_pipeline::Ask;
 use protocols_model::Clock;
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
@@ -18,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Its name in the state directory.
@@ -33,6 +39,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 /// The caller waits a little longer than the write may take.
 const CALLER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What may be asked at the door.
+#[derive(Debug, serde::Deserialize)]
+#[serde(untagged)]
+enum Asked {
+    Write(Order),
+    Alarms(alarms::Order),
+}
 
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct Order {
@@ -59,14 +73,30 @@ impl Outcome {
     }
 }
 
-/// Where the running generation's points are written; a reload puts its own in.
-pub(crate) type CurrentDesks = Arc<Mutex<Desks>>;
+/// What can be reached of the running generation.
+#[derive(Debug, Clone)]
+pub(crate) struct Reach {
+    desks: Desks,
+    asks: mpsc::Sender<Ask>,
+}
+
+impl Reach {
+    pub(crate) fn of(generation: &Generation) -> Self {
+        Self {
+            desks: generation.desks(),
+            asks: generation.asks(),
+        }
+    }
+}
+
+/// The running generation; a reload puts its own in.
+pub(crate) type CurrentReach = Arc<Mutex<Reach>>;
 
 /// Opens the door; the handle closes it. A state directory that cannot be written has none, and the
 /// gateway goes on without.
 pub(crate) fn start(
     state_dir: &Path,
-    desks: CurrentDesks,
+    reach: CurrentReach,
     clock: Arc<dyn Clock>,
 ) -> Option<AbortOnDropHandle<()>> {
     let path = state_dir.join(FILE);
@@ -78,7 +108,7 @@ pub(crate) fn start(
     });
     match opened {
         Ok(listener) => Some(AbortOnDropHandle::new(tokio::spawn(serve(
-            listener, desks, clock,
+            listener, reach, clock,
         )))),
         Err(error) => {
             tracing::warn!(%error, "no door for `fogline-gateway write` at {}", path.display());
@@ -87,7 +117,7 @@ pub(crate) fn start(
     }
 }
 
-async fn serve(listener: UnixListener, desks: CurrentDesks, clock: Arc<dyn Clock>) {
+async fn serve(listener: UnixListener, reach: CurrentReach, clock: Arc<dyn Clock>) {
     let seats = Arc::new(Semaphore::new(MOST_CALLERS));
     loop {
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
@@ -98,9 +128,9 @@ async fn serve(listener: UnixListener, desks: CurrentDesks, clock: Arc<dyn Clock
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         };
-        let (desks, clock) = (Arc::clone(&desks), Arc::clone(&clock));
+        let (reach, clock) = (Arc::clone(&reach), Arc::clone(&clock));
         tokio::spawn(async move {
-            if let Err(error) = answer(stream, &desks, clock.as_ref()).await {
+            if let Err(error) = answer(stream, &reach, clock.as_ref()).await {
                 tracing::debug!(%error, "a caller at the door went away");
             }
             drop(seat);
@@ -110,28 +140,31 @@ async fn serve(listener: UnixListener, desks: CurrentDesks, clock: Arc<dyn Clock
 
 async fn answer(
     mut stream: UnixStream,
-    desks: &CurrentDesks,
+    reach: &CurrentReach,
     clock: &dyn Clock,
 ) -> anyhow::Result<()> {
     let (read, mut write) = stream.split();
     let mut line = String::new();
     let mut read = AsyncBufReader::new(read.take(MOST_BYTES));
     tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await??;
-    let outcome = match serde_json::from_str::<Order>(&line) {
-        Ok(order) => carry_out(order, desks, clock).await,
-        Err(error) => Outcome::failed(format!("not an order: {error}")),
+    let Reach { desks, asks } = {
+        let current = reach.lock().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
     };
-    let mut text = serde_json::to_string(&outcome)?;
+    let mut text = match serde_json::from_str::<Asked>(&line) {
+        Ok(Asked::Write(order)) => serde_json::to_string(&carry_out(order, &desks, clock).await)?,
+        Ok(Asked::Alarms(order)) => {
+            let answer = alarms::carry_out(order, &asks, clock).await;
+            serde_json::to_string(&answer)?
+        }
+        Err(error) => serde_json::to_string(&Outcome::failed(format!("not an order: {error}")))?,
+    };
     text.push('\n');
     tokio::time::timeout(PATIENCE, write.write_all(text.as_bytes())).await??;
     Ok(())
 }
 
-async fn carry_out(order: Order, desks: &CurrentDesks, clock: &dyn Clock) -> Outcome {
-    let desks = {
-        let current = desks.lock().unwrap_or_else(PoisonError::into_inner);
-        current.clone()
-    };
+async fn carry_out(order: Order, desks: &Desks, clock: &dyn Clock) -> Outcome {
     let name = format!("{}/{}", order.device, order.point);
     let Some((key, value_type)) = desks.find(&order.device, &order.point) else {
         return Outcome::failed(format!(
@@ -156,6 +189,20 @@ pub(crate) fn write(
     (device, point): (&str, &str),
     value: &str,
 ) -> anyhow::Result<Outcome> {
+    let order = Order {
+        device: device.to_owned(),
+        point: point.to_owned(),
+        value: value.to_owned(),
+    };
+    ask(state_dir, &order)?
+        .context("the gateway did not answer: the point may or may not be written")
+}
+
+/// Asks the gateway that runs on `state_dir`; the inner result is what became of an order that was sent.
+fn ask<T: serde::de::DeserializeOwned>(
+    state_dir: &Path,
+    order: &impl serde::Serialize,
+) -> anyhow::Result<anyhow::Result<T>> {
     let path = state_dir.join(FILE);
     let door = || {
         format!(
@@ -165,16 +212,9 @@ pub(crate) fn write(
     };
     let mut stream = Blocking::connect(&path).with_context(door)?;
     stream.set_read_timeout(Some(CALLER_PATIENCE))?;
-    let order = Order {
-        device: device.to_owned(),
-        point: point.to_owned(),
-        value: value.to_owned(),
-    };
-    writeln!(stream, "{}", serde_json::to_string(&order)?)?;
+    writeln!(stream, "{}", serde_json::to_string(order)?)?;
     let mut line = String::new();
-    BufReader::new(stream)
-        .read_line(&mut line)
-        .context("the gateway did not answer: the point may or may not be written")?;
-    serde_json::from_str(&line)
-        .context("the gateway did not answer: the point may or may not be written")
+    let read = BufReader::new(stream).read_line(&mut line);
+    let answer = read.map_err(anyhow::Error::from);
+    Ok(answer.and_then(|_| Ok(serde_json::from_str(&line)?)))
 }

@@ -1,4 +1,8 @@
-//! `explain`: what a configuration will do: the requests it makes, how busy each bus is, what it sends.
+//! `explain`: what a configuration will do: the requests it makes, how busy each bus is, what it does with
+//! readings, what it sends.
+
+mod fog;
+mod privacy;
 
 use crate::cli::Format;
 use crate::cli::find::ExplainArgs;
@@ -6,12 +10,13 @@ use crate::console::{colour_out, say, warn};
 use crate::exit::Exit;
 use crate::{check, machine};
 use gateway_config::units::{show_duration, show_size};
-use gateway_config::{BusConfig, GatewayConfig, Options, Report, Severity, load, render};
+use gateway_config::{BusConfig, GatewayConfig, Leaves, Options, Report, Severity, load, render};
 use gateway_finder::volume::{Flow, Volume, volume};
 use protocols_ble::config as ble;
 use protocols_modbus::config as modbus;
 use protocols_modbus::learned::{FileMemory, Memory, Snapshot};
 use protocols_modbus::load::{self, BusLoad};
+use protocols_model::PointKey;
 use protocols_serial::config as serial;
 use serde_json::json;
 use std::time::Duration;
@@ -31,6 +36,8 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::ConfigRefused);
     };
     match args.format {
+        Format::Json if args.privacy => say(format_args!("{}\n", privacy::json(config))),
+        Format::Human if args.privacy => say(privacy::text(config)),
         Format::Json => say(format_args!("{}\n", as_json(config))),
         Format::Human => say(as_text(config)),
     }
@@ -67,6 +74,7 @@ fn as_text(config: &GatewayConfig) -> String {
             BusConfig::Ble(bus) => ble_text(bus),
         };
     }
+    text += &fog::text(config);
     text + &format!("\n{}\n", show_volume(bytes_a_day(config)))
 }
 
@@ -180,7 +188,7 @@ fn ble_text(bus: &ble::Bus) -> String {
 /// How often each point is read, by key.
 fn rates(config: &GatewayConfig) -> Vec<f64> {
     let mut rates = vec![0.0; config.points.len()];
-    let mut set = |key: protocols_model::PointKey, rate: f64| {
+    let mut set = |key: PointKey, rate: f64| {
         let place = usize::try_from(key.0)
             .ok()
             .and_then(|key| rates.get_mut(key));
@@ -250,17 +258,29 @@ fn bytes_a_day(config: &GatewayConfig) -> Volume {
         .uplink
         .as_ref()
         .map_or(Duration::from_secs(1), |uplink| uplink.batch_live);
-    let flows = config
-        .points
-        .iter()
-        .zip(rates(config))
-        .map(|(point, rate)| Flow {
-            rate,
-            changes: match point.report {
-                Report::Every => None,
-                Report::Changes { beat, .. } => Some(beat),
+    let rates = rates(config);
+    let read = |key: PointKey| {
+        let rate = *rates.get(usize::try_from(key.0).ok()?)?;
+        (rate > 0.0).then(|| Duration::from_secs_f64(1.0 / rate))
+    };
+    let keys = (0..).map(PointKey);
+    let flows = keys.zip(&config.points).map(|(key, point)| {
+        let period = read(key).or_else(|| config.fog.period(key, &read));
+        let withheld = matches!(config.fog.privacy.get(&key), Some(Leaves::Nothing(_)));
+        let filtered = config.fog.stages.contains_key(&key);
+        Flow {
+            rate: match period {
+                Some(period) if !withheld => 1.0 / period.as_secs_f64(),
+                _ => 0.0,
             },
-        });
+            changes: match point.report {
+                Report::Changes { beat, .. } if !filtered => Some(beat),
+                Report::Every if !filtered => None,
+                // How much its filters leave is for the readings to say.
+                _ => Some(None),
+            },
+        }
+    });
     volume(flows, batch)
 }
 
@@ -328,6 +348,7 @@ fn as_json(config: &GatewayConfig) -> serde_json::Value {
         "buses": buses,
         "points": config.points.len(),
         "bytes_a_day": { "least": volume.least, "most": volume.most },
+        "fog": fog::json(config),
         "spool": show_size(config.spool.disk_quota_bytes),
     })
 }

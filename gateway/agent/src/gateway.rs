@@ -14,7 +14,7 @@ mod swap;
 
 use crate::alarm_file;
 use crate::clock_watch::{ClockWatch, Seen};
-use crate::control::{self, CurrentDesks};
+use crate::control::{self, CurrentReach, Reach};
 use crate::events::Events;
 use crate::exit::Exit;
 use crate::generation::{Generation, Shared, prepare};
@@ -31,7 +31,7 @@ use protocols_model::{BootId, Clock, SystemClock};
 use protocols_wire::EventKind;
 use std::fs::File;
 use std::future::pending;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -69,7 +69,9 @@ pub(crate) struct Gateway {
     _lock: Option<File>,
     _endpoint: AbortOnDropHandle<()>,
     _alarms: AbortOnDropHandle<()>,
-    desks: CurrentDesks,
+    /// Something in the running configuration must not leave the site.
+    private: bool,
+    reach: CurrentReach,
     _door: Option<AbortOnDropHandle<()>>,
     _watchdog: AbortOnDropHandle<()>,
 }
@@ -102,6 +104,13 @@ impl Wakers {
     }
 }
 
+/// Makes the state directory. Where it cannot be made the spool runs in memory, and says so.
+fn make_folder(state_dir: &Path) {
+    if let Err(error) = std::fs::create_dir_all(state_dir) {
+        tracing::error!(%error, "cannot make the state directory {}", state_dir.display());
+    }
+}
+
 /// Opens the spool on a thread that may block.
 async fn open_spool(
     config: &GatewayConfig,
@@ -120,10 +129,7 @@ impl Gateway {
     pub(crate) async fn start(path: PathBuf, mut chosen: Chosen) -> anyhow::Result<Self> {
         let config = Arc::clone(&chosen.config);
         let state_dir = config.gateway.state_dir.clone();
-        if let Err(error) = std::fs::create_dir_all(&state_dir) {
-            // The spool runs in memory then, and says so.
-            tracing::error!(%error, "cannot make the state directory {}", state_dir.display());
-        }
+        make_folder(&state_dir);
         let lock = lock::take(&state_dir)?;
         let boot = boot::draw()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -145,7 +151,7 @@ impl Gateway {
         let about = swap::about(&path, &chosen);
         let field = std::mem::take(&mut chosen.field);
         let generation = prepare(&config, field, &shared)?.start(&shared);
-        let desks = Arc::new(Mutex::new(generation.desks()));
+        let reach = Arc::new(Mutex::new(Reach::of(&generation)));
         let ground = Ground {
             spool: spool.clone(),
             clock: Arc::clone(&clock),
@@ -163,6 +169,7 @@ impl Gateway {
             started,
             stats: Arc::clone(&shared.stats),
             spool: spool.state(),
+            alarms: shared.alarms.subscribe(),
             running: Mutex::new(Running {
                 config: Arc::clone(&config),
                 about,
@@ -181,8 +188,9 @@ impl Gateway {
             _lock: lock,
             _endpoint: http::start(&config, Arc::clone(&source)).await,
             _alarms: AbortOnDropHandle::new(tokio::spawn(kept)),
-            _door: control::start(&state_dir, Arc::clone(&desks), Arc::clone(&ground.clock)),
-            desks,
+            _door: control::start(&state_dir, Arc::clone(&reach), Arc::clone(&ground.clock)),
+            private: chosen.private,
+            reach,
             _watchdog: AbortOnDropHandle::new(tokio::spawn(systemd::feed_watchdog(spool.clone()))),
             config,
             spool,
@@ -329,6 +337,9 @@ impl Gateway {
         systemd::stopping();
         let state_dir = self.config.gateway.state_dir.clone();
         let handed_over = self.generation.stop().await;
+        // The task that keeps them may not come to the last change any more.
+        let alarms = self.shared.alarms.borrow().clone();
+        alarm_file::keep_last(&state_dir, &alarms);
         let gateway = self.config.gateway.id.to_string();
         let events = &self.shared.events;
         let last = events.tell(EventKind::Stopping, &gateway, why.to_owned());

@@ -74,8 +74,9 @@ pub(crate) fn prepare(
     });
     let clock = &shared.events.clock;
     let now = (clock.monotonic(), clock.wall());
-    let engine = Engine::new(Vec::new(), shared.alarms.borrow().clone(), now.0);
-    let setup = processing::setup(field.points);
+    let (setup, rules) = processing::setup(field.points, field.fog);
+    // The alarms are taken at the start: those of a configuration that still runs may change until then.
+    let engine = Engine::new(rules, KeptAlarms::new(), now.0);
     let pipeline = Pipeline::try_new(setup, engine, age, Arc::clone(&shared.stats), now)?;
     for bus in &field.buses {
         field::driver(bus, None)?;
@@ -89,8 +90,11 @@ pub(crate) fn prepare(
 
 impl Prepared {
     /// Starts the pipeline, then the drivers.
-    pub(crate) fn start(self, shared: &Shared) -> Generation {
+    pub(crate) fn start(mut self, shared: &Shared) -> Generation {
         let events = &shared.events;
+        let kept = shared.alarms.borrow().clone();
+        let now = events.clock.monotonic();
+        self.pipeline.engine().restore(kept, now);
         let stop = CancellationToken::new();
         let (sweeps, receiver) = mpsc::channel(SWEEP_CAPACITY);
         let (asks, asked) = mpsc::channel(ASK_CAPACITY);

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod alarm_file;
+mod alarms;
 mod boot;
 mod check;
 mod cli;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Run(args) => service::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Alarms(args) => alarms::run(&args),
         Command::Spool(command) => spool_command::run(&command),
         Command::Explain(args) => explain::run(&args),
         Command::Read(args) => find::read::run(&args),

@@ -1,31 +1,62 @@
 //! From the configuration's words to what the pipeline is made of.
 
-use gateway_config::{Deadband, PointConfig, Report};
+use gateway_config::{Deadband, Fog, Leaves, PointConfig, Report};
 use gateway_filter::{Band, Stage};
-use gateway_pipeline::{PointSetup, Privacy, Setup};
+use gateway_pipeline::{DerivedSetup, PointSetup, Privacy, Setup, WindowSetup};
+use gateway_rules::Rule;
+use protocols_model::PointKey;
 
-/// The points with their filters.
-pub(crate) fn setup(points: Vec<PointConfig>) -> Setup {
-    let points = points.into_iter().map(|point| PointSetup {
-        descriptor: point.descriptor,
-        stages: stages(&point.report),
-        privacy: Privacy::Open,
+/// The points with their filters and privacy, what is computed from them, and the rules.
+pub(crate) fn setup(points: Vec<PointConfig>, mut fog: Fog) -> (Setup, Vec<Rule>) {
+    let points = (0..).map(PointKey).zip(points).map(|(key, point)| {
+        let filters = fog.stages.remove(&key).unwrap_or_default();
+        PointSetup {
+            stages: stages(&point.report, filters),
+            privacy: fog.privacy.remove(&key).map_or(Privacy::Open, privacy),
+            descriptor: point.descriptor,
+        }
     });
-    Setup {
-        points: points.collect(),
-        ..Setup::default()
+    let points = points.collect();
+    let derived = fog.derived.into_iter().map(|derived| DerivedSetup {
+        point: derived.point,
+        program: derived.program,
+        stale: derived.stale,
+    });
+    let windows = fog.windows.into_iter().map(|window| WindowSetup {
+        of: window.of,
+        period: window.period,
+        spec: window.spec,
+        results: window.results,
+    });
+    let setup = Setup {
+        points,
+        derived: derived.collect(),
+        windows: windows.collect(),
+    };
+    (setup, fog.rules)
+}
+
+fn privacy(leaves: Leaves) -> Privacy {
+    match leaves {
+        Leaves::Nothing(_) => Privacy::Withheld,
+        Leaves::Treated {
+            treatments,
+            latitude,
+        } => Privacy::Treated {
+            treatments,
+            latitude,
+        },
     }
 }
 
-fn stages(report: &Report) -> Vec<Stage> {
-    match report {
-        Report::Every => Vec::new(),
-        Report::Changes { deadband, beat } => {
-            let band = match deadband {
-                Deadband::Absolute(width) => Band::Absolute(*width),
-                Deadband::Percent(percent) => Band::Percent(*percent),
-            };
-            vec![Stage::deadband(band, *beat)]
-        }
+/// What a point's own report leaves, then its filters.
+pub(crate) fn stages(report: &Report, mut filters: Vec<Stage>) -> Vec<Stage> {
+    if let Report::Changes { deadband, beat } = report {
+        let band = match deadband {
+            Deadband::Absolute(width) => Band::Absolute(*width),
+            Deadband::Percent(percent) => Band::Percent(*percent),
+        };
+        filters.insert(0, Stage::deadband(band, *beat));
     }
+    filters
 }

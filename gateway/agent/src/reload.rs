@@ -3,7 +3,7 @@
 use crate::{check, last_good, machine};
 use gateway_config::source::Source;
 use gateway_config::{
-    BusConfig, GatewayConfig, Loaded, Options, PointConfig, Problem, Severity, load,
+    BusConfig, Fog, GatewayConfig, Loaded, Options, PointConfig, Problem, Severity, load,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +19,8 @@ pub(crate) struct Chosen {
     pub(crate) files: Vec<Arc<Source>>,
     /// Digest of its files, for people.
     pub(crate) revision: String,
+    /// Something in it must not leave the site.
+    pub(crate) private: bool,
     /// The file could not be used.
     pub(crate) last_good: bool,
     /// What is wrong with the file.
@@ -30,6 +32,7 @@ pub(crate) struct Chosen {
 pub(crate) struct Field {
     pub(crate) buses: Vec<BusConfig>,
     pub(crate) points: Vec<PointConfig>,
+    pub(crate) fog: Fog,
 }
 
 impl Chosen {
@@ -41,9 +44,11 @@ impl Chosen {
     ) -> Self {
         Self {
             summary: check::summary(&config),
+            private: config.fog.is_private(),
             field: Field {
                 buses: std::mem::take(&mut config.buses),
                 points: std::mem::take(&mut config.points),
+                fog: std::mem::take(&mut config.fog),
             },
             config: Arc::new(config),
             revision: revision(&files),

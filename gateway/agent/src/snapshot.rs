@@ -5,10 +5,10 @@ use crate::machine;
 use crate::supervisor::BusSlot;
 use crate::uplink::UplinkView;
 use gateway_config::GatewayConfig;
-use gateway_pipeline::{Stats, Totals};
+use gateway_pipeline::{KeptAlarms, Stats, Totals};
 use gateway_spool::{SpoolAlarm, SpoolState};
 use protocols_driver::LinkState;
-use protocols_model::{BootId, Clock, Timestamp};
+use protocols_model::{AlarmLevel, AlarmState, BootId, Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,6 +29,9 @@ pub(crate) struct Report {
     pub(crate) config: ConfigReport,
     pub(crate) buses: Vec<BusReport>,
     pub(crate) pipeline: PipelineReport,
+    /// Alarms that are not normal, or shelved.
+    #[serde(default)]
+    pub(crate) alarms: Vec<AlarmReport>,
     pub(crate) spool: SpoolReport,
     pub(crate) uplink: Option<UplinkReport>,
     pub(crate) process: ProcessReport,
@@ -78,6 +81,15 @@ pub(crate) struct PipelineReport {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) unsealable: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct AlarmReport {
+    pub(crate) name: String,
+    pub(crate) level: AlarmLevel,
+    pub(crate) state: AlarmState,
+    pub(crate) text: String,
+    pub(crate) since: i64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -188,6 +200,7 @@ pub(crate) struct Source {
     pub(crate) started: Timestamp,
     pub(crate) stats: Arc<Stats>,
     pub(crate) spool: watch::Receiver<Arc<SpoolState>>,
+    pub(crate) alarms: watch::Receiver<KeptAlarms>,
     pub(crate) running: Mutex<Running>,
 }
 
@@ -213,6 +226,7 @@ impl Source {
             config: running.about.clone(),
             buses: running.slots.iter().map(|slot| bus(slot)).collect(),
             pipeline: pipeline(self.stats.totals()),
+            alarms: alarms(&self.alarms.borrow()),
             spool: spool(&self.spool.borrow()),
             uplink: running.uplink.as_ref().map(UplinkView::report),
             process: ProcessReport {
@@ -266,6 +280,17 @@ const fn pipeline(totals: Totals) -> PipelineReport {
         bytes: totals.bytes,
         unsealable: totals.unsealable,
     }
+}
+
+fn alarms(kept: &KeptAlarms) -> Vec<AlarmReport> {
+    let alarms = kept.iter().map(|(name, alarm)| AlarmReport {
+        name: name.clone(),
+        level: alarm.level,
+        state: alarm.state,
+        text: alarm.text.clone(),
+        since: Timestamp(alarm.since).as_millis(),
+    });
+    alarms.collect()
 }
 
 fn spool(state: &SpoolState) -> SpoolReport {

@@ -116,7 +116,10 @@ pub async fn run(
         }
         task.work().await?;
     }
-    task.pipeline.flush(task.clock.monotonic());
+    let now = task.clock.monotonic();
+    // Once more: what is left of shelvings.
+    task.keep_alarms(now);
+    task.pipeline.flush(now);
     task.append().await
 }
 

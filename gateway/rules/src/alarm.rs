@@ -240,6 +240,13 @@ impl AlarmBook {
 }
 
 impl Alarm {
+    /// What is left of its shelving.
+    #[must_use]
+    pub fn shelved_for(&self, now: Instant) -> Option<Duration> {
+        let left = self.shelved_until?.since(now);
+        (!left.is_zero()).then_some(left)
+    }
+
     fn is_shelved(&self, now: Instant) -> bool {
         self.shelved_until.is_some_and(|until| now < until)
     }

@@ -114,17 +114,9 @@ impl Engine {
             for program in computed(&rule) {
                 watched.extend(program.inputs().iter().map(|point| (*point, rule.stale)));
             }
-            let fired = alarms.get(&rule.name).is_some_and(|alarm| {
-                matches!(alarm.state, AlarmState::Raised | AlarmState::Acknowledged)
-            });
-            let times = Times {
-                hold: rule.hold,
-                clear_hold: rule.clear_hold,
-                bad_after: rule.bad_after,
-                on_bad: rule.on_bad,
-            };
+            let fired = alarms.get(&rule.name).is_some_and(is_there);
             running.push(Running {
-                condition: Condition::new(times, fired),
+                condition: Condition::new(times(&rule), fired),
                 desk: Desk::new(rule.limit),
                 inputs,
                 rule,
@@ -141,6 +133,20 @@ impl Engine {
             scratch: Scratch::default(),
             turn: 0,
             evaluations: 0,
+        }
+    }
+
+    /// Takes the alarms as they are kept by now, before anything was evaluated: a configuration is made
+    /// ready while another one still runs.
+    pub fn restore(
+        &mut self,
+        kept: std::collections::BTreeMap<String, crate::Alarm>,
+        now: Instant,
+    ) {
+        self.alarms.restore(kept, now);
+        for running in &mut self.rules {
+            let fired = self.alarms.get(&running.rule.name).is_some_and(is_there);
+            running.condition = Condition::new(times(&running.rule), fired);
         }
     }
 
@@ -317,6 +323,20 @@ impl Running {
             });
         });
     }
+}
+
+const fn times(rule: &Rule) -> Times {
+    Times {
+        hold: rule.hold,
+        clear_hold: rule.clear_hold,
+        bad_after: rule.bad_after,
+        on_bad: rule.on_bad,
+    }
+}
+
+/// Whether the cause of an alarm is there.
+fn is_there(alarm: &crate::Alarm) -> bool {
+    matches!(alarm.state, AlarmState::Raised | AlarmState::Acknowledged)
 }
 
 /// What the conditions of a rule say now.

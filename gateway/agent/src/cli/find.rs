@@ -8,7 +8,7 @@ use protocols_modbus::config::Address;
 use std::path::PathBuf;
 use std::time::Duration;
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| {
         format!(
             "not a duration; use {}",
@@ -63,6 +63,8 @@ const SCAN_BLE_EXAMPLES: &str = "\
 Examples:
   fogline-gateway scan ble --for 20s
       every device that is heard, with decoded values and the lines for the configuration
+  fogline-gateway scan ble --config /etc/fogline/gateway.toml
+      the values of encrypted sensors too, with the keys of their devices
   fogline-gateway scan ble --adapter hci1 --json";
 
 /// One bus that is named on the command line instead of in a configuration.
@@ -271,6 +273,9 @@ pub(crate) struct ScanBleArgs {
     /// Weaker devices are left out, in dBm
     #[arg(long, value_name = "DBM", allow_negative_numbers = true)]
     pub(crate) min_rssi: Option<i16>,
+    /// A configuration with the bind keys of encrypted sensors
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// As JSON, one object a device
     #[arg(long)]
     pub(crate) json: bool,
@@ -281,6 +286,9 @@ pub(crate) struct ExplainArgs {
     /// The configuration
     #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(crate) file: PathBuf,
+    /// What leaves the site, and in what form: every field
+    #[arg(long)]
+    pub(crate) privacy: bool,
     /// For people or for machines
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -1,6 +1,7 @@
 //! SIGHUP: a good configuration is swapped in under the running spool, a bad one changes nothing.
 
 use super::Gateway;
+use crate::control::Reach;
 use crate::generation::{Prepared, prepare};
 use crate::links::SkipReporter;
 use crate::reload::{self, Chosen};
@@ -19,7 +20,8 @@ impl Gateway {
         let (chosen, about, prepared) = match self.read_anew() {
             Ok(ready) => ready,
             Err(why) => {
-                let text = format!("refused, the old one goes on: {why}");
+                let text = format!("refused, the old one goes on: {}", why.told(self.private));
+                let why = why.whole;
                 self.source
                     .update(|running| running.about.refused = Some(why));
                 let events = &self.shared.events;
@@ -30,8 +32,13 @@ impl Gateway {
         if !self.generation.stop().await {
             anyhow::bail!("the old configuration could not hand over its readings; start again");
         }
+        let age = chosen.config.spool.batch_age;
+        if self.spool.set_batch_age(age).await.is_err() {
+            anyhow::bail!("the spool has ended");
+        }
         self.generation = prepared.start(&self.shared);
-        *self.desks.lock().unwrap_or_else(PoisonError::into_inner) = self.generation.desks();
+        *self.reach.lock().unwrap_or_else(PoisonError::into_inner) = Reach::of(&self.generation);
+        self.private = chosen.private;
         self.config = Arc::clone(&chosen.config);
         self.skips = SkipReporter::new();
         if !self
@@ -60,28 +67,18 @@ impl Gateway {
     }
 
     /// What the file asks for now, ready to start; or why it cannot be used.
-    fn read_anew(&self) -> Result<(Chosen, ConfigReport, Prepared), String> {
-        let mut chosen =
-            reload::from_file(&self.path, Severity::Error).map_err(|(problems, _)| {
-                let is_error = |problem: &&Problem| problem.severity == Severity::Error;
-                let first = problems.iter().find(is_error);
-                first.map_or_else(String::new, |problem| {
-                    let line = problem.position().map_or(0, |at| at.line);
-                    let count = problems.iter().filter(is_error).count();
-                    let errors = if count == 1 { "error" } else { "errors" };
-                    format!(
-                        "{count} {errors}, the first in line {line}: {}",
-                        problem.message
-                    )
-                })
-            })?;
+    fn read_anew(&self) -> Result<(Chosen, ConfigReport, Prepared), Refused> {
+        let mut chosen = reload::from_file(&self.path, Severity::Error)
+            .map_err(|(problems, _)| Refused::of(&problems))?;
         if let Some(what) = self.needs_restart(&chosen.config) {
-            return Err(format!("{what} changes only with a restart"));
+            return Err(Refused::because(format!(
+                "{what} changes only with a restart"
+            )));
         }
         let about = about(&self.path, &chosen);
         let field = std::mem::take(&mut chosen.field);
         let prepared = prepare(&chosen.config, field, &self.shared);
-        let prepared = prepared.map_err(|error| format!("{error:#}"))?;
+        let prepared = prepared.map_err(|error| Refused::because(format!("{error:#}")))?;
         Ok((chosen, about, prepared))
     }
 
@@ -92,6 +89,8 @@ impl Gateway {
             let mut spool = config.spool.clone();
             // Nobody wrote it: what the machine has, or nothing where the last good one runs.
             spool.memory_limit_bytes = None;
+            // Told to the spool that runs.
+            spool.batch_age = Duration::ZERO;
             format!("{spool:?}")
         };
         [
@@ -106,6 +105,43 @@ impl Gateway {
         ]
         .into_iter()
         .find_map(|(what, changed)| changed.then_some(what))
+    }
+}
+
+/// Why a configuration is not swapped in.
+struct Refused {
+    /// For people at the site.
+    whole: String,
+    /// Without anything that stands in the file.
+    outline: String,
+}
+
+impl Refused {
+    fn because(why: String) -> Self {
+        Self {
+            outline: why.clone(),
+            whole: why,
+        }
+    }
+
+    fn of(problems: &[Problem]) -> Self {
+        let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+        let Some(first) = problems.iter().find(is_error) else {
+            return Self::because(String::new());
+        };
+        let line = first.position().map_or(0, |at| at.line);
+        let count = problems.iter().filter(is_error).count();
+        let errors = if count == 1 { "error" } else { "errors" };
+        let outline = format!("{count} {errors}, the first in line {line}");
+        Self {
+            whole: format!("{outline}: {}", first.message),
+            outline,
+        }
+    }
+
+    /// For the cloud. A message quotes the file, which may name what must not leave the site.
+    fn told(&self, private: bool) -> &str {
+        if private { &self.outline } else { &self.whole }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::console::colour_out;
 use crate::snapshot::{BusReport, Report, SpoolReport, UplinkReport};
 use gateway_config::units::show_duration;
 use gateway_config::{Loaded, Severity};
+use protocols_model::AlarmState;
 use std::fmt::{self, Formatter};
 use std::path::Path;
 use std::time::Duration;
@@ -60,6 +61,15 @@ impl fmt::Display for Running<'_> {
             f,
             "   readings {taken} taken, {kept} kept, {filtered} filtered, {not_good} not good"
         )?;
+        for alarm in &report.alarms {
+            let mark = paint.mark(alarm.state == AlarmState::Normal);
+            let (level, name, text) = (alarm.level.as_str(), &alarm.name, &alarm.text);
+            let (state, ago) = (alarm.state.as_str(), self.ago(alarm.since));
+            writeln!(
+                f,
+                "{mark} alarm    {name} {state} for {ago} ({level}): {text}"
+            )?;
+        }
         self.spool(f, &report.spool)?;
         match &report.uplink {
             None => writeln!(f, "   uplink   none configured")?,

@@ -10,7 +10,10 @@ mod commands;
 mod find;
 mod life;
 mod meter;
+mod plant;
+mod privacy;
 mod rig;
+mod rules;
 mod sim;
 
 use meter::Meter;
