@@ -2,12 +2,14 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "helpers of tests may fail loudly and look again after a pause"
 )]
 
 mod commands;
 mod find;
+mod guide;
 mod life;
 mod meter;
 mod plant;

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Default)]
 struct State {
-    coils: BTreeMap<u16, bool>,
-    registers: BTreeMap<u16, u16>,
+    /// By the function that reads them, and address.
+    bits: BTreeMap<(u8, u16), bool>,
+    registers: BTreeMap<(u8, u16), u16>,
     /// Coils in the order they were written.
     written: Vec<(u16, bool)>,
     silent: bool,
@@ -47,8 +48,20 @@ impl Plant {
         look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// A holding register.
     pub(crate) fn set(&self, register: u16, value: u16) {
-        self.with(|state| state.registers.insert(register, value));
+        self.with(|state| state.registers.insert((3, register), value));
+    }
+
+    /// An input register.
+    pub(crate) fn set_input(&self, register: u16, value: i16) {
+        let value = u16::from_be_bytes(value.to_be_bytes());
+        self.with(|state| state.registers.insert((4, register), value));
+    }
+
+    /// A discrete input.
+    pub(crate) fn set_discrete(&self, input: u16, on: bool) {
+        self.with(|state| state.bits.insert((2, input), on));
     }
 
     /// Four registers from `register` on, the most significant first.
@@ -68,15 +81,15 @@ impl Plant {
     }
 
     pub(crate) fn set_coil(&self, coil: u16, on: bool) {
-        self.with(|state| state.coils.insert(coil, on));
+        self.with(|state| state.bits.insert((1, coil), on));
     }
 
     pub(crate) fn coil(&self, coil: u16) -> bool {
-        self.with(|state| state.coils.get(&coil).copied().unwrap_or(false))
+        self.with(|state| state.bits.get(&(1, coil)).copied().unwrap_or(false))
     }
 
     pub(crate) fn register(&self, register: u16) -> u16 {
-        self.with(|state| state.registers.get(&register).copied().unwrap_or(0))
+        self.with(|state| state.registers.get(&(3, register)).copied().unwrap_or(0))
     }
 
     pub(crate) fn written(&self) -> Vec<(u16, bool)> {
@@ -121,7 +134,12 @@ impl State {
             1 | 2 => {
                 let mut bytes = vec![0u8; usize::from(count.div_ceil(8))];
                 for place in 0..count {
-                    if self.coils.get(&(at + place)).copied().unwrap_or(false) {
+                    if self
+                        .bits
+                        .get(&(pdu[0], at + place))
+                        .copied()
+                        .unwrap_or(false)
+                    {
                         bytes[usize::from(place / 8)] |= 1 << (place % 8);
                     }
                 }
@@ -130,18 +148,22 @@ impl State {
             3 | 4 => {
                 let mut answer = vec![pdu[0], u8::try_from(2 * count).unwrap()];
                 for place in 0..count {
-                    let value = self.registers.get(&(at + place)).copied().unwrap_or(0);
+                    let value = self
+                        .registers
+                        .get(&(pdu[0], at + place))
+                        .copied()
+                        .unwrap_or(0);
                     answer.extend(value.to_be_bytes());
                 }
                 answer
             }
             5 => {
-                self.coils.insert(at, count == 0xff00);
+                self.bits.insert((1, at), count == 0xff00);
                 self.written.push((at, count == 0xff00));
                 pdu.to_vec()
             }
             6 => {
-                self.registers.insert(at, count);
+                self.registers.insert((3, at), count);
                 pdu.to_vec()
             }
             16 => {
@@ -151,7 +173,7 @@ impl State {
                 }
                 for place in 0..count {
                     let value = word(6 + 2 * usize::from(place));
-                    self.registers.insert(at + place, value);
+                    self.registers.insert((3, at + place), value);
                 }
                 pdu[..5].to_vec()
             }
