@@ -25,8 +25,8 @@ pub struct Sighting {
     pub name: Option<Arc<str>>,
     /// How loud it was heard, in dBm.
     pub rssi: Option<i16>,
-    /// What it says, in the first format that knows it.
-    pub said: Option<Said>,
+    /// What it says, in each format that knows it: one device may speak several.
+    pub said: Vec<Said>,
     /// Data by company identifier, as received.
     pub manufacturer: Vec<(u16, Vec<u8>)>,
     /// Data by service, as received.
@@ -63,7 +63,7 @@ impl Sighting {
     pub fn of(advert: &Advert, key: Option<&BindKey>) -> Self {
         let cipher = key.map(Cipher::new);
         let mut values = Values::new();
-        let said = Format::ALL.into_iter().find_map(|format| {
+        let said = Format::ALL.into_iter().filter_map(|format| {
             let decoded = format.decode(advert, cipher.as_ref(), &mut values)?;
             let on_event = decoded.is_ok_and(|packet| packet.on_event);
             let fields = decoded.map(|_packet| fields(format, &values));
@@ -73,6 +73,7 @@ impl Sighting {
                 on_event,
             })
         });
+        let said = said.collect();
         Self {
             address: advert.address,
             name: advert.name.clone(),
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn a_sighting_shows_what_to_write_into_the_configuration() {
         let sighting = Sighting::of(&advert("44 0161 02CA09 02CB09"), None);
-        let said = sighting.said.unwrap();
+        let [said] = <[Said; 1]>::try_from(sighting.said).unwrap();
         assert_eq!((said.format, said.on_event), (Format::Bthome, true));
         let fields = said.fields.unwrap();
         let names: Vec<_> = fields.iter().map(|f| (f.name.as_str(), f.unit)).collect();
@@ -183,15 +184,15 @@ mod tests {
     #[test]
     fn an_encrypted_one_asks_for_its_key_and_a_stranger_shows_its_bytes() {
         let sealed = advert("41 e445f3c9962b 33221100 6c7c4519");
-        let said = Sighting::of(&sealed, None).said.unwrap();
-        assert_eq!(said.fields, Err(DecodeError::NoKey));
+        let said = Sighting::of(&sealed, None).said;
+        assert_eq!(said[0].fields, Err(DecodeError::NoKey));
         let key: BindKey = "231d39c1d7cc1ab1aee224cd096db932".parse().unwrap();
-        let said = Sighting::of(&sealed, Some(&key)).said.unwrap();
+        let said = Sighting::of(&sealed, Some(&key)).said.remove(0);
         assert_eq!(said.fields.unwrap().len(), 2);
         let mut stranger = Advert::new("54:48:E6:8F:80:A5".parse().unwrap());
         stranger.manufacturer = vec![(0x1234, vec![1, 2])];
         let sighting = Sighting::of(&stranger, None);
-        assert_eq!(sighting.said, None);
+        assert_eq!(sighting.said, []);
         assert_eq!(sighting.manufacturer, [(0x1234, vec![1, 2])]);
     }
 }

@@ -197,11 +197,7 @@ async fn a_scan_shows_what_is_heard_and_ends_when_told_or_when_the_adapter_goes(
     let mut seen = Vec::new();
     let (adapter, keys) = (Adapter::default(), HashMap::new());
     let scanned = scan(&fake, &adapter, &keys, speak, |sighting| {
-        seen.push((
-            sighting.address,
-            sighting.name,
-            sighting.said.unwrap().format,
-        ));
+        seen.push((sighting.address, sighting.name, sighting.said[0].format));
     });
     assert_eq!(scanned.await, Ok(()));
     let hall: Option<Arc<str>> = Some("Hall".into());
