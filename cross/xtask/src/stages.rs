@@ -91,12 +91,13 @@ impl Stages {
             .done
             .iter()
             .filter(|stage| !matches!(stage.ended, Ended::Well));
-        let many = failed.clone().count().max(1);
+        let mut left = failed.clone().count();
         for stage in failed {
             bad.push(stage.name);
+            let room = (MOST_LINES.saturating_sub(lines.len()) / left.max(1)).max(10);
+            left -= 1;
             if let Ended::Failed(why, shown) = &stage.ended {
                 lines.push(format!("✗ {}: {why}", stage.name));
-                let room = (MOST_LINES / many).max(10);
                 lines.extend(shown.iter().take(room).map(|line| format!("    {line}")));
                 if shown.len() > room {
                     lines.push(format!("    … {} more lines above", shown.len() - room));
