@@ -2,10 +2,11 @@
 //! hold. Read-only; a reader never holds up the writer (write-ahead log).
 
 use anyhow::Context as _;
-use protocols_model::{DictionaryHash, Value};
-use protocols_wire::{Body, Dictionary, Record};
+use protocols_model::{DictionaryHash, PointDescriptor, Value};
+use protocols_wire::{Body, Dictionary, Record, Sample};
 use rusqlite::{Connection, OpenFlags};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tests_fieldsim::answer_log::wall_ns;
@@ -69,6 +70,49 @@ impl Database {
         last: i64,
         probe: &str,
     ) -> anyhow::Result<Vec<Stored>> {
+        let mut all: Vec<Stored> = Vec::new();
+        self.columns(after, last, |row, entry, samples| {
+            if all.last().is_none_or(|stored| stored.row != row) {
+                let (readings, probes) = (0, Vec::new());
+                all.push(Stored {
+                    row,
+                    readings,
+                    probes,
+                });
+            }
+            let Some(stored) = all.last_mut() else { return };
+            stored.readings += samples.len() as u64;
+            if entry.point.as_str() == probe {
+                let values = samples
+                    .iter()
+                    .filter_map(|sample| whole(sample.value.as_ref()?));
+                let device = entry.device.as_str();
+                stored
+                    .probes
+                    .extend(values.map(|value| (device.to_owned(), value)));
+            }
+        })?;
+        Ok(all)
+    }
+
+    /// Readings behind row `after`, up to `last`, of devices whose name begins with `prefix`.
+    pub(crate) fn readings(&self, after: i64, last: i64, prefix: &str) -> anyhow::Result<u64> {
+        let mut readings = 0;
+        self.columns(after, last, |_row, entry, samples| {
+            if entry.device.as_str().starts_with(prefix) {
+                readings += samples.len() as u64;
+            }
+        })?;
+        Ok(readings)
+    }
+
+    /// Every column of telemetry behind row `after`, up to `last`, in order.
+    fn columns(
+        &self,
+        after: i64,
+        last: i64,
+        mut each: impl FnMut(i64, &PointDescriptor, &[Sample]),
+    ) -> anyhow::Result<()> {
         let mut known = HashMap::new();
         let mut select = self
             .conn
@@ -76,43 +120,25 @@ impl Database {
         let rows = select.query_map([after, last], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
         })?;
-        let mut all = Vec::new();
         for row in rows {
             let (row, body) = row?;
-            if let Body::Telemetry(telemetry) = Record::decode(&body)?.body {
-                let mut stored = Stored {
-                    row,
-                    readings: 0,
-                    probes: Vec::new(),
+            let Body::Telemetry(telemetry) = Record::decode(&body)?.body else {
+                continue;
+            };
+            for column in &telemetry.columns {
+                let place = usize::try_from(column.dictionary)?;
+                let hash = telemetry.dictionaries.get(place);
+                let hash = *hash.context("a column without its dictionary")?;
+                let names = match known.entry(hash) {
+                    Entry::Occupied(held) => held.into_mut(),
+                    Entry::Vacant(free) => free.insert(self.dictionary(hash)?),
                 };
-                for column in &telemetry.columns {
-                    stored.readings += column.samples.len() as u64;
-                    let place = usize::try_from(column.dictionary)?;
-                    let hash = telemetry.dictionaries.get(place);
-                    let hash = *hash.context("a column without its dictionary")?;
-                    let names = match known.entry(hash) {
-                        std::collections::hash_map::Entry::Occupied(held) => held.into_mut(),
-                        std::collections::hash_map::Entry::Vacant(free) => {
-                            free.insert(self.dictionary(hash)?)
-                        }
-                    };
-                    let entry = names.entries().get(usize::try_from(column.index)?);
-                    let entry = entry.context("a column that its dictionary does not have")?;
-                    if entry.point.as_str() == probe {
-                        let values = column
-                            .samples
-                            .iter()
-                            .filter_map(|sample| sample.value.as_ref());
-                        let values = values.filter_map(whole);
-                        let device = entry.device.as_str();
-                        let probes = values.map(|value| (device.to_owned(), value));
-                        stored.probes.extend(probes);
-                    }
-                }
-                all.push(stored);
+                let entry = names.entries().get(usize::try_from(column.index)?);
+                let entry = entry.context("a column that its dictionary does not have")?;
+                each(row, entry, &column.samples);
             }
         }
-        Ok(all)
+        Ok(())
     }
 
     fn dictionary(&self, hash: DictionaryHash) -> anyhow::Result<Dictionary> {

@@ -9,8 +9,12 @@
 //! | 81–94 | constants: set points, states, limits |
 //! | 95–99 | noise: 4 to 64 values, new with every poll |
 //!
+//! Beside them, for the other families: a scale that sends twice a second, an instrument that is asked each
+//! second, and where Bluetooth LE is wanted 200 sensors that advertise each second.
+//!
 //! All are closed forms of the poll number (`tests_fieldsim::signal`): the same bytes everywhere.
 
+use std::path::Path;
 use tests_fieldsim::{BusKind, BusSite, PointSite, Shape, Site, Space, UnitSite, WordKind, signal};
 
 /// Units, each on an address of its own.
@@ -22,17 +26,97 @@ pub(crate) const READINGS_PER_ANSWER: u64 = REGISTERS as u64;
 /// The probe's name.
 pub(crate) const PROBE: &str = "probe";
 
-/// All units, polled by `gateway`.
-pub(crate) fn site(gateway: &str) -> Site {
-    let bus = |number| BusSite {
-        name: bus_name(number),
+/// Bluetooth LE sensors.
+pub(crate) const SENSORS: u8 = 200;
+/// What each of them measures.
+pub(crate) const FIELDS: [&str; 2] = ["temperature", "humidity"];
+/// Names of sensors begin so.
+pub(crate) const SENSOR: &str = "air-";
+/// The serial devices, each on a line of its own: name, point, speed.
+pub(crate) const SCALE: (&str, &str, u32) = ("scale", "weight", 9600);
+pub(crate) const INSTRUMENT: (&str, &str, u32) = ("multimeter", "volt", 19_200);
+/// Between two frames of the scale.
+const SCALE_EVERY_MS: u32 = 500;
+
+/// All devices, polled by `gateway`; lines appear in `lines`, sensors where `radio` is wanted.
+pub(crate) fn site(gateway: &str, lines: &Path, radio: bool) -> Site {
+    let bus = |name: &str, kind, units| BusSite {
+        name: name.to_owned(),
         gateway: gateway.to_owned(),
-        kind: BusKind::Tcp { port: 0 },
-        units: vec![unit(number)],
+        kind,
+        units,
     };
-    Site {
-        buses: (1..=UNITS).map(bus).collect(),
+    let meter = |number| {
+        bus(
+            &bus_name(number),
+            BusKind::Tcp { port: 0 },
+            vec![unit(number)],
+        )
+    };
+    let mut buses: Vec<BusSite> = (1..=UNITS).map(meter).collect();
+    let link = |name: &str| lines.join(name).to_string_lossy().into_owned();
+    let (name, point, baud) = SCALE;
+    let kind = BusKind::Scale {
+        link: link(name),
+        baud,
+        every_ms: SCALE_EVERY_MS,
+    };
+    buses.push(bus(
+        name,
+        kind,
+        vec![other(1, name, &[point], WordKind::I32)],
+    ));
+    let (name, point, baud) = INSTRUMENT;
+    let kind = BusKind::Scpi {
+        link: link(name),
+        baud,
+    };
+    buses.push(bus(
+        name,
+        kind,
+        vec![other(1, name, &[point], WordKind::I64)],
+    ));
+    if radio {
+        let sensor = |n| other(n, &sensor_name(n), &FIELDS, WordKind::Centi);
+        let sensors = (1..=SENSORS).map(sensor).collect();
+        buses.push(bus("air", BusKind::Radio { every_ms: 1000 }, sensors));
     }
+    Site { buses }
+}
+
+/// Name of a sensor's device.
+pub(crate) fn sensor_name(number: u8) -> String {
+    format!("{SENSOR}{number:03}")
+}
+
+/// A device that is no Modbus unit.
+fn other(unit: u8, device: &str, points: &[&str], kind: WordKind) -> UnitSite {
+    let point = |&id: &&str| PointSite {
+        id: id.to_owned(),
+        space: Space::Input,
+        address: 0,
+        kind,
+        shape: Shape::Sine {
+            base: 20.0,
+            amplitude: 5.0,
+            period: 60.0 + f64::from(unit),
+        },
+        unit: String::new(),
+        deadband: 0.0,
+        beat_s: 0,
+    };
+    UnitSite {
+        unit,
+        device: device.to_owned(),
+        points: points.iter().map(point).collect(),
+        silent_every_s: 0,
+        silent_s: 0,
+    }
+}
+
+/// The 100 units.
+pub(crate) fn units() -> Vec<UnitSite> {
+    (1..=UNITS).map(unit).collect()
 }
 
 /// Name of a unit's bus.
@@ -116,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_third_of_the_set_moves_from_one_second_to_the_next() {
-        let units: Vec<UnitSite> = (1..=UNITS).map(unit).collect();
+        let units = units();
         let points = units.iter().flat_map(|unit| &unit.points);
         let (mut moved, mut all) = (0, 0);
         for point in points {

@@ -1,8 +1,8 @@
 //! Figures with their limits, the noise of their rounds, and the verdict.
 //!
 //! A figure is the median of its rounds; its noise is half the distance between its lowest and its
-//! highest round, relative to the median, and never less than [`FLOOR`] ([`ALONE`] for a single
-//! round). It is missed when it is
+//! highest round, relative to the median, and never less than [`FLOOR`]; of a single round it is what
+//! the figure says of itself, [`ALONE`] where it says nothing. It is missed when it is
 //! beyond its limit by more than that noise. Without enough rounds it is *not measured*, which fails
 //! the run as well: nothing is claimed that was not seen.
 
@@ -11,7 +11,7 @@ use crate::measure::median;
 /// What even perfect rounds leave uncertain: the clock, the edges of a window.
 const FLOOR: f64 = 0.03;
 /// What one round alone leaves uncertain.
-const ALONE: f64 = 0.1;
+pub(crate) const ALONE: f64 = 0.1;
 
 /// What a figure is held against.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,6 +39,8 @@ pub(crate) struct Figure {
     pub discarded: usize,
     /// Rounds without which nothing can be said.
     pub needs: usize,
+    /// What a single round leaves uncertain, as a share of the figure.
+    pub alone: f64,
 }
 
 /// What became of a figure.
@@ -88,7 +90,12 @@ impl Figure {
     pub(crate) fn noise(&self) -> f64 {
         let (low, high) = self.span();
         let value = self.value().abs();
-        let floor = if self.rounds.len() < 2 { ALONE } else { FLOOR };
+        let alone = if self.rounds.len() < 2 {
+            self.alone
+        } else {
+            0.0
+        };
+        let floor = FLOOR.max(alone);
         if value > 0.0 {
             ((high - low) / 2.0 / value).max(floor)
         } else {
@@ -191,6 +198,7 @@ mod tests {
             rounds: rounds.to_vec(),
             discarded: 0,
             needs: 2,
+            alone: ALONE,
         }
     }
 

@@ -71,9 +71,8 @@ impl Sender {
             lane,
             history: false,
         };
-        let buses = field::site("any").buses.into_iter();
         let skipped = number * UNITS % usize::from(field::UNITS);
-        let units = buses.skip(skipped).take(UNITS).flat_map(|bus| bus.units);
+        let units = field::units().into_iter().skip(skipped).take(UNITS);
         let units: Vec<UnitSite> = units.collect();
         let points = units
             .iter()

@@ -16,16 +16,20 @@
 mod broker;
 mod config;
 mod database;
+mod families;
 mod field;
 mod figures;
+mod filters;
 mod ingest;
 mod intake;
+mod line;
 mod machine;
 mod measure;
 mod plan;
 mod report;
 mod rig;
 mod turns;
+mod write;
 mod yardstick;
 
 use clap::{Parser, Subcommand};
@@ -33,16 +37,16 @@ use std::process::ExitCode;
 
 /// Measures Fogline beside a bare yardstick.
 #[derive(Debug, Parser)]
-#[command(name = "fogline-bench")]
+#[command(name = "fogline-bench", args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    part: Option<Part>,
+    role: Option<Role>,
     #[command(flatten)]
     plan: plan::Plan,
 }
 
 #[derive(Debug, Subcommand)]
-enum Part {
+enum Role {
     /// Be the yardstick (started by the benchmark itself).
     #[command(hide = true)]
     Yardstick(yardstick::Yardstick),
@@ -52,9 +56,9 @@ fn main() -> anyhow::Result<ExitCode> {
     let installed = rustls::crypto::ring::default_provider().install_default();
     debug_assert!(installed.is_ok(), "another provider was installed before");
     let cli = Cli::parse();
-    match cli.part {
+    match cli.role {
         // One thread, as the gateway has.
-        Some(Part::Yardstick(args)) => tokio::runtime::Builder::new_current_thread()
+        Some(Role::Yardstick(args)) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?
             .block_on(yardstick::run(args)),

@@ -1,23 +1,32 @@
-//! The run: start the system, let gateway and yardstick take turns, look at latency, long batches and
-//! ingest, and say what was found.
+//! The run: start what the wanted parts need, measure them one after the other, and say what was found.
+//!
+//! A part that fails is said to, leaves the others alone, and fails the run.
 
-use crate::figures::Figure;
-use crate::report::Results;
+use crate::figures::{Figure, Limit};
+use crate::measure::median;
+use crate::report::{Results, row, say};
 use crate::rig::Rig;
 use crate::turns::Measured;
-use crate::{ingest, machine, report};
+use crate::write::{Delays, Writes};
+use crate::{families, filters, ingest, line, machine, report};
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// What the benchmark is told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Plan {
+    /// What to measure; everything by default.
+    #[arg(value_enum)]
+    parts: Vec<Part>,
     /// Rounds of each: gateway, yardstick, ingest.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Seconds of a round.
     #[arg(long, default_value_t = 12)]
     seconds: u64,
+    /// Seconds of the driver at each speed of the line: 60 where `line` is asked for by name, else 30.
+    #[arg(long)]
+    line_seconds: Option<u64>,
     /// Keep rounds that ran while others used the machine; the report says so.
     #[arg(long)]
     busy: bool,
@@ -26,12 +35,46 @@ pub(crate) struct Plan {
     keep: bool,
 }
 
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// 100 Modbus TCP units of 100 registers through the whole system, beside the yardstick.
+    Tcp,
+    /// What cloud and database take.
+    Ingest,
+    /// Share of a serial line that is used, beside an ideal master.
+    Line,
+    /// How much later a write comes beside 10 000 points/s.
+    Write,
+    /// CPU of hearing 200 Bluetooth LE sensors.
+    Ble,
+    /// Memory with all three families.
+    Rss,
+    /// CPU with a filter on each point.
+    Filters,
+}
+
+impl Part {
+    /// Whether it needs sensors, and with them a message bus.
+    const fn needs_radio(self) -> bool {
+        matches!(self, Self::Ble | Self::Rss)
+    }
+
+    /// Whether it needs the running system.
+    const fn needs_rig(self) -> bool {
+        !matches!(self, Self::Line)
+    }
+}
+
 /// Share of the machine's CPU that others may take in a round that counts.
 pub(crate) const MOST_FOREIGN: f64 = 0.15;
 /// Rounds that may be thrown away and run again: as many as keep a run below some five minutes.
 const SPARE_PAIRS: usize = 1;
 const SPARE_FAST: usize = 2;
 const SPARE_INGEST: usize = 6;
+const SPARE_LISTEN: usize = 1;
+/// How long sensors are listened to: as many adverts as make the share of a core steady.
+const LISTEN: Duration = Duration::from_secs(30);
 /// Live batches: by default, for latency, for small bytes.
 const AGE_DEFAULT: Duration = Duration::from_secs(1);
 const AGE_FAST: Duration = Duration::from_millis(250);
@@ -41,26 +84,55 @@ const LONG_BATCHES: u64 = 3;
 /// Seconds of field time in a round of the ingest measurement.
 const INGEST_SECONDS: u32 = 15;
 
+/// Seconds of the driver at each speed of the line.
+const LINE_ALONE: u64 = 60;
+const LINE_AMONG: u64 = 30;
+
+/// What a run found.
+#[derive(Debug, Default)]
+struct Found {
+    figures: Vec<Figure>,
+    failed: usize,
+}
+
+impl Found {
+    /// Keeps what a part found; says why it found nothing.
+    fn keep(&mut self, part: &str, found: anyhow::Result<Vec<Figure>>) {
+        match found {
+            Ok(mut figures) => self.figures.append(&mut figures),
+            Err(error) => {
+                say(&format!("{part} failed: {error:#}"));
+                self.failed += 1;
+            }
+        }
+    }
+}
+
 impl Plan {
-    /// Measures everything.
+    /// Measures what is wanted.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        report::say(&format!("machine: {}", machine::describe()));
-        report::say(&format!(
+        say(&format!("machine: {}", machine::describe()));
+        say(&format!(
             "load average at the start: {:.1}",
             machine::load()
         ));
         if cfg!(debug_assertions) {
-            report::say("debug binaries: every figure but the bytes is meaningless");
+            say("debug binaries: every figure but the bytes is meaningless");
         }
-        let mut rig = Rig::start(self.keep).await?;
-        let measured = self.measure(&mut rig).await;
-        let stopped = rig.stop(measured.is_err()).await;
-        let results = measured?;
-        stopped?;
-        let figures = results.figures(self.rounds);
-        report::say(&format!("load average at the end: {:.1}", machine::load()));
-        report::print(&figures, self.busy);
-        let fine = figures.iter().all(|figure| figure.verdict().is_fine());
+        let mut found = Found::default();
+        if self.all().any(Part::needs_rig) {
+            let radio = self.all().any(Part::needs_radio);
+            let mut rig = Rig::start(self.keep, radio).await?;
+            self.on_the_rig(&mut rig, &mut found).await;
+            let stopped = rig.stop(found.failed > 0).await;
+            found.keep("stopping", stopped.map(|()| Vec::new()));
+        }
+        if self.wants(Part::Line) {
+            found.keep("line", self.line().await);
+        }
+        say(&format!("load average at the end: {:.1}", machine::load()));
+        report::print(&found.figures, self.busy, found.failed);
+        let fine = found.failed == 0 && report::all_fine(&found.figures);
         Ok(if fine {
             ExitCode::SUCCESS
         } else {
@@ -68,14 +140,60 @@ impl Plan {
         })
     }
 
-    async fn measure(&self, rig: &mut Rig) -> anyhow::Result<Results> {
+    fn wants(&self, part: Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+
+    /// The wanted parts.
+    fn all(&self) -> impl Iterator<Item = Part> {
+        let all = <Part as clap::ValueEnum>::value_variants().iter().copied();
+        all.filter(|part| self.wants(*part))
+    }
+
+    /// Everything that needs the running system.
+    async fn on_the_rig(&self, rig: &mut Rig, found: &mut Found) {
+        if self.wants(Part::Tcp) {
+            found.keep("tcp", self.tcp(rig).await);
+        }
+        if self.wants(Part::Filters) {
+            found.keep("filters", self.filters(rig).await);
+        }
+        if self.wants(Part::Write) {
+            found.keep("write", self.writes(rig).await);
+        }
+        if self.wants(Part::Ble) {
+            found.keep("ble", self.ble(rig).await);
+        }
+        if self.wants(Part::Rss) {
+            say("gateway with all three families");
+            let round = rig.all_families(LISTEN).await;
+            found.keep("rss", round.map(|round| families::memory(&round)));
+        }
+        // Last: it leaves the cloud with another configuration.
+        if self.wants(Part::Ingest) {
+            found.keep("ingest", self.ingest(rig).await);
+        }
+    }
+
+    async fn line(&self) -> anyhow::Result<Vec<Figure>> {
+        let usual = if self.parts.is_empty() {
+            LINE_AMONG
+        } else {
+            LINE_ALONE
+        };
+        let span = Duration::from_secs(self.line_seconds.unwrap_or(usual));
+        let folder = tempfile::tempdir()?;
+        line::figures(folder.path(), span).await
+    }
+
+    async fn tcp(&self, rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {
         let mut results = Results::default();
         let window = Duration::from_secs(self.seconds);
         let mut tries = self.tries(SPARE_PAIRS);
         while let Some(number) = tries.next_round() {
-            report::say(&format!("round {number}: gateway, batches of 1 s"));
-            let ours = rig.gateway(AGE_DEFAULT, window).await?;
-            report::say(&format!("round {number}: yardstick"));
+            say(&format!("round {number}: gateway, batches of 1 s"));
+            let ours = rig.gateway(AGE_DEFAULT, window, "").await?;
+            say(&format!("round {number}: yardstick"));
             let bare = rig.yardstick(window).await?;
             let quiet = self.counts(&ours) & self.counts(&bare);
             tries.done(quiet);
@@ -83,24 +201,85 @@ impl Plan {
         }
         let mut tries = self.tries(SPARE_FAST);
         while let Some(number) = tries.next_round() {
-            report::say(&format!("round {number}: gateway, batches of 250 ms"));
-            let fast = rig.gateway(AGE_FAST, window).await?;
+            say(&format!("round {number}: gateway, batches of 250 ms"));
+            let fast = rig.gateway(AGE_FAST, window, "").await?;
             let quiet = self.counts(&fast);
             tries.done(quiet);
             results.add_fast(fast, quiet);
         }
-        report::say("gateway, batches of 10 s");
+        say("gateway, batches of 10 s");
         let long = AGE_LONG * u32::try_from(LONG_BATCHES)?;
-        let long = rig.gateway(AGE_LONG, long).await?;
+        let long = rig.gateway(AGE_LONG, long, "").await?;
         results.add_long(&long);
+        Ok(results.tcp(self.rounds))
+    }
 
-        report::say(&format!("ingest: connecting {} gateways", ingest::GATEWAYS));
+    async fn filters(&self, rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {
+        let rounds = self.rounds;
+        say("the pipeline alone");
+        let alone = tokio::task::spawn_blocking(move || filters::figures(rounds));
+        let mut figures = alone.await??;
+        let window = Duration::from_secs(self.seconds);
+        let (mut cpu, mut discarded) = (Vec::new(), 0);
+        let mut tries = self.tries(SPARE_FAST);
+        while let Some(number) = tries.next_round() {
+            say(&format!("round {number}: gateway, a filter on each point"));
+            let round = rig.gateway(AGE_DEFAULT, window, filters::REPORT).await?;
+            let quiet = self.counts(&round);
+            tries.done(quiet);
+            if quiet {
+                cpu.push(round.cpu_per_million());
+            } else {
+                discarded += 1;
+            }
+        }
+        let what = "gateway, deadbands: CPU s per million readings";
+        let key = "filtered_cpu_s_per_million";
+        figures.push(row(key, what, Limit::AtMost(1.2), cpu, discarded, rounds));
+        Ok(figures)
+    }
+
+    async fn writes(&self, rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {
+        let mut writes = Writes::start().await?;
+        let window = Duration::from_secs(self.seconds);
+        let mut delays = Delays::default();
+        say("writes, nothing polled");
+        let idle = writes.round(rig, window / 2, false).await?;
+        delays.idle_p50_ms = median(&idle.delays_ms);
+        let mut tries = self.tries(SPARE_FAST);
+        while let Some(number) = tries.next_round() {
+            say(&format!("round {number}: writes beside 10 000 points/s"));
+            let round = writes.round(rig, window, true).await?;
+            let quiet = self.is_quiet(round.foreign);
+            tries.done(quiet);
+            delays.add(&round, quiet);
+        }
+        Ok(delays.figures(self.rounds))
+    }
+
+    async fn ble(&self, rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {
+        let (mut rounds, mut discarded) = (Vec::new(), 0);
+        for _ in 0..=SPARE_LISTEN {
+            say("gateway that hears 200 sensors");
+            let round = rig.hear(LISTEN).await?;
+            if self.is_quiet(round.foreign) {
+                rounds.push(round);
+                break;
+            }
+            discarded += 1;
+        }
+        Ok(families::heard(&rounds, discarded))
+    }
+
+    async fn ingest(&self, rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {
+        let mut results = Results::default();
+        say(&format!("ingest: connecting {} gateways", ingest::GATEWAYS));
         rig.compact_soon().await?;
         let mut load = rig.ingest_load().await?;
         let mut tries = self.tries(SPARE_INGEST);
         while let Some(number) = tries.next_round() {
             let round = rig.ingest(&mut load, INGEST_SECONDS).await?;
-            report::say(&format!(
+            say(&format!(
                 "round {number}: ingest took {} readings in {:.2} s",
                 round.readings, round.seconds
             ));
@@ -108,18 +287,23 @@ impl Plan {
             tries.done(quiet);
             results.add_ingest(&round, quiet);
         }
-        report::say("compacting what was ingested");
+        say("compacting what was ingested");
         results.add_compaction(rig.compaction(&load).await?);
         ingest::stop(load.senders);
-        Ok(results)
+        Ok(results.ingested(self.rounds))
     }
 
     fn counts(&self, round: &Measured) -> bool {
-        let quiet = round.foreign <= MOST_FOREIGN;
+        self.is_quiet(round.foreign)
+    }
+
+    /// Whether a round counts in which others took so much of the machine.
+    fn is_quiet(&self, foreign: f64) -> bool {
+        let quiet = foreign <= MOST_FOREIGN;
         if !quiet {
-            let taken = round.foreign * 100.0;
+            let taken = foreign * 100.0;
             let so = if self.busy { "kept" } else { "thrown away" };
-            report::say(&format!("  others took {taken:.0} % of the machine: {so}"));
+            say(&format!("  others took {taken:.0} % of the machine: {so}"));
         }
         quiet || self.busy
     }
@@ -155,9 +339,4 @@ impl Tries {
             self.wanted -= 1;
         }
     }
-}
-
-/// Whether all figures are fine; for the report's last line.
-pub(crate) fn all_fine(figures: &[Figure]) -> bool {
-    figures.iter().all(|figure| figure.verdict().is_fine())
 }

@@ -55,6 +55,8 @@ pub(crate) struct Rig {
     pub dir: TempDir,
     /// All processes but the yardstick.
     pub stack: Stack,
+    /// Where serial lines are.
+    pub lines: PathBuf,
     /// Where each bus listens.
     pub ports: BTreeMap<String, u16>,
     /// The cloud's.
@@ -62,8 +64,8 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// Starts everything and leaves the gateway stopped.
-    pub(crate) async fn start(keep: bool) -> anyhow::Result<Self> {
+    /// Starts everything, with sensors where `radio` is wanted, and leaves the gateway stopped.
+    pub(crate) async fn start(keep: bool, radio: bool) -> anyhow::Result<Self> {
         let binaries = Binaries::from_environment()?;
         // Beside the binaries and not in the system's temporary folder: that may lie in memory, and
         // a disk that costs nothing would flatter both database and spool.
@@ -72,7 +74,9 @@ impl Rig {
             .prefix("fogline-bench-")
             .tempdir_in(beside)?;
         dir.disable_cleanup(keep);
-        let site = field::site(GATEWAY);
+        let lines = dir.path().join("lines");
+        std::fs::create_dir_all(&lines)?;
+        let site = field::site(GATEWAY, &lines, radio);
         let progress = |step: &str| say(&format!("  starting {step}"));
         let started = Stack::start(
             dir.path(),
@@ -95,6 +99,7 @@ impl Rig {
         let ports = std::fs::read(dir.path().join("field/ready.json"))?;
         let database = Database::open(&stack.cloud_dir().join("data/fogline.db"))?;
         let rig = Self {
+            lines,
             ports: serde_json::from_slice(&ports)?,
             database,
             dir,

@@ -1,13 +1,16 @@
-//! A turn of the gateway or of the yardstick: start it, let it settle, measure between two quiet
+//! A turn of the gateway, with any configuration, or of the yardstick: start it, let it settle, measure between two quiet
 //! moments of the link, stop it, and find in the database what the devices had answered.
 //!
 //! An answer that the database lacks, or has twice, ends the run: a system that loses is not measured.
 
+use crate::config::Config;
+use crate::database::Seen;
+use crate::field;
 use crate::measure::{Used, float};
 use crate::rig::{Edge, FLOW_LIMIT, GATEWAY, QUIET, Rig, STOP_LIMIT, YARDSTICK};
-use crate::{config, field};
 use anyhow::Context as _;
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 use tests_fieldsim::answer_log::AnswerLine;
 use tests_harness::process::{Process, Recipe};
@@ -66,16 +69,47 @@ impl Measured {
     }
 }
 
+/// A turn of the gateway, with everything it held stored.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// Where the window begins.
+    pub from: Edge,
+    /// Where it ends.
+    pub to: Edge,
+    /// The youngest row when the gateway had stopped.
+    last: i64,
+    seen: Seen,
+}
+
+impl Turn {
+    /// Length of the window.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.to.at.duration_since(self.from.at).as_secs_f64()
+    }
+
+    /// What the gateway used.
+    pub(crate) fn used(&self) -> Used {
+        self.to.usage.since(&self.from.usage)
+    }
+
+    /// Share of the machine that others took.
+    pub(crate) fn foreign(&self) -> f64 {
+        self.to.machine.foreign_since(&self.from.machine)
+    }
+}
+
 impl Rig {
-    /// A turn of the gateway with live batches sealed at `age`.
-    pub(crate) async fn gateway(
+    /// A turn of the gateway with this configuration, whose live batches are sealed at `age`; `during` is
+    /// what happens in the window.
+    pub(crate) async fn turn<T>(
         &mut self,
+        config: &Config,
         age: Duration,
-        window: Duration,
-    ) -> anyhow::Result<Measured> {
+        during: impl AsyncFnOnce(&Path) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(Turn, T)> {
         let gateway = self.stack.gateways.first_mut().context("no gateway")?;
-        let text = config::gateway(GATEWAY, age, &self.ports);
-        std::fs::write(gateway.dir().join("gateway.toml"), text)?;
+        let dir = gateway.dir().to_owned();
+        std::fs::write(dir.join("gateway.toml"), config.text())?;
         let watch = self.database.watch()?;
         gateway.restart()?;
         let pid = gateway.pid().context("the gateway has no process id")?;
@@ -83,15 +117,61 @@ impl Rig {
         // Whole batches, and the first one, which has more to say than the others, outside.
         sleep(WARM_UP.max(age + QUIET)).await;
         let from = self.edge(pid).await?;
-        sleep(window).await;
+        let happened = during(&dir).await?;
         let to = self.edge(pid).await?;
         let gateway = self.stack.gateways.first_mut().context("no gateway")?;
         // In order: what it holds is settled first, so every answer of the window is stored now.
         gateway.stop().await?;
-        let newest = self.database.newest()?;
+        let last = self.database.newest()?;
         let seen = watch.end().await?;
+        let turn = Turn {
+            from,
+            to,
+            last,
+            seen,
+        };
+        Ok((turn, happened))
+    }
 
-        let records = self.database.records(from.newest, newest, field::PROBE)?;
+    /// A turn in whose window nothing is done but waiting.
+    pub(crate) async fn watch(
+        &mut self,
+        config: &Config,
+        age: Duration,
+        window: Duration,
+    ) -> anyhow::Result<Turn> {
+        let waiting = async |_: &Path| {
+            sleep(window).await;
+            anyhow::Ok(())
+        };
+        let (turn, ()) = self.turn(config, age, waiting).await?;
+        Ok(turn)
+    }
+
+    /// Readings of a turn that are stored, of devices whose name begins with `prefix`.
+    pub(crate) fn stored(&self, turn: &Turn, prefix: &str) -> anyhow::Result<f64> {
+        let readings = self
+            .database
+            .readings(turn.from.newest, turn.last, prefix)?;
+        Ok(float(readings))
+    }
+
+    /// A turn of the gateway with the 100 units, each point saying `report`.
+    pub(crate) async fn gateway(
+        &mut self,
+        age: Duration,
+        window: Duration,
+        report: &str,
+    ) -> anyhow::Result<Measured> {
+        let config = Config::new(GATEWAY, age).meters(&self.ports, report);
+        let turn = self.watch(&config, age, window).await?;
+        let Turn {
+            from,
+            to,
+            last,
+            seen,
+        } = turn;
+        let records = self.database.records(from.newest, last, field::PROBE)?;
         let mut stored = HashMap::new();
         for record in &records {
             let at = seen.at(record.row);
