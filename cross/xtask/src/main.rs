@@ -32,7 +32,8 @@ const EXAMPLES: &str = "Examples:
   cargo xtask demo --check             the same without a person: exit 0 only if nothing was lost
   cargo xtask test                     all tests
   cargo xtask chaos --rounds 15 --seed 7   kill everything at random, prove that nothing is lost
-  cargo xtask bench                    the numbers, beside a bare yardstick";
+  cargo xtask bench                    the numbers, beside a bare yardstick
+  cargo xtask bench line ble           two parts of them: tcp, ingest, filters, write, ble, rss, line";
 
 #[derive(Debug, Subcommand)]
 enum Task {
@@ -60,9 +61,10 @@ enum Task {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Measure CPU, memory, bytes and latency, interleaved with the yardstick.
+    /// Measure CPU, memory, bytes, latency and the use of a serial line.
     Bench {
-        /// What to measure; everything by default.
+        /// Parts (tcp, ingest, filters, write, ble, rss, line; everything by default) and options such
+        /// as --rounds 5 or --line-seconds 20.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

@@ -15,6 +15,9 @@ const SYSTEM: [&str; 4] = [
     "tests-rig",
 ];
 
+/// Parts of the benchmark that run the system.
+const SYSTEM_PARTS: [&str; 6] = ["tcp", "ingest", "filters", "write", "ble", "rss"];
+
 /// This workspace, as cargo describes it.
 #[derive(Debug)]
 pub(crate) struct Workspace {
@@ -108,27 +111,35 @@ impl Workspace {
         step::command(&mut rig)
     }
 
-    /// Builds everything optimised and runs the benchmark.
+    /// Builds what is measured optimised and runs the benchmark.
     pub(crate) fn bench(&self, arguments: &[String]) -> anyhow::Result<()> {
-        machine::check(Wants {
-            node: false,
-            ..Wants::everything()
-        })?;
-        let broker = tools::nats_server(self)?;
+        let named = |part: &&str| arguments.iter().any(|argument| argument == part);
+        // The line is measured with a driver and a simulator alone: minutes of building less.
+        let system = !named(&"line") || SYSTEM_PARTS.iter().any(|part| named(part));
         let mut build = self.cargo(&["build", "--release", "--bins", "--package", "tests-bench"]);
-        for package in SYSTEM {
-            build.args(["--package", package]);
+        let mut broker = None;
+        if system {
+            machine::check(Wants {
+                node: false,
+                ..Wants::everything()
+            })?;
+            broker = Some(tools::nats_server(self)?);
+            for package in SYSTEM {
+                build.args(["--package", package]);
+            }
         }
-        step::step("building everything optimised", || {
+        step::step("building what is measured, optimised", || {
             step::command(&mut build)
         })?;
         let release = self.target().join("release");
-        step::command(
-            Command::new(release.join("fogline-bench"))
-                .args(arguments)
-                .current_dir(self.root())
-                .env("FOGLINE_NATS_SERVER", broker)
-                .env("FOGLINE_BIN_DIR", &release),
-        )
+        let mut bench = Command::new(release.join("fogline-bench"));
+        bench
+            .args(arguments)
+            .current_dir(self.root())
+            .env("FOGLINE_BIN_DIR", &release);
+        if let Some(broker) = broker {
+            bench.env("FOGLINE_NATS_SERVER", broker);
+        }
+        step::command(&mut bench)
     }
 }
