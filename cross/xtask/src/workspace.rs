@@ -115,7 +115,7 @@ impl Workspace {
     pub(crate) fn bench(&self, arguments: &[String]) -> anyhow::Result<()> {
         let named = |part: &&str| arguments.iter().any(|argument| argument == part);
         // The line is measured with a driver and a simulator alone: minutes of building less.
-        let system = !named(&"line") || SYSTEM_PARTS.iter().any(|part| named(part));
+        let system = !named(&"line") || SYSTEM_PARTS.iter().any(named);
         let mut build = self.cargo(&["build", "--release", "--bins", "--package", "tests-bench"]);
         let mut broker = None;
         if system {
