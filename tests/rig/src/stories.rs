@@ -12,6 +12,7 @@ mod guides;
 mod identity;
 mod mqtt;
 mod outage;
+mod privacy;
 mod stage;
 mod start;
 
@@ -51,6 +52,7 @@ const ALL: &[Story] = stories![
     disk::a_full_disk_costs_no_reading_that_was_stored,
     configuration::a_broken_configuration_file_leaves_the_gateway_running_the_last_good_one,
     away::a_locked_database_settles_nothing_and_recovers,
+    privacy::nothing_private_reaches_broker_or_database,
     guides::the_commands_of_the_guides_run,
 ];
 
