@@ -33,7 +33,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask test                     all tests
   cargo xtask chaos --rounds 15 --seed 7   kill everything at random, prove that nothing is lost
   cargo xtask bench                    the numbers, beside a bare yardstick
-  cargo xtask bench line ble           two parts of them: tcp, ingest, filters, write, ble, rss, line";
+  cargo xtask bench line ble           two parts of them: tcp, ingest, filters, rules, write, ble, rss, line";
 
 #[derive(Debug, Subcommand)]
 enum Task {
@@ -63,7 +63,7 @@ enum Task {
     },
     /// Measure CPU, memory, bytes, latency and the use of a serial line.
     Bench {
-        /// Parts (tcp, ingest, filters, write, ble, rss, line; everything by default) and options such
+        /// Parts (tcp, ingest, filters, rules, write, ble, rss, line; everything by default) and options such
         /// as --rounds 5 or --line-seconds 20.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,

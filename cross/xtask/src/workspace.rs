@@ -16,7 +16,7 @@ const SYSTEM: [&str; 4] = [
 ];
 
 /// Parts of the benchmark that run the system.
-const SYSTEM_PARTS: [&str; 6] = ["tcp", "ingest", "filters", "write", "ble", "rss"];
+const SYSTEM_PARTS: [&str; 7] = ["tcp", "ingest", "filters", "rules", "write", "ble", "rss"];
 
 /// This workspace, as cargo describes it.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The gateway's configuration for the measured field, as a person would write it: one template a kind of
 //! device, one bus and one device a unit, everything else as it comes.
 
+use crate::drives::{DRIVES, HIGH};
 use crate::field;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -98,10 +99,10 @@ impl Config {
         self
     }
 
-    /// The units that are written to, behind `at`; each register polled every `period`.
-    pub(crate) fn steered(mut self, at: SocketAddr, units: u8, period: Duration) -> Self {
+    /// The drives behind `at`, each polled every `period`.
+    pub(crate) fn drives(mut self, at: SocketAddr, period: Duration) -> Self {
         self.add(format_args!(
-            "\n[bus.steered]\nkind = \"modbus-tcp\"\naddr = \"{at}\"\n\
+            "\n[bus.drives]\nkind = \"modbus-tcp\"\naddr = \"{at}\"\n\
              [template.drive]\nkind = \"modbus\"\ngroups = {{ all = \"{}ms\" }}\npoints = [\n",
             period.as_millis()
         ));
@@ -113,9 +114,34 @@ impl Config {
         self.add(format_args!(
             "  {{ id = \"set\", at = \"hr:100\", as = \"u16\", write = \"only\" }},\n]\n"
         ));
-        for unit in 1..=units {
+        for unit in 1..=DRIVES {
             self.add(format_args!(
-                "[device.drive-{unit}]\nbus = \"steered\"\nunit = {unit}\ntemplate = \"drive\"\n"
+                "[device.drive-{unit}]\nbus = \"drives\"\nunit = {unit}\ntemplate = \"drive\"\n"
+            ));
+        }
+        self
+    }
+
+    /// For each drive a rule that writes a pulse back.
+    pub(crate) fn following(mut self) -> Self {
+        for unit in 1..=DRIVES {
+            self.add(format_args!(
+                "\n[rule.follow-{unit}]\nwhen = \"drive-{unit}.r0 > {HIGH}\"\nmax_writes = \"1000/1s\"\n\
+                 write = [ {{ point = \"drive-{unit}/set\", expr = \"drive-{unit}.r0\" }} ]\n"
+            ));
+        }
+        self
+    }
+
+    /// A rule for each unit, over a register that moves, with hysteresis and a held condition.
+    pub(crate) fn watching(mut self) -> Self {
+        for number in 1..=field::UNITS {
+            let device = field::device_name(number);
+            let point = |register| format!("{device}.{}", field::point_name(register));
+            let (one, other) = (point(10), point(11));
+            self.add(format_args!(
+                "\n[rule.watch-{number}]\nwhen = \"{one} > 60000 && {other} > 100\"\nfor = \"20s\"\n\
+                 clear = \"{one} < 50000\"\nalarm = {{ level = \"high\", text = \"too high\" }}\n"
             ));
         }
         self

@@ -16,6 +16,7 @@
 mod broker;
 mod config;
 mod database;
+mod drives;
 mod families;
 mod field;
 mod figures;
@@ -26,6 +27,7 @@ mod line;
 mod machine;
 mod measure;
 mod plan;
+mod reaction;
 mod report;
 mod rig;
 mod turns;

@@ -2,13 +2,15 @@
 //!
 //! A part that fails is said to, leaves the others alone, and fails the run.
 
+use crate::config::Config;
+use crate::drives::Drives;
 use crate::figures::{Figure, Limit};
 use crate::measure::median;
 use crate::report::{Results, row, say};
-use crate::rig::Rig;
+use crate::rig::{GATEWAY, Rig};
 use crate::turns::Measured;
 use crate::write::{Delays, Writes};
-use crate::{families, filters, ingest, line, machine, report};
+use crate::{families, filters, ingest, line, machine, reaction, report};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -50,8 +52,10 @@ enum Part {
     Ble,
     /// Memory with all three families.
     Rss,
-    /// CPU with a filter on each point.
+    /// CPU with a filter on each point and 100 rules.
     Filters,
+    /// How soon a rule writes beside 10 000 points/s.
+    Rules,
 }
 
 impl Part {
@@ -158,6 +162,9 @@ impl Plan {
         if self.wants(Part::Filters) {
             found.keep("filters", self.filters(rig).await);
         }
+        if self.wants(Part::Rules) {
+            found.keep("rules", self.rules(rig).await);
+        }
         if self.wants(Part::Write) {
             found.keep("write", self.writes(rig).await);
         }
@@ -192,7 +199,7 @@ impl Plan {
         let mut tries = self.tries(SPARE_PAIRS);
         while let Some(number) = tries.next_round() {
             say(&format!("round {number}: gateway, batches of 1 s"));
-            let ours = rig.gateway(AGE_DEFAULT, window, "").await?;
+            let ours = rig.gateway(AGE_DEFAULT, window).await?;
             say(&format!("round {number}: yardstick"));
             let bare = rig.yardstick(window).await?;
             let quiet = self.counts(&ours) & self.counts(&bare);
@@ -202,14 +209,14 @@ impl Plan {
         let mut tries = self.tries(SPARE_FAST);
         while let Some(number) = tries.next_round() {
             say(&format!("round {number}: gateway, batches of 250 ms"));
-            let fast = rig.gateway(AGE_FAST, window, "").await?;
+            let fast = rig.gateway(AGE_FAST, window).await?;
             let quiet = self.counts(&fast);
             tries.done(quiet);
             results.add_fast(fast, quiet);
         }
         say("gateway, batches of 10 s");
         let long = AGE_LONG * u32::try_from(LONG_BATCHES)?;
-        let long = rig.gateway(AGE_LONG, long, "").await?;
+        let long = rig.gateway(AGE_LONG, long).await?;
         results.add_long(&long);
         Ok(results.tcp(self.rounds))
     }
@@ -223,8 +230,12 @@ impl Plan {
         let (mut cpu, mut discarded) = (Vec::new(), 0);
         let mut tries = self.tries(SPARE_FAST);
         while let Some(number) = tries.next_round() {
-            say(&format!("round {number}: gateway, a filter on each point"));
-            let round = rig.gateway(AGE_DEFAULT, window, filters::REPORT).await?;
+            say(&format!(
+                "round {number}: gateway, a filter on each point, 100 rules"
+            ));
+            let config = Config::new(GATEWAY, AGE_DEFAULT);
+            let config = config.meters(&rig.ports, filters::REPORT).watching();
+            let round = rig.gateway_with(&config, AGE_DEFAULT, window).await?;
             let quiet = self.counts(&round);
             tries.done(quiet);
             if quiet {
@@ -233,10 +244,29 @@ impl Plan {
                 discarded += 1;
             }
         }
-        let what = "gateway, deadbands: CPU s per million readings";
+        let what = "gateway, deadbands, 100 rules: CPU s per million readings";
         let key = "filtered_cpu_s_per_million";
         figures.push(row(key, what, Limit::AtMost(1.2), cpu, discarded, rounds));
         Ok(figures)
+    }
+
+    async fn rules(&self, rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {
+        let drives = Drives::start(Duration::ZERO, true).await?;
+        let window = Duration::from_secs(self.seconds);
+        let (mut rounds, mut discarded) = (Vec::new(), 0);
+        let mut tries = self.tries(SPARE_FAST);
+        while let Some(number) = tries.next_round() {
+            say(&format!("round {number}: rules beside 10 000 points/s"));
+            let round = rig.react(&drives, window).await?;
+            let quiet = self.is_quiet(round.foreign);
+            tries.done(quiet);
+            if quiet {
+                rounds.push(round);
+            } else {
+                discarded += 1;
+            }
+        }
+        Ok(reaction::figures(&rounds, discarded, self.rounds))
     }
 
     async fn writes(&self, rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {

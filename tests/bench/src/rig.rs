@@ -148,6 +148,11 @@ impl Rig {
                 (carried, since) = (now, Instant::now());
             }
         }
+        self.now(pid)
+    }
+
+    /// This moment, whatever is under way.
+    pub(crate) fn now(&self, pid: u32) -> anyhow::Result<Edge> {
         let processes = [&self.stack.field, &self.stack.broker, &self.stack.cloud];
         let mut ours: Vec<u32> = processes
             .iter()
@@ -158,7 +163,7 @@ impl Rig {
             at: Instant::now(),
             wall_ns: wall_ns(),
             usage: Usage::of(pid)?,
-            carried,
+            carried: self.stack.link.carried(),
             newest: self.database.newest()?,
             machine: Machine::look(&ours)?,
         })

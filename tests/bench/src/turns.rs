@@ -100,11 +100,13 @@ impl Turn {
 
 impl Rig {
     /// A turn of the gateway with this configuration, whose live batches are sealed at `age`; `during` is
-    /// what happens in the window.
+    /// what happens in the window. Where bytes are counted the window begins and ends while the link is
+    /// `quiet`.
     pub(crate) async fn turn<T>(
         &mut self,
         config: &Config,
         age: Duration,
+        quiet: bool,
         during: impl AsyncFnOnce(&Path) -> anyhow::Result<T>,
     ) -> anyhow::Result<(Turn, T)> {
         let gateway = self.stack.gateways.first_mut().context("no gateway")?;
@@ -116,9 +118,17 @@ impl Rig {
         self.stack.wait_for_flow(FLOW_LIMIT).await?;
         // Whole batches, and the first one, which has more to say than the others, outside.
         sleep(WARM_UP.max(age + QUIET)).await;
-        let from = self.edge(pid).await?;
+        let from = if quiet {
+            self.edge(pid).await?
+        } else {
+            self.now(pid)?
+        };
         let happened = during(&dir).await?;
-        let to = self.edge(pid).await?;
+        let to = if quiet {
+            self.edge(pid).await?
+        } else {
+            self.now(pid)?
+        };
         let gateway = self.stack.gateways.first_mut().context("no gateway")?;
         // In order: what it holds is settled first, so every answer of the window is stored now.
         gateway.stop().await?;
@@ -144,7 +154,7 @@ impl Rig {
             sleep(window).await;
             anyhow::Ok(())
         };
-        let (turn, ()) = self.turn(config, age, waiting).await?;
+        let (turn, ()) = self.turn(config, age, true, waiting).await?;
         Ok(turn)
     }
 
@@ -156,15 +166,25 @@ impl Rig {
         Ok(float(readings))
     }
 
-    /// A turn of the gateway with the 100 units, each point saying `report`.
+    /// A turn of the gateway with the 100 units alone, as they come.
     pub(crate) async fn gateway(
         &mut self,
         age: Duration,
         window: Duration,
-        report: &str,
     ) -> anyhow::Result<Measured> {
-        let config = Config::new(GATEWAY, age).meters(&self.ports, report);
-        let turn = self.watch(&config, age, window).await?;
+        let config = Config::new(GATEWAY, age).meters(&self.ports, "");
+        self.gateway_with(&config, age, window).await
+    }
+
+    /// A turn of the gateway with the 100 units in its configuration; every answer of them is found in the
+    /// database.
+    pub(crate) async fn gateway_with(
+        &mut self,
+        config: &Config,
+        age: Duration,
+        window: Duration,
+    ) -> anyhow::Result<Measured> {
+        let turn = self.watch(config, age, window).await?;
         let Turn {
             from,
             to,

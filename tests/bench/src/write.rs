@@ -12,77 +12,33 @@
 //! gateway takes without anything to poll is subtracted.
 
 use crate::config::Config;
+use crate::drives::{DRIVES, Drives};
 use crate::figures::{Figure, Limit};
 use crate::measure::{median, percentile};
 use crate::report::row;
 use crate::rig::{GATEWAY, Rig};
 use anyhow::Context as _;
-use protocols_sim::modbus::{
-    Carrier, LineTrouble, Reply, Request, Station, TcpFraming, TcpServer, parse, read_answer,
-    write_answer,
-};
-use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tests_fieldsim::signal::scattered;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time::sleep;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Drives behind one endpoint, each polled so often: with what they think, two thirds of its time.
-const DRIVES: u8 = 20;
+/// The drives are polled so often: with what they think, two thirds of the endpoint's time.
 const POLLED: Duration = Duration::from_millis(100);
 const THINKS: Duration = Duration::from_millis(3);
 /// The same drives, left alone but for their first poll.
 const LEFT_ALONE: Duration = Duration::from_mins(1);
-/// The register that is written.
-const SET: u16 = 100;
 /// Between two orders: anything up to this, so that they fall anywhere between polls and batches.
 const GAP_MS: u64 = 50;
 const AGE: Duration = Duration::from_secs(1);
 
-/// The drives: when each value was asked to be written.
-#[derive(Debug, Default)]
-struct Drives(Mutex<HashMap<u16, Instant>>);
-
-impl Drives {
-    fn arrived(&self) -> std::sync::MutexGuard<'_, HashMap<u16, Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Station for Drives {
-    fn ask(&self, unit: u8, pdu: &[u8]) -> Carrier {
-        let now = Instant::now();
-        let answer = match parse(pdu) {
-            Ok(Request::Read(range)) => read_answer(range, &vec![0; usize::from(range.count)]),
-            Ok(_write) => {
-                if let [_, high, low, .., value_high, value_low] = *pdu
-                    && u16::from_be_bytes([high, low]) == SET
-                {
-                    let value = u16::from_be_bytes([value_high, value_low]);
-                    self.arrived().insert(value, now);
-                }
-                write_answer(pdu)
-            }
-            Err(_) => return Carrier::Silence,
-        };
-        Carrier::Answer(Reply::good(unit, THINKS, answer))
-    }
-
-    fn trouble(&self, _trouble: LineTrouble) {}
-}
-
 /// The measurement, ready for its rounds.
 #[derive(Debug)]
 pub(crate) struct Writes {
-    drives: Arc<Drives>,
-    at: SocketAddr,
+    drives: Drives,
     next: u16,
-    _stop: DropGuard,
 }
 
 /// One round.
@@ -97,17 +53,9 @@ pub(crate) struct Written {
 impl Writes {
     /// Serves the drives.
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let drives = Arc::new(Drives::default());
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let at = listener.local_addr()?;
-        let stop = CancellationToken::new();
-        let server = TcpServer::new(Arc::clone(&drives) as _, TcpFraming::Mbap);
-        tokio::spawn(Arc::new(server).serve(listener, stop.clone()));
         Ok(Self {
-            drives,
-            at,
+            drives: Drives::start(THINKS, false).await?,
             next: 1,
-            _stop: stop.drop_guard(),
         })
     }
 
@@ -121,12 +69,12 @@ impl Writes {
         let config = Config::new(GATEWAY, AGE);
         let config = if busy {
             let config = config.meters(&rig.ports, "");
-            config.steered(self.at, DRIVES, POLLED)
+            config.drives(self.drives.at, POLLED)
         } else {
-            config.steered(self.at, DRIVES, LEFT_ALONE)
+            config.drives(self.drives.at, LEFT_ALONE)
         };
         let writing = async |dir: &Path| self.write(dir, window).await;
-        let (turn, delays_ms) = rig.turn(&config, AGE, writing).await?;
+        let (turn, delays_ms) = rig.turn(&config, AGE, false, writing).await?;
         Ok(Written {
             delays_ms,
             foreign: turn.foreign(),
@@ -143,7 +91,7 @@ impl Writes {
             let gap = scattered(0, value.into()) % GAP_MS;
             sleep(Duration::from_millis(gap)).await;
             let placed = order(&door, value).await?;
-            let arrived = self.drives.arrived().remove(&value);
+            let arrived = self.drives.seen().written.remove(&value);
             let arrived = arrived.with_context(|| format!("{value} never came"))?;
             delays.push(arrived.duration_since(placed).as_secs_f64() * 1e3);
         }
@@ -203,24 +151,5 @@ impl Delays {
             row("write_idle_p50_ms", "write, nothing polled: order to wire, median, ms", None, vec![self.idle_p50_ms], 0, 1),
         ];
         figures
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_drive_notes_what_it_is_asked_to_write_whatever_the_function() {
-        let drives = Drives::default();
-        let single = [6, 0, 100, 0x12, 0x34];
-        let multiple = [16, 0, 100, 0, 1, 2, 0x56, 0x78];
-        let elsewhere = [6, 0, 7, 0, 9];
-        for pdu in [&single[..], &multiple, &elsewhere] {
-            assert!(matches!(drives.ask(3, pdu), Carrier::Answer(_)));
-        }
-        let mut noted: Vec<u16> = drives.arrived().keys().copied().collect();
-        noted.sort_unstable();
-        assert_eq!(noted, [0x1234, 0x5678]);
     }
 }
