@@ -46,7 +46,9 @@ pub fn can_run() -> Result<(), String> {
     if !std::path::Path::new("/dev/net/tun").exists() {
         return Err("/dev/net/tun is missing: modprobe tun".to_owned());
     }
-    let probe = format!("fl-probe-{}", std::process::id());
+    // Parallel tests of one process each ask.
+    let number = NETS.fetch_add(1, Ordering::Relaxed);
+    let probe = format!("fl-probe-{}-{number}", std::process::id());
     ip(&["netns", "add", &probe]).map_err(|error| error.to_string())?;
     ip(&["netns", "del", &probe]).map_err(|error| error.to_string())
 }
