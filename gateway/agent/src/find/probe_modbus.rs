@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use gateway_finder::decoding::{self, Candidate, Sample};
 use gateway_finder::units;
 use protocols_line::PortConfig;
-use protocols_modbus::config::{Address, Transport};
+use protocols_modbus::config::{Address, Space, Transport};
 use protocols_modbus::{AskError, Session};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ const CHUNK: u16 = 100;
 const SCAN_TIMEOUT: Duration = Duration::from_millis(200);
 /// The default of --timeout, which is meant for reading.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// An answer of a range that is lost or late is no news on a bus: it is asked for so often.
+const ATTEMPTS: u32 = 3;
 
 pub(crate) fn run(args: &ProbeModbusArgs) -> anyhow::Result<Exit> {
     let transport = args.bus.transport()?;
@@ -165,13 +167,13 @@ async fn sample(
     let mut left = count;
     while left > 0 {
         let chunk = left.min(CHUNK);
-        match session.read(unit, (from.space, at, chunk), timeout).await {
+        match patiently(session, unit, (from.space, at, chunk), timeout).await {
             Ok(read) => words.extend(read.into_iter().map(Some)),
             Err(AskError::Exception(_)) => {
                 // Somewhere in it is a hole: one by one tells where.
                 for offset in 0..chunk {
                     let one = (from.space, at.saturating_add(offset), 1);
-                    match session.read(unit, one, timeout).await {
+                    match patiently(session, unit, one, timeout).await {
                         Ok(read) => words.push(read.first().copied()),
                         Err(AskError::Exception(_)) => words.push(None),
                         Err(error) => return Err(error.into()),
@@ -188,6 +190,23 @@ async fn sample(
         ..from
     };
     Ok((0..).map(place).zip(words).collect())
+}
+
+/// Asks again where an answer was lost or late.
+async fn patiently(
+    session: &mut Session,
+    unit: u8,
+    what: (Space, u16, u16),
+    timeout: Duration,
+) -> Result<Vec<u16>, AskError> {
+    let mut left = ATTEMPTS;
+    loop {
+        left -= 1;
+        match session.read(unit, what, timeout).await {
+            Err(AskError::Timeout | AskError::BadAnswer | AskError::Closed) if left > 0 => {}
+            ended => return ended,
+        }
+    }
 }
 
 /// Runs of registers that were read every time, each with its samples.
