@@ -16,6 +16,15 @@ const AGE: Duration = Duration::from_secs(1);
 /// Adverts a second below which the simulator did not do its work, of 200.
 const FEWEST: f64 = 190.0;
 
+/// Whether sensors can be simulated here.
+pub(crate) fn has_dbus() -> bool {
+    let asked = std::process::Command::new("dbus-daemon")
+        .arg("--version")
+        .stdout(std::process::Stdio::null())
+        .status();
+    asked.is_ok_and(|status| status.success())
+}
+
 /// What one turn gave.
 #[derive(Debug)]
 pub(crate) struct Heard {
@@ -29,6 +38,7 @@ pub(crate) struct Heard {
 impl Rig {
     /// A turn of a gateway that hears the sensors and nothing else.
     pub(crate) async fn hear(&mut self, window: Duration) -> anyhow::Result<Heard> {
+        self.need_sensors()?;
         let config = Config::new(GATEWAY, AGE).sensors();
         let turn = self.watch(&config, AGE, window).await?;
         self.check_sensors(&turn)?;
@@ -37,6 +47,7 @@ impl Rig {
 
     /// A turn of a gateway with 10 000 Modbus points, two serial lines and the sensors.
     pub(crate) async fn all_families(&mut self, window: Duration) -> anyhow::Result<Heard> {
+        self.need_sensors()?;
         let config = Config::new(GATEWAY, AGE);
         let config = config.meters(&self.ports, "").serial(&self.lines).sensors();
         let turn = self.watch(&config, AGE, window).await?;
@@ -51,6 +62,14 @@ impl Rig {
             );
         }
         Ok(Heard::of(&turn))
+    }
+
+    fn need_sensors(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.radio,
+            "no sensors without dbus-daemon (apt-get install dbus)"
+        );
+        Ok(())
     }
 
     /// The sensors were heard, and what was heard is stored.

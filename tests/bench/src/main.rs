@@ -6,9 +6,10 @@
 //!            └──────────── what was read, when ─── figures ──────┴────── what is stored, when ────┘
 //! ```
 //!
-//! Gateway and yardstick take turns (A/B/A/B) in one run against the same broker, so that a slow or
-//! busy machine slows both. Nothing is believed because a component says so: readings are counted in
-//! the simulator's answer log and in the database. `README.md` says how to read the result.
+//! Part by part ([`plan`]); most need this system, the serial line only its simulator. Gateway and
+//! yardstick take turns (A/B/A/B) in one run against the same broker, so that a slow or busy machine slows
+//! both; driver and ideal master share one line. Nothing is believed because a component says so: readings
+//! are counted in the simulator's answer log and in the database. `README.md` says how to read the result.
 //! A figure that could not be measured is said to be so and fails the run; it is never guessed.
 
 #![forbid(unsafe_code)]

@@ -59,6 +59,8 @@ pub(crate) struct Rig {
     pub lines: PathBuf,
     /// Where each bus listens.
     pub ports: BTreeMap<String, u16>,
+    /// Whether there are sensors.
+    pub radio: bool,
     /// The cloud's.
     pub database: Database,
 }
@@ -100,6 +102,7 @@ impl Rig {
         let database = Database::open(&stack.cloud_dir().join("data/fogline.db"))?;
         let rig = Self {
             lines,
+            radio,
             ports: serde_json::from_slice(&ports)?,
             database,
             dir,
