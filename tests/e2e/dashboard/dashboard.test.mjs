@@ -69,6 +69,16 @@ test('gateways, devices and values are listed, the four truths apart', async () 
   await page.getByTestId('connection').getByText('Live').waitFor()
 })
 
+test('gateways come page by page, and the address says which page', async () => {
+  const all = await ask(page, '/v1/gateways')
+  await page.goto(`${url}/?after=${encodeURIComponent(all[0].id)}`)
+  await page.getByRole('link', { name: all[1].id, exact: true }).waitFor()
+  assert.equal(await page.getByRole('link', { name: all[0].id, exact: true }).count(), 0)
+  await page.getByRole('link', { name: 'First page' }).click()
+  await page.getByRole('link', { name: all[0].id, exact: true }).waitFor()
+  assert.equal(new URL(page.url()).search, '')
+})
+
 test('values move without reloading', async () => {
   const one = await moving()
   await page.goto(`${url}/gateways/${one.gateway}`)

@@ -100,7 +100,8 @@ export const api = {
   logout: () => change<void>('/v1/logout'),
   setPassword: (next: string, current?: string) =>
     change<void>('/v1/me/password', current ? { new: next, current } : { new: next }),
-  gateways: () => call<Gateway[]>('/v1/gateways'),
+  gateways: (after: string | undefined, limit: number) =>
+    call<Gateway[]>(`/v1/gateways${query({ after, limit })}`),
   gateway: (gateway: string) => call<Gateway>(`/v1/gateways/${id(gateway)}`),
   devices: (gateway: string) => call<Device[]>(`/v1/gateways/${id(gateway)}/devices`),
   seriesOf: (gateway: string) => call<Series[]>(`/v1/gateways/${id(gateway)}/series`),

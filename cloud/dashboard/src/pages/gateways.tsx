@@ -4,9 +4,10 @@ import { useEffect, useMemo } from 'react'
 import { api, type Device, type Gateway, type Series } from '../api/client'
 import { live, useLatest, useNow } from '../api/live'
 import { ago, isStale } from '../logic/age'
+import { GATEWAYS_A_PAGE, pageOf } from '../logic/pages'
 import { quality } from '../logic/quality'
 import { linkLevel } from '../logic/truths'
-import { gatewayPath, Link, seriesPath } from '../router'
+import { gatewayPath, Link, seriesPath, useAddress } from '../router'
 import { Mark } from '../ui/mark'
 import page from '../ui/page.module.css'
 import { Failure, Loading, Nothing } from '../ui/states'
@@ -165,12 +166,27 @@ function Sums() {
   )
 }
 
+/** Links to the other pages; nothing where one page is all. */
+function Pages({ after, next }: { after: string | undefined; next: string | undefined }) {
+  if (after === undefined && next === undefined) return null
+  return (
+    <nav aria-label="Pages" className={css.pages}>
+      {after === undefined ? null : <Link href="/">First page</Link>}
+      {next === undefined ? null : (
+        <Link href={`/?after=${encodeURIComponent(next)}`}>Next page</Link>
+      )}
+    </nav>
+  )
+}
+
 export function GatewaysPage() {
+  const after = useAddress().search.get('after') ?? undefined
   const gateways = useQuery({
-    queryKey: ['gateways'],
-    queryFn: api.gateways,
+    queryKey: ['gateways-after', after],
+    queryFn: () => api.gateways(after, GATEWAYS_A_PAGE + 1),
     refetchInterval: 5000,
   })
+  const { shown, next } = pageOf(gateways.data ?? [], GATEWAYS_A_PAGE)
   useEffect(() => {
     document.title = 'Gateways · Fogline'
   }, [])
@@ -184,14 +200,17 @@ export function GatewaysPage() {
         <Failure error={gateways.error} retry={() => void gateways.refetch()} />
       ) : !gateways.data ? (
         <Loading what="gateways" />
-      ) : gateways.data.length === 0 ? (
+      ) : shown.length === 0 && after !== undefined ? (
+        <Nothing title="No more gateways" text={`None comes after ${after}.`} />
+      ) : shown.length === 0 ? (
         <Nothing
           title="No gateway is registered"
           text="Add one on the server: fogline-cloud gateway add <id>"
         />
       ) : (
-        gateways.data.map((gateway) => <GatewayCard key={gateway.id} gateway={gateway} />)
+        shown.map((gateway) => <GatewayCard key={gateway.id} gateway={gateway} />)
       )}
+      <Pages after={after} next={next} />
     </>
   )
 }
