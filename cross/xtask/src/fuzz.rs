@@ -13,8 +13,15 @@ const INSTRUMENTATION: &str = "--cfg fuzzing -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
     -Ccodegen-units=1";
-/// The decoders of the wire.
-pub(crate) const TARGETS: [&str; 5] = ["envelope", "record", "control", "dictionary", "topic"];
+/// The decoders of the wire: what a stranger on the Internet can send.
+const WIRE: [&str; 5] = ["envelope", "record", "control", "dictionary", "topic"];
+/// The decoders of the field, and the texts that describe it. Whoever sends here stands beside the device, and
+/// property tests cover the same functions: a part of the time.
+const FIELD: [&str; 5] = ["serial_wire", "serial_text", "layout", "ble", "modbus"];
+const FIELD_PART: u64 = 3;
+/// Longest input: what the wire takes in one go is larger than a frame or a line of a configuration.
+const MAX_WIRE: usize = 8192;
+const MAX_FIELD: usize = 1024;
 /// Memory at which libFuzzer stops a target: a decoder must stay far below.
 const RSS_LIMIT_MB: u32 = 1024;
 
@@ -24,14 +31,14 @@ const RSS_LIMIT_MB: u32 = 1024;
 const PLANTED_SEEDS: u32 = 5;
 const PLANTED_SECONDS: u32 = 60;
 
-/// Fuzzes every target for `seconds`, starting from the committed seeds; then proves that a planted
-/// bug would have been found.
+/// Fuzzes every target of the wire for `seconds` and every one of the field for a third of that, starting
+/// from the committed seeds; then proves that a planted bug would have been found.
 pub(crate) fn run(workspace: &Workspace, seconds: u64) -> anyhow::Result<()> {
     machine::check(Wants {
         cxx_compiler: true,
         ..Wants::default()
     })?;
-    let folder = workspace.root().join("protocols/wire/fuzz");
+    let folder = workspace.root().join("tests/fuzz");
     let target = workspace.target().join("fuzz");
     let triple = host()?;
     step::step("building the fuzz targets", || {
@@ -44,7 +51,9 @@ pub(crate) fn run(workspace: &Workspace, seconds: u64) -> anyhow::Result<()> {
         )
     })?;
     let binaries = target.join(&triple).join("release");
-    for name in TARGETS {
+    let wire = WIRE.map(|name| (name, seconds, MAX_WIRE));
+    let field = FIELD.map(|name| (name, seconds.div_ceil(FIELD_PART), MAX_FIELD));
+    for (name, seconds, max) in wire.into_iter().chain(field) {
         let found = fresh(&target.join("corpus").join(name))?;
         step::step(&format!("fuzzing {name} for {seconds} s"), || {
             step::command(
@@ -52,7 +61,8 @@ pub(crate) fn run(workspace: &Workspace, seconds: u64) -> anyhow::Result<()> {
                     .arg(&found)
                     .arg(folder.join("seeds").join(name))
                     .arg(format!("-max_total_time={seconds}"))
-                    .args(["-max_len=8192", "-timeout=10", "-verbosity=0"])
+                    .arg(format!("-max_len={max}"))
+                    .args(["-timeout=10", "-verbosity=0"])
                     .arg(format!("-rss_limit_mb={RSS_LIMIT_MB}"))
                     .arg(format!("-artifact_prefix={}/{name}-", target.display())),
             )

@@ -84,7 +84,12 @@ impl Scale {
     pub const IDENTITY: Self = Self {
         factor: 1.0,
         offset: 0.0,
-        decimal: None,
+        // As `new` makes it: a scale of 1 that somebody wrote down is this one.
+        decimal: Some(Decimal {
+            factor: 1,
+            offset: 0,
+            divisor: 1.0,
+        }),
     };
 
     /// `raw * factor + offset`.

@@ -3,8 +3,8 @@
 //! Seeds that come from the golden messages are written, where missing, by a run with
 //! `WIRE_GOLDEN_NEW=1`; others are added by hand.
 
-#[expect(unreachable_pub, reason = "it is a library of its own")]
-#[path = "../../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "it is part of a library of its own")]
+#[path = "../../../../tests/fuzz/src/wire.rs"]
 mod targets;
 
 use crate::golden;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 fn folder(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/seeds")
+        .join("../../tests/fuzz/seeds")
         .join(target)
 }
 

@@ -1,0 +1,5 @@
+//! Fuzz target `serial_text`: see the function of that name in `tests_fuzz::field`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tests_fuzz::field::serial_text(data));
