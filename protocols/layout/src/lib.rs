@@ -32,7 +32,6 @@ mod encode;
 mod field;
 mod layout;
 mod parse;
-mod scale;
 
 pub use decode::FieldError;
 pub use encode::WriteFieldError;
@@ -41,4 +40,4 @@ pub use field::{
 };
 pub use layout::{Layout, LayoutError, MAX_FIELDS};
 pub use parse::ParseFieldError;
-pub use scale::{Scale, ScaleError};
+pub use protocols_model::{Scale, ScaleError};

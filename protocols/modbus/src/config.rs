@@ -11,7 +11,6 @@ mod order;
 mod point;
 mod quirks;
 mod raw_type;
-mod scale;
 
 pub use address::{Address, AddressError, BitRange, Space};
 pub use check::{BROADCAST_UNIT, ConfigError, Problem};
@@ -19,9 +18,9 @@ pub use names::{MAX_NAME, MAX_NAMES, Names, NamesError};
 pub use order::{Order, OrderError};
 pub use point::{Point, Write};
 pub use protocols_line::{DataBits, LineError, LineSettings, Parity, Rs485};
+pub use protocols_model::{Scale, ScaleError};
 pub use quirks::{BitWrites, PAUSES, Quirks, WordError, WriteWith};
 pub use raw_type::{Fixed, RawType, RawTypeError};
-pub use scale::{Scale, ScaleError};
 
 use protocols_model::DeviceId;
 use std::ops::RangeInclusive;

@@ -9,6 +9,7 @@
 //! | [`lane`] | the four lanes of a spool and of a link |
 //! | [`seq`] | epoch, seq, ranges and sets of seqs: what "settled" means |
 //! | [`value`], [`quality`], [`reading`] | one reading of one point |
+//! | [`scale`] | from raw numbers to values and back |
 //! | [`dictionary`] | what a column of a record stands for |
 //! | [`loss`] | claims: the loss ledger's entries |
 //! | [`time`] | wall clock and monotonic clock, apart |
@@ -22,6 +23,7 @@ pub mod lane;
 pub mod loss;
 pub mod quality;
 pub mod reading;
+pub mod scale;
 pub mod seq;
 pub mod time;
 pub mod value;
@@ -33,6 +35,7 @@ pub use lane::Lane;
 pub use loss::{Claim, LossReason, PointLoss, RefuseReason};
 pub use quality::{Quality, Reason};
 pub use reading::{PointKey, Reading};
+pub use scale::{Scale, ScaleError};
 pub use seq::{Epoch, RecordKey, Seq, SeqRange, SeqSet};
 pub use time::{BootId, Clock, Instant, SystemClock, Timestamp};
 pub use value::{Value, ValueType};

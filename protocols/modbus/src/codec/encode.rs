@@ -268,7 +268,7 @@ impl Codec {
             return Err(self.unfit(value, "it is not finite"));
         }
         Ok(match &self.scale {
-            Some(scale) => (number - scale.offset()) / scale.factor(),
+            Some(scale) => scale.raw_of(number),
             None => number,
         })
     }

@@ -1,4 +1,4 @@
-//! From the raw number to the value, exactly on the decimal grid.
+//! From a raw number to the value and back, exactly on the decimal grid.
 //!
 //! `2301 * 0.1` is 230.10000000000002 in binary floating point; a meter that says 2301 at scale 0.1
 //! means 230.1. Factor and offset are taken as the decimal numbers that were written, the sum is made
@@ -118,7 +118,12 @@ impl Scale {
     pub const IDENTITY: Self = Self {
         factor: 1.0,
         offset: 0.0,
-        decimal: None,
+        // As `new` makes it: a scale of 1 that somebody wrote down is this one.
+        decimal: Some(Decimal {
+            factor: 1,
+            offset: 0,
+            divisor: 1.0,
+        }),
     };
 
     /// `raw * factor + offset`.
@@ -194,10 +199,75 @@ impl Scale {
             raw.mul_add(self.factor, self.offset)
         }
     }
+
+    /// The raw number, not rounded, whose value is `value`.
+    #[must_use]
+    pub fn raw_of(&self, value: f64) -> f64 {
+        if self.is_identity() {
+            value
+        } else {
+            (value - self.offset) / self.factor
+        }
+    }
 }
 
 impl Default for Scale {
     fn default() -> Self {
         Self::IDENTITY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn scaled_values_are_the_decimal_numbers_people_expect() {
+        let cases: [(i128, f64, f64, f64); 9] = [
+            (2301, 0.1, 0.0, 230.1),
+            (-2301, 0.1, 0.0, -230.1),
+            (49_987, 0.001, 0.0, 49.987),
+            (7, 0.05, 0.0, 0.35),
+            (3, 2.5, 0.0, 7.5),
+            (255, 0.1, -40.0, -14.5),
+            (33, 1e-7, 0.0, 3.3e-6),
+            (12, 100.0, 0.0, 1200.0),
+            (1, 1.0, 0.5, 1.5),
+        ];
+        for (raw, factor, offset, expected) in cases {
+            let value = Scale::new(factor, offset).unwrap().apply_integer(raw);
+            assert_eq!(
+                value.to_bits(),
+                expected.to_bits(),
+                "{raw} * {factor} + {offset}: {value}"
+            );
+        }
+        let huge = Scale::new(0.1, 0.0)
+            .unwrap()
+            .apply_integer(i128::from(u64::MAX));
+        assert!((huge / 1.844_674_407_370_955_2e18 - 1.0).abs() < 1e-15);
+        assert!(Scale::new(0.0, 0.0).is_err() && Scale::new(f64::NAN, 0.0).is_err());
+        assert!(Scale::new(1.0, f64::INFINITY).is_err());
+    }
+
+    #[test]
+    fn a_scale_of_one_is_the_identity_whoever_made_it() {
+        assert_eq!(Scale::new(1.0, 0.0), Ok(Scale::IDENTITY));
+        for raw in [0, -5, i128::from(u64::MAX)] {
+            let (plain, apart) = (Scale::IDENTITY.apply_integer(raw), raw.to_string());
+            assert_eq!(Ok(plain), apart.parse());
+        }
+    }
+
+    proptest! {
+        /// The model is text: write the decimal number down and let the standard library read it.
+        #[test]
+        fn scaled_integers_equal_the_decimal_text(raw: i32, places in 0usize..9) {
+            let factor: f64 = format!("1e-{places}").parse().unwrap();
+            let expected: f64 = format!("{raw}e-{places}").parse().unwrap();
+            let scale = Scale::new(factor, 0.0).unwrap();
+            prop_assert_eq!((scale.apply_integer(raw.into())).to_bits(), expected.to_bits());
+        }
     }
 }
