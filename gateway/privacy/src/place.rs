@@ -1,7 +1,7 @@
 //! Places on a grid: a position is told as the middle of its cell.
 //!
-//! Cells are squares of a given width: rows of equal latitude, and in each row columns as wide as the row's
-//! own circle asks for. Near the poles a row has one cell.
+//! Cells are squares of at least a given width: a whole number of rows from pole to pole, and in each row
+//! as many columns as its own circle has room for. Near the poles a row has one cell.
 
 /// Metres of a degree of latitude, on a sphere of the earth's mean radius; a grid needs no ellipsoid.
 const METRES_PER_DEGREE: f64 = 111_195.0;
@@ -18,7 +18,9 @@ impl Grid {
     #[must_use]
     pub fn new(metres: f64) -> Option<Self> {
         let degrees = metres / METRES_PER_DEGREE;
-        (metres >= 1.0 && degrees <= 90.0).then_some(Self { degrees })
+        (metres >= 1.0 && degrees <= 90.0).then(|| Self {
+            degrees: whole_part(180.0, degrees),
+        })
     }
 
     /// The middle of the row that a latitude lies in; `None` for what is no latitude.
@@ -27,7 +29,7 @@ impl Grid {
         if !(-90.0..=90.0).contains(&latitude) {
             return None;
         }
-        Some(middle(latitude, self.degrees).clamp(-90.0, 90.0))
+        Some(middle(latitude, -90.0, 90.0, self.degrees))
     }
 
     /// The middle of the cell that a longitude lies in, in the row of this latitude.
@@ -44,13 +46,20 @@ impl Grid {
         if width >= 180.0 {
             return Some(0.0);
         }
-        Some(middle(longitude, width).clamp(-180.0, 180.0))
+        Some(middle(longitude, -180.0, 180.0, whole_part(360.0, width)))
     }
 }
 
-/// The middle of the step that `x` lies in.
-fn middle(x: f64, step: f64) -> f64 {
-    (x / step).floor().mul_add(step, step / 2.0)
+/// The narrowest width of at least `least` that divides `all` evenly: no cell at a seam is narrower.
+fn whole_part(all: f64, least: f64) -> f64 {
+    all / (all / least).floor().max(1.0)
+}
+
+/// The middle of the step of [low, high] that `x` lies in; `high` itself lies in the last one.
+fn middle(x: f64, low: f64, high: f64, step: f64) -> f64 {
+    let last = ((high - low) / step).round() - 1.0;
+    let place = ((x - low) / step).floor().min(last);
+    low + place.mul_add(step, step / 2.0)
 }
 
 #[cfg(test)]
@@ -75,7 +84,8 @@ mod tests {
         ) {
             let grid = Grid::new(metres).unwrap();
             let (row, column) = (grid.latitude(lat).unwrap(), grid.longitude(lon, lat).unwrap());
-            let height = metres / METRES_PER_DEGREE;
+            let height = grid.degrees;
+            prop_assert!(height >= metres / METRES_PER_DEGREE - 1e-12);
             prop_assert!((row - lat).abs() <= height / 2.0 + 1e-9);
             // Told again, a told position stays: nothing is learned from a second look.
             prop_assert!((grid.latitude(row).unwrap() - row).abs() < 1e-6);
