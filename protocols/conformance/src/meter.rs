@@ -23,7 +23,7 @@ const POLLS_PER_TICK: u64 = 100;
 const BEAT: Duration = Duration::from_millis(50);
 /// A heart that pauses so long stood still: nobody on the thread was served. Longer where time is paused,
 /// since much may be done at one moment there.
-const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1500);
 const LONGEST_PAUSE_PAUSED: Duration = Duration::from_secs(2);
 
 /// What was measured; shared with whoever watches from another thread.
