@@ -21,6 +21,10 @@ const LIMIT: Duration = Duration::from_secs(85 * 60);
 /// A run with everything that takes longer than a coffee.
 const FULL_LIMIT: Duration = Duration::from_secs(8 * 3600);
 
+/// Disk that a run takes, 10⁹ bytes: debug builds with and without fail points, fuzz targets, what the
+/// rig's processes write.
+const TAKES_GB: u64 = 12;
+
 const PREPARE: &str = "what the tests need (npm, broker)";
 const BUILD: &str = "building the gateway, the cloud and the simulators";
 const BUILD_TESTS: &str = "building the tests";
@@ -36,6 +40,7 @@ pub(crate) fn test(workspace: &Workspace, full: bool) -> anyhow::Result<()> {
 /// Everything that must be green before a change lands.
 pub(crate) fn all(workspace: &Workspace) -> anyhow::Result<()> {
     let mut stages = Stages::new(LIMIT);
+    stages.run("room on the disk", 1, &[], || room(workspace));
     stages.run("formatting", 3, &[], || {
         step::command(&mut workspace.cargo(&["fmt", "--all", "--check"]))
     });
@@ -56,6 +61,20 @@ pub(crate) fn all(workspace: &Workspace) -> anyhow::Result<()> {
         fuzz::run(workspace, FUZZ_SECONDS)
     });
     stages.finish()
+}
+
+/// A disk that fills up on the way fails one stage after the other for reasons that are none.
+fn room(workspace: &Workspace) -> anyhow::Result<()> {
+    if let Some(free) = machine::free_gb(workspace.root()) {
+        step::say(&format!(
+            "{free} GB are free, a run takes up to {TAKES_GB} GB"
+        ));
+        anyhow::ensure!(
+            free >= TAKES_GB,
+            "only {free} GB are free where the workspace is: make room for {TAKES_GB} GB"
+        );
+    }
+    Ok(())
 }
 
 fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {

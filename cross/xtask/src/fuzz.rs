@@ -19,6 +19,8 @@ const WIRE: [&str; 5] = ["envelope", "record", "control", "dictionary", "topic"]
 /// property tests cover the same functions: a part of the time.
 const FIELD: [&str; 5] = ["serial_wire", "serial_text", "layout", "ble", "modbus"];
 const FIELD_PART: u64 = 3;
+/// Targets that run side by side, one on each core of a small machine.
+const AT_ONCE: usize = 2;
 /// Longest input: what the wire takes in one go is larger than a frame or a line of a configuration.
 const MAX_WIRE: usize = 8192;
 const MAX_FIELD: usize = 1024;
@@ -53,19 +55,27 @@ pub(crate) fn run(workspace: &Workspace, seconds: u64) -> anyhow::Result<()> {
     let binaries = target.join(&triple).join("release");
     let wire = WIRE.map(|name| (name, seconds, MAX_WIRE));
     let field = FIELD.map(|name| (name, seconds.div_ceil(FIELD_PART), MAX_FIELD));
-    for (name, seconds, max) in wire.into_iter().chain(field) {
-        let found = fresh(&target.join("corpus").join(name))?;
-        step::step(&format!("fuzzing {name} for {seconds} s"), || {
-            step::command(
-                Command::new(binaries.join(name))
-                    .arg(&found)
-                    .arg(folder.join("seeds").join(name))
-                    .arg(format!("-max_total_time={seconds}"))
-                    .arg(format!("-max_len={max}"))
-                    .args(["-timeout=10", "-verbosity=0"])
-                    .arg(format!("-rss_limit_mb={RSS_LIMIT_MB}"))
-                    .arg(format!("-artifact_prefix={}/{name}-", target.display())),
-            )
+    let all: Vec<_> = wire.into_iter().chain(field).collect();
+    for side_by_side in all.chunks(AT_ONCE) {
+        let mut runs = Vec::new();
+        for (name, seconds, max) in side_by_side {
+            let mut run = Command::new(binaries.join(name));
+            run.arg(fresh(&target.join("corpus").join(name))?)
+                .arg(folder.join("seeds").join(name))
+                .arg(format!("-max_total_time={seconds}"))
+                .arg(format!("-max_len={max}"))
+                .args(["-timeout=10", "-verbosity=0"])
+                .arg(format!("-rss_limit_mb={RSS_LIMIT_MB}"))
+                .arg(format!("-artifact_prefix={}/{name}-", target.display()));
+            runs.push(run);
+        }
+        let names: Vec<String> = side_by_side
+            .iter()
+            .map(|(name, seconds, _)| format!("{name} for {seconds} s"))
+            .collect();
+        let title = format!("fuzzing {}", names.join(" and "));
+        step::step(&title, || {
+            step::commands(&mut runs.iter_mut().collect::<Vec<_>>())
         })?;
     }
     step::step("finding a planted bug", || {

@@ -124,3 +124,9 @@ pub(crate) fn chromium() -> Option<&'static str> {
 pub(crate) fn faketime() -> Option<&'static str> {
     FAKETIME.into_iter().find(|path| Path::new(path).exists())
 }
+
+/// What is free on the disk that holds `folder`, 10⁹ bytes; none where the system does not say.
+pub(crate) fn free_gb(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize) / 1_000_000_000)
+}

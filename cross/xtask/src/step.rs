@@ -3,7 +3,7 @@
 use crate::supervise;
 use anyhow::Context as _;
 use std::io::IsTerminal as _;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 fn paint(code: &str, text: &str) -> String {
@@ -42,14 +42,30 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> anyhow::Result<T>) -> a
 /// Runs a command to its end with our terminal, or under the stage that is running; an error names the
 /// command.
 pub(crate) fn command(command: &mut Command) -> anyhow::Result<()> {
-    let shown = format!("{command:?}");
-    let status = match supervise::current() {
-        Some(watch) => watch.run(command),
-        None => command.status().map_err(Into::into),
+    commands(&mut [command])
+}
+
+/// Runs commands side by side, as [`command`] runs one.
+pub(crate) fn commands(commands: &mut [&mut Command]) -> anyhow::Result<()> {
+    let ended = match supervise::current() {
+        Some(watch) => watch.run(commands),
+        None => unwatched(commands),
     };
-    let status = status.with_context(|| format!("running {shown}"))?;
-    anyhow::ensure!(status.success(), "{shown} ended with {status}");
+    let shown = |commands: &[&mut Command]| {
+        let each: Vec<String> = commands.iter().map(|each| format!("{each:?}")).collect();
+        each.join(" and ")
+    };
+    let ended = ended.with_context(|| format!("running {}", shown(commands)))?;
+    for (command, status) in commands.iter().zip(ended) {
+        anyhow::ensure!(status.success(), "{command:?} ended with {status}");
+    }
     Ok(())
+}
+
+fn unwatched(commands: &mut [&mut Command]) -> anyhow::Result<Vec<ExitStatus>> {
+    let started: Vec<_> = commands.iter_mut().map(|command| command.spawn()).collect();
+    let ended = started.into_iter().map(|child| Ok(child?.wait()?));
+    ended.collect()
 }
 
 /// What a command prints, if it runs and succeeds.

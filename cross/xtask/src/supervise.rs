@@ -66,31 +66,33 @@ fn set(watch: Option<Watch>) {
 }
 
 impl Watch {
-    /// Runs one command; an error where it cannot be started or its time was up.
-    pub(crate) fn run(&self, command: &mut Command) -> anyhow::Result<ExitStatus> {
+    /// Runs commands side by side until all have ended; an error where one cannot be started or their time
+    /// was up.
+    pub(crate) fn run(&self, commands: &mut [&mut Command]) -> anyhow::Result<Vec<ExitStatus>> {
         set_child_subreaper(Some(rustix::process::getpid())).context("adopting orphans")?;
-        let mut child = command
-            // A page of frames hides the one line that says what failed.
-            .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("starting it")?;
-        let readers = [
-            child
-                .stdout
-                .take()
-                .map(|pipe| self.pass_on(pipe, std::io::stdout())),
-            child
-                .stderr
-                .take()
-                .map(|pipe| self.pass_on(pipe, std::io::stderr())),
-        ];
-        let ended = self.wait(&mut child);
+        let mut children = Vec::new();
+        let mut readers = Vec::new();
+        let ended = (|| {
+            for command in commands {
+                let mut child = command
+                    // A page of frames hides the one line that says what failed.
+                    .env("RUST_BACKTRACE", "0")
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .with_context(|| format!("starting {command:?}"))?;
+                let out = child.stdout.take();
+                readers.extend(out.map(|pipe| self.pass_on(pipe, std::io::stdout())));
+                let err = child.stderr.take();
+                readers.extend(err.map(|pipe| self.pass_on(pipe, std::io::stderr())));
+                children.push(child);
+            }
+            self.wait(&mut children)
+        })();
         end_all_descendants();
         let patience = Instant::now() + LAST_WORDS;
-        for reader in readers.into_iter().flatten() {
+        for reader in readers {
             while !reader.is_finished() && Instant::now() < patience {
                 pause();
             }
@@ -98,16 +100,22 @@ impl Watch {
         ended
     }
 
-    fn wait(&self, child: &mut Child) -> anyhow::Result<ExitStatus> {
+    fn wait(&self, children: &mut [Child]) -> anyhow::Result<Vec<ExitStatus>> {
         let begun = Instant::now();
         loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok(status);
+            let mut ended = Vec::new();
+            for child in children.iter_mut() {
+                ended.extend(child.try_wait()?);
+            }
+            if ended.len() == children.len() {
+                return Ok(ended);
             }
             if Instant::now() >= self.until {
                 end_all_descendants();
-                child.kill()?;
-                child.wait()?;
+                for child in children {
+                    child.kill()?;
+                    child.wait()?;
+                }
                 anyhow::bail!("it hung: no end after {:.0?}", begun.elapsed());
             }
             pause();
@@ -224,8 +232,10 @@ mod tests {
         let minute = Duration::from_secs(60);
         let (done, said) = within(Instant::now() + minute, || {
             let watch = current().unwrap();
-            let status = watch.run(&mut shell("echo out; echo err >&2; exit 3"))?;
-            assert_eq!(status.code(), Some(3));
+            let ended =
+                watch.run(&mut [&mut shell("echo out; exit 3"), &mut shell("echo err >&2")])?;
+            let codes: Vec<_> = ended.iter().map(ExitStatus::code).collect();
+            assert_eq!(codes, [Some(3), Some(0)]);
             Ok(())
         });
         done.unwrap();
@@ -238,7 +248,7 @@ mod tests {
             let watch = current().unwrap();
             // In a group of its own, with its output closed, and its parent gone.
             let left = "(setsid sleep 3600 >/dev/null 2>&1 &) ; sleep 3600";
-            watch.run(&mut shell(left)).map(drop)
+            watch.run(&mut [&mut shell(left)]).map(drop)
         });
         assert!(done.unwrap_err().to_string().contains("it hung"));
         assert!(begun.elapsed() < minute);
