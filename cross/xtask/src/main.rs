@@ -11,6 +11,7 @@ mod layers;
 mod machine;
 mod sizes;
 mod stages;
+mod stall;
 mod step;
 mod supervise;
 mod tools;
@@ -82,6 +83,18 @@ enum Task {
     Layers,
     /// List files that are longer than the house aims at.
     Sizes,
+    /// Run a command on a machine that stands still again and again, as a shared one does.
+    Stall {
+        /// Same seed, same pauses.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Busy loops beside it.
+        #[arg(long, default_value_t = 2)]
+        hogs: u32,
+        /// The command and its arguments, behind `--`.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
     /// What continuous integration runs: fmt, clippy, layers, tests, fuzzing.
     Ci,
 }
@@ -121,6 +134,11 @@ fn run(task: Task) -> anyhow::Result<()> {
         }
         Task::Layers => layers::check(&workspace),
         Task::Sizes => sizes::list(&workspace),
+        Task::Stall {
+            seed,
+            hogs,
+            command,
+        } => stall::run(&command, seed, hogs),
         Task::Ci => ci::all(&workspace),
     }
 }

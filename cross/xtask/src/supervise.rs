@@ -168,7 +168,7 @@ fn pause() {
 }
 
 /// Asks whatever descends from this process to end, and kills what does not.
-fn end_all_descendants() {
+pub(crate) fn end_all_descendants() {
     let patience = Instant::now() + GRACE;
     for pid in descendants() {
         let _gone = kill_process(pid, Signal::TERM);
@@ -189,7 +189,7 @@ fn end_all_descendants() {
 }
 
 /// Running processes whose parent, or a parent of it, is this one.
-fn descendants() -> Vec<Pid> {
+pub(crate) fn descendants() -> Vec<Pid> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let status = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();

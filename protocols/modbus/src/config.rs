@@ -17,6 +17,7 @@ pub use check::{BROADCAST_UNIT, ConfigError, Problem};
 pub use names::{MAX_NAME, MAX_NAMES, Names, NamesError};
 pub use order::{Order, OrderError};
 pub use point::{Point, Write};
+pub use protocols_driver::Retry;
 pub use protocols_line::{DataBits, LineError, LineSettings, Parity, Rs485};
 pub use protocols_model::{Scale, ScaleError};
 pub use quirks::{BitWrites, PAUSES, Quirks, WordError, WriteWith};
@@ -122,27 +123,6 @@ pub struct Device {
     pub quirks: Quirks,
     /// What to read; those with one period form a poll group.
     pub points: Vec<Point>,
-}
-
-/// When a silent device counts as dead, and how often it is probed then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retry {
-    /// Failed requests in a row, at least 1.
-    pub fails: u32,
-    /// First wait before a probe.
-    pub backoff_min: Duration,
-    /// Longest wait before a probe.
-    pub backoff_max: Duration,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            fails: 2,
-            backoff_min: Duration::from_secs(5),
-            backoff_max: Duration::from_mins(1),
-        }
-    }
 }
 
 /// How many addresses one request may span.

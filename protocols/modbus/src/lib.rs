@@ -10,7 +10,6 @@
 //! | [`learned`] | pure: what refusals say about a device; kept across restarts |
 //! | [`load`] | pure: how much of its time a bus needs, before anything is applied |
 //! | [`schedule`] | pure: which poll group is due |
-//! | [`health`] | pure: which units are dead, and when one may be probed |
 //! | [`frame`] | pure: the answer to a request among the bytes of a serial line |
 //! | `command` | pure: a value to the requests that write it |
 //! | [`connect`] | the seam to network, serial port and tests |
@@ -82,7 +81,6 @@ pub mod connect;
 mod driver;
 pub mod frame;
 mod guard;
-pub mod health;
 pub mod learned;
 mod link;
 pub mod load;

@@ -143,6 +143,9 @@ impl Schedule {
 }
 
 #[cfg(test)]
+mod fairness;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

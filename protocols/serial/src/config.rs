@@ -27,6 +27,7 @@ pub use command::{Command, CommandError, RenderError};
 pub use escape::{Bytes, EscapeError, MAX_BYTES};
 pub use framing::{Escape, Framing, FramingError, GAPS, LengthPrefix, MAX_DELIMITER};
 pub use parser::{Columns, FieldRef, FieldRefError, MAX_COLUMNS, Parser, ParserError, Pattern};
+pub use protocols_driver::Retry;
 pub use value::{Kind, KindError, ValueRules};
 
 use protocols_line::PortConfig;
@@ -141,32 +142,6 @@ impl Device {
             self.messages.push(message);
             self.messages.len() - 1
         })
-    }
-}
-
-/// When a silent device counts as dead, and how often it is probed then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retry {
-    /// Failed questions in a row, at least 1, default 2.
-    pub fails: u32,
-    /// First wait before a probe, default 5 s.
-    pub backoff_min: Duration,
-    /// Longest wait before a probe, default 1 min.
-    pub backoff_max: Duration,
-}
-
-impl Retry {
-    /// The defaults.
-    pub const DEFAULT: Self = Self {
-        fails: 2,
-        backoff_min: Duration::from_secs(5),
-        backoff_max: Duration::from_mins(1),
-    };
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self::DEFAULT
     }
 }
 

@@ -10,13 +10,13 @@ mod write;
 
 use crate::config::{Bus, ConfigError};
 use crate::framer::{Event, Framer, Lost};
-use crate::health::Health;
 use crate::link::Link;
 use crate::listener::Listener;
 use crate::schedule::Schedule;
 use crate::wire::{Opener, SerialPorts};
 use protocols_driver::{
-    BusStatus, CancellationToken, Driver, DriverContext, LinkState, Stopped, Sweep, WriteOrder,
+    BusStatus, CancellationToken, Driver, DriverContext, Health, LinkState, Stopped, Sweep,
+    WriteOrder,
 };
 use protocols_model::{Instant, Reading, Reason};
 use std::collections::VecDeque;
@@ -147,10 +147,14 @@ impl Task {
         );
         let mode = if bus.is_asked() {
             let groups = ask::groups(&bus);
+            let costs = bus
+                .devices
+                .iter()
+                .map(|device| (device.retry, device.timeout));
             let period = |&(device, message)| ask::message(&bus, device, message).map(|m| m.period);
             Mode::Ask {
                 schedule: Schedule::new(groups.iter().filter_map(period), now),
-                health: Health::new(bus.devices.iter().map(|device| device.retry)),
+                health: Health::new(costs, now),
                 groups,
             }
         } else {

@@ -12,7 +12,7 @@
 //! | [`checksum`] | pure: xor, sums, CRCs by parameters |
 //! | [`message`], [`nmea`] | pure: a frame to what it says of points |
 //! | [`listener`] | pure: what lines that speak by themselves say, and when they should have |
-//! | [`schedule`], [`health`] | pure: which poll group is due, which device is dead |
+//! | [`schedule`] | pure: which poll group is due |
 //! | `link` | the port over time; [`Opener`] is the seam to it |
 //! | `driver` | one task a line |
 //!
@@ -52,7 +52,6 @@ mod driver;
 pub mod framer;
 #[cfg(any(fuzzing, test))]
 pub mod fuzz;
-pub mod health;
 mod link;
 pub mod listener;
 pub mod message;

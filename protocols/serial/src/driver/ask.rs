@@ -78,10 +78,10 @@ impl Task {
         }
     }
 
-    fn due(&self, now: Instant) -> Option<Due> {
+    fn due(&mut self, now: Instant) -> Option<Due> {
         let Mode::Ask {
             schedule, health, ..
-        } = &self.mode
+        } = &mut self.mode
         else {
             return None;
         };
