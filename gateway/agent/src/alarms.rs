@@ -7,11 +7,11 @@ use crate::cli::alarms::{AlarmCommand, AlarmsArgs};
 use crate::console::say;
 use crate::control::{self, AlarmsNow, What};
 use crate::exit::Exit;
+use crate::human;
 use crate::{last_good, lock, machine};
 use anyhow::bail;
 use gateway_config::units::show_duration;
 use gateway_config::{Options, Severity, load};
-use jiff::tz::TimeZone;
 use protocols_model::AlarmState;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -98,7 +98,7 @@ fn show(now: &AlarmsNow) -> String {
     let mut text = String::new();
     for alarm in &now.alarms {
         let mut about = String::new();
-        if let Some(since) = alarm.since.and_then(stamp) {
+        if let Some(since) = alarm.since.map(human::moment) {
             about += &format!(" since {since}");
         }
         if let Some(by) = alarm
@@ -129,7 +129,7 @@ fn line(level: &str, state: &str, name: &str, text: &str, about: &str) -> String
     format!("{state:<12} {level:<8} {name}: {text}{about}\n")
 }
 
-const fn word(state: AlarmState) -> &'static str {
+pub(crate) const fn word(state: AlarmState) -> &'static str {
     match state {
         AlarmState::Normal => "normal",
         AlarmState::Raised => "RAISED",
@@ -138,14 +138,8 @@ const fn word(state: AlarmState) -> &'static str {
     }
 }
 
-fn stamp(millis: i64) -> Option<String> {
-    let stamp = jiff::Timestamp::from_millisecond(millis).ok()?;
-    let stamp = stamp.to_zoned(TimeZone::UTC);
-    Some(stamp.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
-}
-
 /// The person at the machine, as far as it knows.
-fn whoami() -> String {
+pub(crate) fn whoami() -> String {
     let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
     user.unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()))
 }

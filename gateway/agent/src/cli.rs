@@ -2,6 +2,7 @@
 
 pub(crate) mod alarms;
 pub(crate) mod find;
+pub(crate) mod watch;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use find::{ConfigCommand, ExplainArgs, ProbeCommand, ReadArgs, ScanCommand, WriteArgs};
@@ -21,6 +22,8 @@ Examples:
       SIGHUP reads the configuration anew
   fogline-gateway status --config gateway.toml
       what the gateway is doing; needs neither network nor a valid configuration
+  fogline-gateway watch --config gateway.toml
+      the same all the time, with every point: a view for a terminal or a serial console
   fogline-gateway alarms --config gateway.toml
       what rules have raised; `alarms ack NAME`, `alarms shelve NAME --for 1h`
   fogline-gateway explain --privacy gateway.toml
@@ -35,7 +38,7 @@ Exit codes:
   1  failed; the message says what and what to do
   2  wrong command line
   3  the configuration has errors
-  4  status: no gateway is running, or it is not healthy";
+  4  status, watch: no gateway is running; status: or it is not healthy";
 
 /// A Fogline gateway: reads devices, buffers offline, reports to the cloud.
 #[derive(Debug, Parser)]
@@ -53,6 +56,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show what the gateway is doing
     Status(StatusArgs),
+    /// Watch the gateway that runs: points, buses, alarms, spool, uplink, clocks
+    Watch(watch::WatchArgs),
     /// Show alarms and rules of the gateway that runs; acknowledge and shelve alarms
     Alarms(alarms::AlarmsArgs),
     /// Look into the spool of a stopped gateway

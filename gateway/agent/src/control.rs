@@ -4,14 +4,17 @@
 //!
 //! One line of JSON each way: `{"device":"meter1","point":"relay","value":"true"}` and
 //! `{"read_back":true,"error":null}`; `{"alarms":"list"}` and what `fogline-gateway alarms --json`
-//! prints. Bounded in size, in time and in number.
+//! prints; `{"watch":{…}}` and what `fogline-gateway watch` shows. Bounded in size, in time and in number.
 
 mod alarms;
+mod watch;
 
 use crate::field::Desks;
 use crate::find::parse_value;
 use crate::generation::Generation;
-pub(crate) use alarms::{AlarmsNow, What, alarms};
+use crate::point_names::PointNames;
+use crate::snapshot::Source;
+pub(crate) use alarms::{AlarmNow, AlarmsNow, What, alarms};
 use anyhow::Context;
 use gateway_pipeline::Ask;
 use protocols_model::Clock;
@@ -26,6 +29,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as Async
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
+pub(crate) use watch::{Page, PointNow, WatchNow, watch};
 
 /// Its name in the state directory.
 const FILE: &str = "control.sock";
@@ -46,6 +50,7 @@ const CALLER_PATIENCE: Duration = Duration::from_secs(60);
 enum Asked {
     Write(Order),
     Alarms(alarms::Order),
+    Watch(watch::Order),
 }
 
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -78,6 +83,7 @@ impl Outcome {
 pub(crate) struct Reach {
     desks: Desks,
     asks: mpsc::Sender<Ask>,
+    names: Arc<PointNames>,
 }
 
 impl Reach {
@@ -85,6 +91,7 @@ impl Reach {
         Self {
             desks: generation.desks(),
             asks: generation.asks(),
+            names: generation.names(),
         }
     }
 }
@@ -97,7 +104,7 @@ pub(crate) type CurrentReach = Arc<Mutex<Reach>>;
 pub(crate) fn start(
     state_dir: &Path,
     reach: CurrentReach,
-    clock: Arc<dyn Clock>,
+    source: Arc<Source>,
 ) -> Option<AbortOnDropHandle<()>> {
     let path = state_dir.join(FILE);
     // Ours: the lock of the state directory was taken before. What stands there is of a dead process.
@@ -108,7 +115,7 @@ pub(crate) fn start(
     });
     match opened {
         Ok(listener) => Some(AbortOnDropHandle::new(tokio::spawn(serve(
-            listener, reach, clock,
+            listener, reach, source,
         )))),
         Err(error) => {
             tracing::warn!(%error, "no door for `fogline-gateway write` at {}", path.display());
@@ -117,7 +124,7 @@ pub(crate) fn start(
     }
 }
 
-async fn serve(listener: UnixListener, reach: CurrentReach, clock: Arc<dyn Clock>) {
+async fn serve(listener: UnixListener, reach: CurrentReach, source: Arc<Source>) {
     let seats = Arc::new(Semaphore::new(MOST_CALLERS));
     loop {
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
@@ -128,9 +135,9 @@ async fn serve(listener: UnixListener, reach: CurrentReach, clock: Arc<dyn Clock
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         };
-        let (reach, clock) = (Arc::clone(&reach), Arc::clone(&clock));
+        let (reach, source) = (Arc::clone(&reach), Arc::clone(&source));
         tokio::spawn(async move {
-            if let Err(error) = answer(stream, &reach, clock.as_ref()).await {
+            if let Err(error) = answer(stream, &reach, &source).await {
                 tracing::debug!(%error, "a caller at the door went away");
             }
             drop(seat);
@@ -141,13 +148,14 @@ async fn serve(listener: UnixListener, reach: CurrentReach, clock: Arc<dyn Clock
 async fn answer(
     mut stream: UnixStream,
     reach: &CurrentReach,
-    clock: &dyn Clock,
+    source: &Source,
 ) -> anyhow::Result<()> {
     let (read, mut write) = stream.split();
     let mut line = String::new();
     let mut read = AsyncBufReader::new(read.take(MOST_BYTES));
     tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await??;
-    let Reach { desks, asks } = {
+    let clock = source.clock.as_ref();
+    let Reach { desks, asks, names } = {
         let current = reach.lock().unwrap_or_else(PoisonError::into_inner);
         current.clone()
     };
@@ -155,6 +163,10 @@ async fn answer(
         Ok(Asked::Write(order)) => serde_json::to_string(&carry_out(order, &desks, clock).await)?,
         Ok(Asked::Alarms(order)) => {
             let answer = alarms::carry_out(order, &asks, clock).await;
+            serde_json::to_string(&answer)?
+        }
+        Ok(Asked::Watch(order)) => {
+            let answer = watch::carry_out(order, &asks, &names, source).await;
             serde_json::to_string(&answer)?
         }
         Err(error) => serde_json::to_string(&Outcome::failed(format!("not an order: {error}")))?,
@@ -194,7 +206,7 @@ pub(crate) fn write(
         point: point.to_owned(),
         value: value.to_owned(),
     };
-    ask(state_dir, &order)?
+    ask(state_dir, &order, CALLER_PATIENCE)?
         .context("the gateway did not answer: the point may or may not be written")
 }
 
@@ -202,6 +214,7 @@ pub(crate) fn write(
 fn ask<T: serde::de::DeserializeOwned>(
     state_dir: &Path,
     order: &impl serde::Serialize,
+    patience: Duration,
 ) -> anyhow::Result<anyhow::Result<T>> {
     let path = state_dir.join(FILE);
     let door = || {
@@ -211,7 +224,7 @@ fn ask<T: serde::de::DeserializeOwned>(
         )
     };
     let mut stream = Blocking::connect(&path).with_context(door)?;
-    stream.set_read_timeout(Some(CALLER_PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     writeln!(stream, "{}", serde_json::to_string(order)?)?;
     let mut line = String::new();
     let read = BufReader::new(stream).read_line(&mut line);

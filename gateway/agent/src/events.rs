@@ -51,6 +51,15 @@ impl Events {
         self.append(vec![Body::TimeMap(map)]).await;
     }
 
+    /// Tells how the clocks of earlier boots map to UTC.
+    pub(crate) async fn maps(&self, maps: Vec<TimeMap>) {
+        for map in &maps {
+            tracing::info!(?map, "an earlier run without a clock is placed");
+        }
+        self.append(maps.into_iter().map(Body::TimeMap).collect())
+            .await;
+    }
+
     /// The monotonic clock, for whoever limits the rate of events.
     pub(crate) fn now(&self) -> Instant {
         self.clock.monotonic()

@@ -11,7 +11,7 @@ pub(crate) mod scan_ble;
 mod value;
 pub(crate) mod write;
 
-pub(crate) use value::parse as parse_value;
+pub(crate) use value::{parse as parse_value, show as show_value};
 
 use crate::cli::find::{BusArgs, DecodeArgs};
 use anyhow::{Context, bail};

@@ -13,6 +13,7 @@
 mod swap;
 
 use crate::alarm_file;
+use crate::boots::Boots;
 use crate::clock_watch::{ClockWatch, Seen};
 use crate::control::{self, CurrentReach, Reach};
 use crate::events::Events;
@@ -64,6 +65,7 @@ pub(crate) struct Gateway {
     uplink: Option<Uplink>,
     source: Arc<Source>,
     clock_watch: ClockWatch,
+    boots: Boots,
     skips: SkipReporter,
     spool_watch: SpoolWatch,
     _lock: Option<File>,
@@ -134,6 +136,7 @@ impl Gateway {
         let boot = boot::draw()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let started = clock.wall();
+        let boots = Boots::begin(&state_dir, boot, clock.monotonic());
         let (spool, found) = open_spool(&config, &clock, boot).await?;
         let events = Events {
             spool: spool.clone(),
@@ -171,10 +174,9 @@ impl Gateway {
             spool: spool.state(),
             alarms: shared.alarms.subscribe(),
             running: Mutex::new(Running {
-                config: Arc::clone(&config),
-                about,
                 slots: generation.slots(),
                 uplink: uplink.as_ref().map(Uplink::view),
+                ..Running::new(&config, about)
             }),
         });
         let gateway = Self {
@@ -183,12 +185,13 @@ impl Gateway {
             generation,
             uplink,
             clock_watch: ClockWatch::default(),
+            boots,
             skips: SkipReporter::new(),
             spool_watch: SpoolWatch::new(),
             _lock: lock,
             _endpoint: http::start(&config, Arc::clone(&source)).await,
             _alarms: AbortOnDropHandle::new(tokio::spawn(kept)),
-            _door: control::start(&state_dir, Arc::clone(&reach), Arc::clone(&ground.clock)),
+            _door: control::start(&state_dir, Arc::clone(&reach), Arc::clone(&source)),
             private: chosen.private,
             reach,
             _watchdog: AbortOnDropHandle::new(tokio::spawn(systemd::feed_watchdog(spool.clone()))),
@@ -295,19 +298,31 @@ impl Gateway {
         let clock = &self.shared.events.clock;
         let synced = machine::clock_is_synced();
         self.ground.clock_synced.store(synced, Ordering::Relaxed);
+        self.source.update(|running| running.time.synced = synced);
         let (mono, wall) = (clock.monotonic(), clock.wall());
         for seen in self.clock_watch.look(mono, wall, synced) {
             match seen {
                 Seen::Step(ns) => {
+                    self.source.update(|running| {
+                        let time = &mut running.time;
+                        time.steps += 1;
+                        time.last_step_ms = Some(ns / 1_000_000);
+                        time.last_step_at = Some(wall.as_millis());
+                    });
                     let text = format!("the wall clock stepped by {} ms", ns / 1_000_000);
                     self.shared
                         .events
                         .tell(EventKind::ClockStep, "", text)
                         .await;
                 }
-                Seen::Map(origin, uncertainty) => self.shared.events.map(origin, uncertainty).await,
+                Seen::Map(origin, uncertainty) => {
+                    self.shared.events.map(origin, uncertainty).await;
+                    let earlier = self.boots.mapped(mono, origin, uncertainty);
+                    self.shared.events.maps(earlier).await;
+                }
             }
         }
+        self.boots.look(mono);
         let state = Arc::clone(&self.spool_state.borrow());
         let mut events = self.spool_watch.look(mono, &state);
         events.extend(self.skips.look(mono, &self.generation.slots()));
@@ -342,6 +357,7 @@ impl Gateway {
         alarm_file::keep_last(&state_dir, &alarms);
         let gateway = self.config.gateway.id.to_string();
         let events = &self.shared.events;
+        self.boots.note(events.now());
         let last = events.tell(EventKind::Stopping, &gateway, why.to_owned());
         if tokio::time::timeout(EVENT_DEADLINE, last).await.is_err() {
             tracing::error!("the spool does not take the last event");

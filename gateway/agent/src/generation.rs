@@ -3,6 +3,7 @@
 
 use crate::events::Events;
 use crate::field::{self, Desks};
+use crate::point_names::PointNames;
 use crate::processing;
 use crate::reload::Field;
 use crate::supervisor::{BusSlot, supervise};
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
 pub(crate) struct Prepared {
     pipeline: Pipeline,
     buses: Vec<BusConfig>,
+    names: Arc<PointNames>,
     state_dir: PathBuf,
 }
 
@@ -55,6 +57,7 @@ pub(crate) struct Generation {
     sweeps: mpsc::Sender<Sweep>,
     slots: Arc<[Arc<BusSlot>]>,
     desks: Desks,
+    names: Arc<PointNames>,
     asks: mpsc::Sender<Ask>,
 }
 
@@ -74,6 +77,7 @@ pub(crate) fn prepare(
     });
     let clock = &shared.events.clock;
     let now = (clock.monotonic(), clock.wall());
+    let names = Arc::new(PointNames::of(&field.points));
     let (setup, rules) = processing::setup(field.points, field.fog);
     // The alarms are taken at the start: those of a configuration that still runs may change until then.
     let engine = Engine::new(rules, KeptAlarms::new(), now.0);
@@ -84,6 +88,7 @@ pub(crate) fn prepare(
     Ok(Prepared {
         pipeline,
         buses: field.buses,
+        names,
         state_dir: config.gateway.state_dir.clone(),
     })
 }
@@ -137,7 +142,7 @@ impl Prepared {
                 orders,
             };
             let status = BusStatus::new(Arc::clone(bus.name()), bus.devices());
-            let slot = Arc::new(BusSlot::new(Arc::new(status)));
+            let slot = Arc::new(BusSlot::new(Arc::new(status)).planned(planned_load(&bus)));
             slots.push(Arc::clone(&slot));
             let state_dir = self.state_dir.clone();
             let make = move || {
@@ -153,6 +158,7 @@ impl Prepared {
             sweeps,
             slots: slots.into(),
             desks,
+            names: self.names,
             asks,
         }
     }
@@ -162,6 +168,11 @@ impl Generation {
     /// Where points of this generation are written.
     pub(crate) fn desks(&self) -> Desks {
         self.desks.clone()
+    }
+
+    /// What its points are called.
+    pub(crate) fn names(&self) -> Arc<PointNames> {
+        Arc::clone(&self.names)
     }
 
     /// Where the pipeline is asked.
@@ -203,6 +214,14 @@ impl Generation {
                 false
             }
         }
+    }
+}
+
+/// The part of a bus' time that its schedule takes; nobody plans the air and what is listened to.
+fn planned_load(bus: &BusConfig) -> Option<f64> {
+    match bus {
+        BusConfig::Modbus(bus) => Some(protocols_modbus::load::load(bus, None).share),
+        BusConfig::Serial(_) | BusConfig::Ble(_) => None,
     }
 }
 

@@ -9,6 +9,7 @@
 mod alarm_file;
 mod alarms;
 mod boot;
+mod boots;
 mod check;
 mod cli;
 mod clock_watch;
@@ -23,6 +24,7 @@ mod find;
 mod gateway;
 mod generation;
 mod http;
+mod human;
 mod last_good;
 mod limiter;
 mod links;
@@ -30,6 +32,7 @@ mod lock;
 mod logs;
 mod machine;
 mod metrics;
+mod point_names;
 mod processing;
 mod reload;
 mod service;
@@ -41,6 +44,7 @@ mod status;
 mod supervisor;
 mod systemd;
 mod uplink;
+mod watch;
 
 use clap::Parser;
 use cli::find::{ProbeCommand, ScanCommand};
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Alarms(args) => alarms::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Spool(command) => spool_command::run(&command),
         Command::Explain(args) => explain::run(&args),
         Command::Read(args) => find::read::run(&args),

@@ -8,7 +8,7 @@ use gateway_config::GatewayConfig;
 use gateway_pipeline::{KeptAlarms, Stats, Totals};
 use gateway_spool::{SpoolAlarm, SpoolState};
 use protocols_driver::LinkState;
-use protocols_model::{AlarmLevel, AlarmState, BootId, Clock, Timestamp};
+use protocols_model::{AlarmLevel, AlarmState, BootId, Clock, Lane, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// Everything worth knowing at one moment. Times are milliseconds since 1970 UTC.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) gateway: String,
     pub(crate) labels: BTreeMap<String, String>,
@@ -34,6 +34,8 @@ pub(crate) struct Report {
     pub(crate) alarms: Vec<AlarmReport>,
     pub(crate) spool: SpoolReport,
     pub(crate) uplink: Option<UplinkReport>,
+    #[serde(default)]
+    pub(crate) time: TimeReport,
     pub(crate) process: ProcessReport,
 }
 
@@ -48,22 +50,25 @@ pub(crate) struct ConfigReport {
     pub(crate) points: usize,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct BusReport {
     pub(crate) name: String,
     pub(crate) restarts: u64,
+    /// The part of its time that its schedule takes, where that can be computed.
+    #[serde(default)]
+    pub(crate) planned_load: Option<f64>,
     pub(crate) counters: Vec<CounterReport>,
     pub(crate) devices: Vec<DeviceReport>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct CounterReport {
     pub(crate) name: String,
     pub(crate) help: String,
     pub(crate) value: u64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct DeviceReport {
     pub(crate) id: String,
     /// `up`, `down` or `unknown`.
@@ -72,7 +77,7 @@ pub(crate) struct DeviceReport {
     pub(crate) since: Option<i64>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PipelineReport {
     pub(crate) taken: u64,
     pub(crate) kept: u64,
@@ -83,7 +88,7 @@ pub(crate) struct PipelineReport {
     pub(crate) unsealable: u64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AlarmReport {
     pub(crate) name: String,
     pub(crate) level: AlarmLevel,
@@ -92,13 +97,15 @@ pub(crate) struct AlarmReport {
     pub(crate) since: i64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SpoolReport {
     pub(crate) epoch: String,
     pub(crate) records: u64,
     pub(crate) live_bytes: u64,
     pub(crate) quota_bytes: u64,
     pub(crate) memory_bytes: u64,
+    #[serde(default)]
+    pub(crate) lanes: Vec<LaneReport>,
     pub(crate) loss_window_ms: u64,
     pub(crate) alarms: Vec<String>,
     /// Why the disk cannot be used, while it cannot.
@@ -106,7 +113,29 @@ pub(crate) struct SpoolReport {
     pub(crate) counters: BTreeMap<String, u64>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// What one lane holds, all epochs together.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LaneReport {
+    pub(crate) lane: String,
+    /// From the oldest that is not settled to the newest; what was settled between counts too.
+    pub(crate) records: u64,
+    /// Highest seq of this run.
+    pub(crate) last_seq: u64,
+}
+
+/// What is known of the wall clock.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct TimeReport {
+    /// A time source says that it is right.
+    pub(crate) synced: bool,
+    /// Steps seen since the start.
+    pub(crate) steps: u64,
+    /// The last of them, and when, by the clock after it.
+    pub(crate) last_step_ms: Option<i64>,
+    pub(crate) last_step_at: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct UplinkReport {
     pub(crate) name: String,
     pub(crate) connected: bool,
@@ -119,6 +148,14 @@ pub(crate) struct UplinkReport {
     pub(crate) store_away: bool,
     pub(crate) last_settled: Option<i64>,
     pub(crate) unsettled_records: u64,
+    /// Bytes of envelopes that are not settled, and how many may be.
+    #[serde(default)]
+    pub(crate) unsettled_bytes: u64,
+    #[serde(default)]
+    pub(crate) window_bytes: u64,
+    /// Bytes the broker has not taken yet.
+    #[serde(default)]
+    pub(crate) in_flight_bytes: u64,
     pub(crate) backlog_records: u64,
     pub(crate) backlog_bytes: u64,
     pub(crate) settling_p50_ms: Option<f64>,
@@ -126,7 +163,7 @@ pub(crate) struct UplinkReport {
     pub(crate) counters: BTreeMap<String, u64>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ProcessReport {
     pub(crate) resident_bytes: Option<u64>,
     pub(crate) resident_peak_bytes: Option<u64>,
@@ -134,7 +171,7 @@ pub(crate) struct ProcessReport {
 }
 
 /// Whether the gateway does its work; being offline is part of it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Health {
     pub(crate) ok: bool,
     pub(crate) problems: Vec<String>,
@@ -191,6 +228,20 @@ pub(crate) struct Running {
     pub(crate) about: ConfigReport,
     pub(crate) slots: Arc<[Arc<BusSlot>]>,
     pub(crate) uplink: Option<UplinkView>,
+    pub(crate) time: TimeReport,
+}
+
+impl Running {
+    /// A configuration before anything of it runs.
+    pub(crate) fn new(config: &Arc<GatewayConfig>, about: ConfigReport) -> Self {
+        Self {
+            config: Arc::clone(config),
+            about,
+            slots: Arc::default(),
+            uplink: None,
+            time: TimeReport::default(),
+        }
+    }
 }
 
 /// Where reports come from.
@@ -229,6 +280,7 @@ impl Source {
             alarms: alarms(&self.alarms.borrow()),
             spool: spool(&self.spool.borrow()),
             uplink: running.uplink.as_ref().map(UplinkView::report),
+            time: running.time.clone(),
             process: ProcessReport {
                 resident_bytes: resident.map(|(now, _)| now),
                 resident_peak_bytes: resident.map(|(_, peak)| peak),
@@ -265,6 +317,7 @@ fn bus(slot: &BusSlot) -> BusReport {
     BusReport {
         name: slot.name(),
         restarts: slot.restarts.get(),
+        planned_load: slot.planned_load,
         counters: counters.collect(),
         devices: devices.collect(),
     }
@@ -318,6 +371,7 @@ fn spool(state: &SpoolState) -> SpoolReport {
         live_bytes: state.live_bytes,
         quota_bytes: state.quota_bytes,
         memory_bytes: state.memory_bytes,
+        lanes: lanes(state),
         loss_window_ms: u64::try_from(state.loss_window.as_millis()).unwrap_or(u64::MAX),
         alarms: state
             .alarms
@@ -332,4 +386,21 @@ fn spool(state: &SpoolState) -> SpoolReport {
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
     }
+}
+
+fn lanes(state: &SpoolState) -> Vec<LaneReport> {
+    let lane = |lane: Lane| {
+        let held = state
+            .held
+            .iter()
+            .filter(|held| held.lane == lane && held.first > 0);
+        LaneReport {
+            lane: lane.as_str().to_owned(),
+            records: held
+                .map(|held| (held.last + 1).saturating_sub(held.first))
+                .sum(),
+            last_seq: state.last_seq(lane),
+        }
+    };
+    Lane::ALL.into_iter().map(lane).collect()
 }

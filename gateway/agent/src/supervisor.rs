@@ -20,6 +20,8 @@ pub(crate) struct BusSlot {
     status: Mutex<Arc<BusStatus>>,
     /// Times its driver was started again.
     pub(crate) restarts: Counter,
+    /// The part of its time that its schedule takes, where that can be computed.
+    pub(crate) planned_load: Option<f64>,
 }
 
 impl BusSlot {
@@ -27,6 +29,15 @@ impl BusSlot {
         Self {
             status: Mutex::new(status),
             restarts: Counter::default(),
+            planned_load: None,
+        }
+    }
+
+    /// The same with what its schedule takes.
+    pub(crate) fn planned(self, load: Option<f64>) -> Self {
+        Self {
+            planned_load: load,
+            ..self
         }
     }
 

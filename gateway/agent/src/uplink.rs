@@ -9,7 +9,7 @@ use gateway_config::settings::{Confirm, Credentials, Uplink as UplinkConfig};
 use gateway_config::{GatewayConfig, read_identity};
 use gateway_spool::SpoolHandle;
 use gateway_uplink::{
-    Pem, Server, TlsIdentity, UplinkEnded, UplinkHandle, UplinkOptions, UplinkState,
+    Pem, Server, TlsIdentity, UplinkEnded, UplinkHandle, UplinkOptions, UplinkState, WindowLimits,
 };
 use protocols_model::{BootId, Clock, GatewayId, Timestamp};
 use std::path::{Path, PathBuf};
@@ -289,6 +289,9 @@ impl UplinkView {
             store_away: state.store_away,
             last_settled: state.last_settled.map(Timestamp::as_millis),
             unsettled_records: state.unsettled_records,
+            unsettled_bytes: state.unsettled_bytes,
+            window_bytes: WindowLimits::default().max_bytes as u64,
+            in_flight_bytes: state.in_flight_bytes,
             backlog_records: state.backlog_records,
             backlog_bytes: state.backlog_bytes,
             settling_p50_ms: state.settling.map(|(p50, _)| ms(p50)),

@@ -1,6 +1,7 @@
 //! What people and other tasks may ask of the running pipeline, and how it answers.
 
 use crate::core::{Pipeline, PointCounts};
+use crate::latest::{Look, Looked};
 use gateway_rules::{Alarm, AlarmError, Effect};
 use protocols_model::{Instant, Timestamp};
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub enum Ask {
     Counts(oneshot::Sender<Vec<PointCounts>>),
     /// How rules and alarms stand.
     Rules(oneshot::Sender<RulesNow>),
+    /// The latest readings of points.
+    Look(Look, oneshot::Sender<Looked>),
     /// Somebody knows of an alarm.
     Acknowledge {
         /// Its name.
@@ -61,6 +64,10 @@ impl Ask {
         match self {
             Self::Counts(answer) => {
                 tell(answer, pipeline.counts().collect());
+                false
+            }
+            Self::Look(look, answer) => {
+                tell(answer, look.at(pipeline));
                 false
             }
             Self::Rules(answer) => {

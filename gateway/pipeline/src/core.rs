@@ -18,6 +18,7 @@
 mod point;
 
 use crate::batch::Batch;
+use crate::latest::Latest;
 use crate::logic::Logic;
 use crate::normal::normalise;
 use crate::setup::{PointSetup, Privacy, Setup, SetupError};
@@ -253,6 +254,18 @@ impl Pipeline {
     /// What became of the readings of each point so far.
     pub fn counts(&self) -> impl Iterator<Item = PointCounts> {
         self.points.iter().map(Point::counts)
+    }
+
+    /// The latest reading of each point, in the order of the keys; none where none came yet.
+    pub fn latest(&self) -> impl Iterator<Item = Option<&Latest>> {
+        self.points.iter().map(Point::latest)
+    }
+
+    /// The latest reading of one point; nothing when there is no such point.
+    #[must_use]
+    pub fn latest_of(&self, point: PointKey) -> Option<Option<&Latest>> {
+        let point = self.points.get(usize::try_from(point.0).ok()?)?;
+        Some(point.latest())
     }
 
     /// The largest error that the filters of each point can introduce, in the order of the keys.

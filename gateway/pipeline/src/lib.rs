@@ -12,6 +12,7 @@
 //! | `logic` | derived points, windows, rules: what is computed from readings |
 //! | `batch` | the open batch: columns, counts, sealing |
 //! | [`normal`] | what is well formed |
+//! | [`latest`] | the latest reading of every point, for people at the site |
 //! | [`mod@run`], `act`, [`ask`] | the thin task around it: records, writes, questions |
 //! | [`stats`] | the counters that `/metrics` and `status` show |
 //!
@@ -25,6 +26,7 @@ mod act;
 pub mod ask;
 mod batch;
 pub mod core;
+pub mod latest;
 mod logic;
 pub mod normal;
 pub mod run;
@@ -34,6 +36,7 @@ pub mod stats;
 pub use crate::core::{BatchAge, MAX_BATCH_BYTES, Pipeline, PointCounts};
 pub use act::Writable;
 pub use ask::{ASK_CAPACITY, Ask, KeptAlarms, RulesNow};
+pub use latest::{Latest, Look, Looked, Standing};
 pub use run::{Inputs, SWEEP_CAPACITY, run};
 pub use setup::{DerivedSetup, PointSetup, Privacy, Setup, SetupError, WindowSetup};
 pub use stats::{Stats, Totals};

@@ -19,6 +19,11 @@ impl Counter {
         self.add(1);
     }
 
+    /// Adds a span, in microseconds.
+    pub fn add_span(&self, span: std::time::Duration) {
+        self.add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+    }
+
     /// The count so far.
     #[must_use]
     pub fn get(&self) -> u64 {
@@ -94,6 +99,8 @@ counters! {
     bytes_received,
     /// Readings handed over
     readings,
+    /// Microseconds the bus was taken by requests, their answers and the silence after faults
+    busy_microseconds,
 }
 
 #[cfg(test)]

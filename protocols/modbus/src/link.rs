@@ -277,11 +277,12 @@ impl Link {
         let call = session.context.call(pdu);
         let result = time::timeout(terms.timeout + on_wire, call).await;
         session.busy_until = time::Instant::now();
+        let took = session.busy_until.saturating_duration_since(begun);
+        self.status.counters.busy_microseconds.add_span(took);
         let fault = match result {
             Ok(Ok(Ok(response))) => match matching(response) {
                 Some(data) => {
                     self.status.counters.answers.inc();
-                    let took = session.busy_until.saturating_duration_since(begun);
                     self.well(session);
                     return Ok((data, took.saturating_sub(on_wire)));
                 }
@@ -303,7 +304,12 @@ impl Link {
             Fault::BadAnswer => self.status.counters.bad_answers.inc(),
             _ => {}
         }
+        let ended = session.busy_until;
         self.heal(session, fault, terms.timeout).await;
+        self.status
+            .counters
+            .busy_microseconds
+            .add_span(ended.elapsed());
         Err(fault)
     }
 

@@ -153,6 +153,18 @@ pub struct TimeMap {
     pub uncertainty_ns: u64,
 }
 
+impl TimeMap {
+    /// From this uncertainty on, 10 s, nobody has looked at a clock: the boot was placed between its
+    /// neighbours.
+    pub const ESTIMATED_FROM_NS: u64 = 10_000_000_000;
+
+    /// Whether times by this map are to be shown as estimated.
+    #[must_use]
+    pub const fn is_estimate(&self) -> bool {
+        self.uncertainty_ns >= Self::ESTIMATED_FROM_NS
+    }
+}
+
 /// What the spool and the ledger need to know of a record without decoding it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RecordSummary {

@@ -1,6 +1,6 @@
 //! Alarms at the door: listed, acknowledged, shelved.
 
-use super::ask;
+use super::{CALLER_PATIENCE, ask};
 use anyhow::Context;
 use gateway_pipeline::{Ask, RulesNow};
 use gateway_rules::{Alarm, AlarmError};
@@ -29,7 +29,7 @@ pub(crate) enum What {
 }
 
 /// Rules and alarms, after what was asked for was done.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct AlarmsNow {
     /// Why nothing was done.
     pub(crate) error: Option<String>,
@@ -37,7 +37,7 @@ pub(crate) struct AlarmsNow {
     pub(crate) rules: Vec<RuleNow>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AlarmNow {
     pub(crate) name: String,
     pub(crate) level: AlarmLevel,
@@ -50,7 +50,7 @@ pub(crate) struct AlarmNow {
     pub(crate) shelved_s: Option<u64>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RuleNow {
     pub(crate) name: String,
     /// Whether its condition holds.
@@ -96,25 +96,31 @@ pub(super) async fn carry_out(
                 changed(asks, ask).await
             }
         };
-        let (answer, answered) = oneshot::channel();
-        // Gone only while a configuration is swapped.
-        asks.send(Ask::Rules(answer)).await.ok()?;
-        let RulesNow { rules, alarms } = answered.await.ok()?;
-        let now = clock.monotonic();
-        let alarms = alarms.into_iter();
-        let rules = rules.into_iter();
         Some(AlarmsNow {
             error,
-            alarms: alarms
-                .map(|(name, alarm)| AlarmNow::new(name, &alarm, now))
-                .collect(),
-            rules: rules.map(|(name, on)| RuleNow { name, on }).collect(),
+            ..rules_now(asks, clock).await?
         })
     };
     let done = tokio::time::timeout(PATIENCE, all).await;
     done.ok().flatten().unwrap_or_else(|| AlarmsNow {
         error: Some("the configuration is being swapped; ask again".to_owned()),
         ..AlarmsNow::default()
+    })
+}
+
+/// How rules and alarms stand; nothing only while a configuration is swapped.
+pub(super) async fn rules_now(asks: &mpsc::Sender<Ask>, clock: &dyn Clock) -> Option<AlarmsNow> {
+    let (answer, answered) = oneshot::channel();
+    asks.send(Ask::Rules(answer)).await.ok()?;
+    let RulesNow { rules, alarms } = answered.await.ok()?;
+    let now = clock.monotonic();
+    let (alarms, rules) = (alarms.into_iter(), rules.into_iter());
+    Some(AlarmsNow {
+        error: None,
+        alarms: alarms
+            .map(|(name, alarm)| AlarmNow::new(name, &alarm, now))
+            .collect(),
+        rules: rules.map(|(name, on)| RuleNow { name, on }).collect(),
     })
 }
 
@@ -140,5 +146,6 @@ async fn changed(
 /// # Errors
 /// When it does not answer.
 pub(crate) fn alarms(state_dir: &Path, what: What) -> anyhow::Result<AlarmsNow> {
-    ask(state_dir, &Order { alarms: what })?.context("the gateway did not answer; look again")
+    ask(state_dir, &Order { alarms: what }, CALLER_PATIENCE)?
+        .context("the gateway did not answer; look again")
 }

@@ -3,6 +3,7 @@
 
 use super::{Found, StatusArgs};
 use crate::console::colour_out;
+use crate::human::{bytes as show_bytes, span as show_span};
 use crate::snapshot::{BusReport, Report, SpoolReport, UplinkReport};
 use gateway_config::units::show_duration;
 use gateway_config::{Loaded, Severity};
@@ -232,40 +233,5 @@ impl fmt::Display for NotRunning<'_> {
             )?;
         }
         Ok(())
-    }
-}
-
-/// A span for people: its two largest units.
-fn show_span(millis: i64) -> String {
-    let seconds = millis.max(0) / 1000;
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
-    }
-}
-
-/// A size for people.
-fn show_bytes(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{} KiB", bytes >> 10),
-        _ => format!("{}.{} MiB", bytes >> 20, (bytes >> 10) % 1024 * 10 / 1024),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_and_sizes_read_at_a_glance() {
-        assert_eq!(show_span(-5), "0s");
-        assert_eq!(show_span(65_000), "1m 5s");
-        assert_eq!(show_span(90_000_000), "1d 1h");
-        assert_eq!(show_bytes(999), "999 B");
-        assert_eq!(show_bytes(1_572_864), "1.5 MiB");
     }
 }

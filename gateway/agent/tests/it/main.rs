@@ -17,6 +17,7 @@ mod privacy;
 mod rig;
 mod rules;
 mod sim;
+mod watch;
 
 use meter::Meter;
 

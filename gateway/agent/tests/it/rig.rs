@@ -33,7 +33,7 @@ impl Rig {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fogline-gateway"));
         command.args(arguments).current_dir(self.folder.path());
         command

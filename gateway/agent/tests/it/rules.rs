@@ -5,7 +5,7 @@ use crate::rig::Rig;
 use serde_json::Value;
 
 /// Two buses: one is looked at, one is written; the uplink has never been there.
-fn config(seen: &Plant, done: &Plant, rules: &str) -> String {
+pub(crate) fn config(seen: &Plant, done: &Plant, rules: &str) -> String {
     format!(
         r#"schema = 1
 [gateway]
@@ -53,12 +53,12 @@ fn alarms(rig: &Rig) -> Option<Value> {
     said.get("alarms").is_some().then_some(said)
 }
 
-fn state(rig: &Rig) -> Option<String> {
+pub(crate) fn state(rig: &Rig) -> Option<String> {
     let said = alarms(rig)?;
     Some(said.pointer("/alarms/0/state")?.as_str()?.to_owned())
 }
 
-const OVERTEMP: &str = r#"
+pub(crate) const OVERTEMP: &str = r#"
 [rule.overtemp]
 when = "cellar.temperature > 30"
 for = "300ms"

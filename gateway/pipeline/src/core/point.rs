@@ -1,5 +1,6 @@
 //! One point on its way out: filters, then privacy.
 
+use crate::latest::Latest;
 use crate::setup::Privacy;
 use gateway_filter::{Chain, Stage};
 use gateway_privacy::{Guard, Treatment};
@@ -30,6 +31,7 @@ pub(super) struct Point {
     chain: Chain,
     private: Option<Box<Private>>,
     captured: Option<Instant>,
+    latest: Option<Latest>,
     counts: PointCounts,
 }
 
@@ -66,6 +68,7 @@ impl Point {
             chain: Chain::new(stages),
             private,
             captured: None,
+            latest: None,
             counts: PointCounts::default(),
         }
     }
@@ -80,6 +83,10 @@ impl Point {
 
     pub(super) const fn counts(&self) -> PointCounts {
         self.counts
+    }
+
+    pub(super) const fn latest(&self) -> Option<&Latest> {
+        self.latest.as_ref()
     }
 
     pub(super) fn latitude(&self) -> Option<PointKey> {
@@ -116,6 +123,7 @@ impl Point {
         mut sink: impl FnMut(Sample),
     ) -> Sent {
         self.counts.taken += 1;
+        self.latest = Some(Latest::of(&reading, now));
         let sample = Sample {
             time: reading.sampled,
             value: reading.value,

@@ -472,3 +472,77 @@ fn what_privacy_treats_leaves_treated_also_when_captured_held_or_flushed() {
     }
     assert_eq!(samples.len() as u64 + filtered, 200);
 }
+
+#[test]
+fn the_latest_reading_is_seen_raw_whatever_filters_and_privacy_do() {
+    use crate::latest::{Latest, Look};
+    let withheld = PointSetup {
+        privacy: Privacy::Withheld,
+        ..point("secret", Vec::new())
+    };
+    let setup = Setup {
+        points: vec![point("u", changes()), withheld, point("i", Vec::new())],
+        ..Setup::default()
+    };
+    let mut pipeline = made(setup, Vec::new());
+    take(
+        &mut pipeline,
+        at(100),
+        [reading(0, 100, 1.0), reading(1, 100, 7.0)],
+    );
+    take(&mut pipeline, at(200), [reading(0, 200, 1.1)]);
+    let look = Look {
+        among: None,
+        trouble: false,
+        from: 0,
+        most: 10,
+    };
+    let seen = look.at(&pipeline);
+    let latest = |value, millis| {
+        let (value, quality) = (Some(Value::F64(value)), Quality::Good);
+        Some(Latest {
+            value,
+            quality,
+            at: at(millis),
+        })
+    };
+    let rows = [
+        (PointKey(0), latest(1.1, 200)),
+        (PointKey(1), latest(7.0, 100)),
+        (PointKey(2), None),
+    ];
+    assert_eq!(seen.rows, rows);
+    assert_eq!((seen.standing.good, seen.standing.silent), (2, 1));
+
+    // Pages, a choice, and trouble alone.
+    let page = Look {
+        from: 1,
+        most: 1,
+        ..look.clone()
+    }
+    .at(&pipeline);
+    assert_eq!((page.fitting, page.rows.len()), (3, 1));
+    assert_eq!(page.rows[0].0, PointKey(1));
+    let among = Some(vec![PointKey(2), PointKey(99)]);
+    let chosen = Look {
+        among,
+        ..look.clone()
+    }
+    .at(&pipeline);
+    assert_eq!(chosen.rows, [(PointKey(2), None)]);
+    let timeout = Reading::bad(PointKey(0), Timestamp(0), Reason::Timeout);
+    take(&mut pipeline, at(300), [timeout]);
+    let trouble = Look {
+        trouble: true,
+        ..look
+    }
+    .at(&pipeline);
+    let keys: Vec<_> = trouble.rows.iter().map(|(key, _)| key.0).collect();
+    assert_eq!((keys, trouble.standing.bad), (vec![0, 2], 1));
+}
+
+#[test]
+fn what_is_kept_of_a_point_for_people_stays_small() {
+    // Ten thousand points times this is what the view costs.
+    assert!(size_of::<Latest>() <= 48);
+}

@@ -231,6 +231,7 @@ impl Task {
             let fields = points(&bus, device, index).map(|(_, field, rules)| (field, rules));
             message::read(message, fields, frame.payload())
         };
+        let began = self.now();
         let result = self
             .exchange(&question, patience, fits, &mut Vec::new())
             .await;
@@ -245,6 +246,8 @@ impl Task {
             }
             Ok(_) => self.link.is_well(),
         }
+        let busy = self.now().since(began);
+        self.status.counters.busy_microseconds.add_span(busy);
         result
     }
 
