@@ -1,7 +1,10 @@
 //! Logs to standard error, results to standard output.
 
 use std::io::{IsTerminal as _, Write as _};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -12,16 +15,30 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Starts logging; `FOGLINE_LOG` filters, in the usual form.
+/// What is logged where nobody says otherwise.
+const USUAL: &str = "info,async_nats=warn";
+
+/// Starts logging; `FOGLINE_LOG` filters (`debug,cloud_ingest=trace`). One that cannot be read is named
+/// and changes nothing.
 pub(crate) fn start(format: LogFormat) {
-    let filter = std::env::var("FOGLINE_LOG").unwrap_or_else(|_| "info,async_nats=warn".to_owned());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+    let asked = std::env::var("FOGLINE_LOG").ok();
+    let read = asked.as_deref().map(str::parse::<Targets>);
+    if let Some(Err(error)) = &read {
+        say_error(&format!(
+            "FOGLINE_LOG is not a filter such as `debug,cloud_ingest=trace`: {error}"
+        ));
+    }
+    let filter = read
+        .and_then(Result::ok)
+        .or_else(|| USUAL.parse().ok())
+        .unwrap_or_default();
+    let lines = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
+    let all = tracing_subscriber::registry().with(filter);
     let started = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => all.with(lines).try_init(),
+        LogFormat::Json => all.with(lines.json()).try_init(),
     };
     if let Err(error) = started {
         say_error(&format!("logging does not start: {error}"));

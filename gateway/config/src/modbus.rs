@@ -281,6 +281,8 @@ pub(crate) fn read_device(
             built.push(point);
         }
     }
+    // As large as it is for as long as the gateway runs.
+    built.shrink_to_fit();
     bus.devices.push(Device {
         id: id.clone(),
         unit: number,

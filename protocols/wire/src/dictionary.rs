@@ -39,7 +39,9 @@ impl Dictionary {
     /// # Errors
     /// [`EncodeError::TooLarge`] when its encoding would break the limit,
     /// [`EncodeError::Invalid`] for an empty list or a scale that is not finite.
-    pub fn try_new(entries: Vec<PointDescriptor>) -> Result<Self, EncodeError> {
+    pub fn try_new(mut entries: Vec<PointDescriptor>) -> Result<Self, EncodeError> {
+        // It lives as long as its points do.
+        entries.shrink_to_fit();
         let mut encoder = Encoder::default();
         for entry in &entries {
             encoder.push(entry)?;
