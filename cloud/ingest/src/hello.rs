@@ -102,6 +102,7 @@ impl Hellos {
             epochs: state.epochs,
             missing_dictionaries: state.missing_dictionaries,
             stream_pending,
+            pace: self.stats.pace(self.clock.monotonic()),
         });
         self.source.send_down(gateway, answer.encode()?).await?;
         Ok(true)

@@ -19,7 +19,7 @@
 //! |---|---|
 //! | [`source`] | the seam to a broker |
 //! | [`nats`] | NATS JetStream behind it |
-//! | [`decode`], [`acks`] | the rules, pure |
+//! | [`decode`], [`acks`], [`pace`] | the rules, pure |
 //! | `worker`, `teller`, `hello` | the tasks |
 //! | [`run()`] | ingest as a whole, [`watch_source`] |
 
@@ -30,6 +30,7 @@ pub mod decode;
 mod failpoint;
 mod hello;
 pub mod nats;
+pub mod pace;
 mod run;
 pub mod source;
 pub mod stats;

@@ -1,6 +1,9 @@
 //! What ingest did, in numbers: for `/metrics`, the status page and readiness.
 
+use crate::pace::HOLDS;
 use crate::source::StreamState;
+use protocols_model::Instant;
+use protocols_wire::Pace;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -33,10 +36,13 @@ pub struct IngestStats {
     pub bad_hellos: Counter,
     /// Acknowledgements sent.
     pub acknowledgements: Counter,
+    /// Those that asked a gateway to send backlog more slowly.
+    pub slowing: Counter,
     source_ready: AtomicBool,
     store_away: AtomicBool,
     stream: Mutex<StreamState>,
     latency: Mutex<Latency>,
+    pace: Mutex<Option<(Pace, Instant)>>,
 }
 
 /// A number that only grows.
@@ -93,6 +99,20 @@ impl IngestStats {
     #[must_use]
     pub fn latency(&self) -> Latency {
         *self.latency.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What gateways are told of how fast backlog may come; `None` for no limit. What was found out
+    /// long ago, because nothing came since, is said no more.
+    #[must_use]
+    pub fn pace(&self, now: Instant) -> Option<Pace> {
+        let pace = *self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let (pace, at) = pace?;
+        (now.since(at) < HOLDS).then_some(pace)
+    }
+
+    pub(crate) fn set_pace(&self, pace: Option<Pace>, now: Instant) {
+        let pace = pace.map(|pace| (pace, now));
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
     }
 
     pub(crate) fn set_source_ready(&self, ready: bool) {

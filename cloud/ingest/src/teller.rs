@@ -9,7 +9,7 @@ use crate::source::{IngestSource, Receipt};
 use crate::stats::IngestStats;
 use protocols_model::{Clock, GatewayId};
 use protocols_wire::limits::MAX_RANGES;
-use protocols_wire::{Ack, AckItem, Down, EncodeError};
+use protocols_wire::{Ack, AckItem, Down, EncodeError, Pace};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -70,12 +70,14 @@ impl Teller {
 
     async fn tell(&self, due: Due) {
         if !due.items.is_empty() {
-            for payload in encode(self.generation, due.items) {
+            let pace = self.stats.pace(self.clock.monotonic());
+            for payload in encode(self.generation, pace, due.items) {
                 if let Err(error) = self.source.send_down(&due.gateway, payload).await {
                     // The gateway asks again by hello; the receipts may go.
                     tracing::warn!(gateway = %due.gateway, %error, "acknowledgement not sent");
                 }
                 self.stats.acknowledgements.add(1);
+                self.stats.slowing.add(u64::from(pace.is_some()));
             }
         }
         self.settle(due.receipts).await;
@@ -90,7 +92,7 @@ impl Teller {
 }
 
 /// As few messages as the size limit allows.
-fn encode(generation: u64, items: Vec<AckItem>) -> Vec<bytes::Bytes> {
+fn encode(generation: u64, pace: Option<Pace>, items: Vec<AckItem>) -> Vec<bytes::Bytes> {
     let mut done = Vec::new();
     let mut open = vec![items];
     while let Some(items) = open.pop() {
@@ -103,6 +105,7 @@ fn encode(generation: u64, items: Vec<AckItem>) -> Vec<bytes::Bytes> {
         let ack = Down::Ack(Ack {
             generation,
             items: items.clone(),
+            pace,
         });
         match ack.encode() {
             Ok(payload) => done.push(payload),
@@ -170,7 +173,7 @@ mod tests {
             retry: ranges().map(retry).collect(),
         };
         let (mut stored, mut refused, mut retried) = (SeqSet::new(), SeqSet::new(), SeqSet::new());
-        for payload in encode(7, vec![item]) {
+        for payload in encode(7, None, vec![item]) {
             let Ok(Down::Ack(ack)) = Down::decode(&payload) else {
                 panic!("not an acknowledgement");
             };

@@ -9,11 +9,13 @@ mod mutant;
 
 use crate::decode::{Decoded, decode, refuse_all};
 use crate::failpoint;
+use crate::pace::Pacer;
 use crate::source::{Delivery, GROUP_MESSAGES, IngestSource, Receipt};
 use crate::stats::IngestStats;
 use crate::teller::Told;
 use cloud_store::{Incoming, Ingest, QuarantineInput, Settled, StoreError};
 use protocols_model::Clock;
+use protocols_wire::Topic;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -41,13 +43,16 @@ struct Stopped;
 struct Job {
     receipt: Receipt,
     decoded: Decoded,
+    /// Its length, where it is backlog.
+    backlog: Option<usize>,
 }
 
 impl Worker {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut pause = BACK_OFF.0;
+        let mut pacer = Pacer::default();
         while let Ok(group) = self.take(&mut pause, &stop).await {
-            if self.handle(group, &stop).await.is_err() {
+            if self.handle(group, &mut pacer, &stop).await.is_err() {
                 break;
             }
         }
@@ -85,12 +90,18 @@ impl Worker {
         Ok(group)
     }
 
-    async fn handle(&self, group: Vec<Delivery>, stop: &CancellationToken) -> Result<(), Stopped> {
+    async fn handle(
+        &self,
+        group: Vec<Delivery>,
+        pacer: &mut Pacer,
+        stop: &CancellationToken,
+    ) -> Result<(), Stopped> {
         let received = self.clock.wall();
         let mut jobs: Vec<Job> = group
             .into_iter()
             .map(|delivery| Job {
                 decoded: decode(&delivery.topic, &delivery.payload, received),
+                backlog: is_backlog(&delivery.topic).then_some(delivery.payload.len()),
                 receipt: delivery.receipt,
             })
             .collect();
@@ -110,7 +121,11 @@ impl Worker {
             .collect();
         let mut settled = self.commit(batch, stop).await?.into_iter();
         failpoint::hit(failpoint::AFTER_COMMIT);
-        for Job { receipt, decoded } in jobs {
+        self.pace(pacer, &jobs);
+        for Job {
+            receipt, decoded, ..
+        } in jobs
+        {
             let result = decoded.commit.is_some().then(|| settled.next()).flatten();
             let told = match (result, decoded.hints) {
                 (Some(settled), _) => self.count(settled, receipt),
@@ -131,6 +146,20 @@ impl Worker {
             self.told.send(told).await.map_err(|_| Stopped)?;
         }
         Ok(())
+    }
+
+    /// Finds out whether gateways are to slow down; from now on every message to them says so.
+    fn pace(&self, pacer: &mut Pacer, jobs: &[Job]) {
+        let now = self.clock.monotonic();
+        for job in jobs {
+            if let Some(incoming) = &job.decoded.commit {
+                pacer.took(&incoming.gateway, job.backlog, now);
+            }
+        }
+        if pacer.is_due(now) {
+            let pace = pacer.look(self.stats.stream().pending, now);
+            self.stats.set_pace(pace, now);
+        }
     }
 
     fn count(&self, settled: Settled, receipt: Receipt) -> Told {
@@ -263,6 +292,10 @@ async fn rest(pause: &mut Duration, stop: &CancellationToken) -> Result<(), Stop
     }
     *pause = pause.saturating_mul(2).min(BACK_OFF.1);
     Ok(())
+}
+
+fn is_backlog(topic: &str) -> bool {
+    matches!(Topic::parse(topic), Some(Topic::Up { history: true, .. }))
 }
 
 fn bytes(group: &[Delivery]) -> usize {

@@ -92,6 +92,11 @@ impl Numbers {
                 "Acknowledgements sent",
                 ingest.acknowledgements.get(),
             ),
+            (
+                "ingest_slowing_acknowledgements",
+                "Acknowledgements that asked a gateway to send backlog more slowly",
+                ingest.slowing.get(),
+            ),
             ("auth_granted", "Connections let in", self.auth.granted()),
             ("auth_cut", "Live sessions cut", self.auth.cut()),
             (

@@ -204,6 +204,21 @@ impl Metrics {
                 whole(uplink.backlog_records),
             ),
             ("backlog_bytes", "Their bytes", whole(uplink.backlog_bytes)),
+            (
+                "slowed",
+                "Whether the cloud asked for backlog to come more slowly",
+                flag(uplink.slowed_to_bytes_per_s.is_some()),
+            ),
+            (
+                "history_window_bytes",
+                "Backlog that may be unsettled: follows the acknowledgement delay",
+                whole(uplink.history_window_bytes),
+            ),
+            (
+                "link_bytes_per_second",
+                "What the link is thought to carry",
+                whole(uplink.link_bytes_per_s),
+            ),
         ] {
             gauge(out, &format!("uplink_{name}"), help, value)?;
         }

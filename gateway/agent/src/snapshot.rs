@@ -158,6 +158,12 @@ pub(crate) struct UplinkReport {
     pub(crate) in_flight_bytes: u64,
     pub(crate) backlog_records: u64,
     pub(crate) backlog_bytes: u64,
+    /// The cloud asked for no more backlog than this.
+    pub(crate) slowed_to_bytes_per_s: Option<u64>,
+    /// Backlog that may be unsettled now.
+    pub(crate) history_window_bytes: u64,
+    /// What the link is thought to carry.
+    pub(crate) link_bytes_per_s: u64,
     pub(crate) settling_p50_ms: Option<f64>,
     pub(crate) settling_p99_ms: Option<f64>,
     pub(crate) counters: BTreeMap<String, u64>,

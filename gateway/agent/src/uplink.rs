@@ -277,6 +277,9 @@ impl UplinkView {
             ("identity_acknowledgements", c.identity),
             ("unreadable_messages", c.unreadable),
             ("hellos", c.hellos),
+            ("history_envelopes", c.history_envelopes),
+            ("history_bytes", c.history_bytes),
+            ("slowing_hints", state.hints),
             ("reconnects", state.reconnects),
         ];
         UplinkReport {
@@ -294,6 +297,9 @@ impl UplinkView {
             in_flight_bytes: state.in_flight_bytes,
             backlog_records: state.backlog_records,
             backlog_bytes: state.backlog_bytes,
+            slowed_to_bytes_per_s: state.slowed_to,
+            history_window_bytes: state.history_window,
+            link_bytes_per_s: state.link_bytes_per_second,
             settling_p50_ms: state.settling.map(|(p50, _)| ms(p50)),
             settling_p99_ms: state.settling.map(|(_, p99)| ms(p99)),
             counters: counters

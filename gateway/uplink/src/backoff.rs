@@ -15,8 +15,11 @@ pub const MAX_PAUSE_REFUSED: Duration = Duration::from_secs(120);
 pub const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// Upper ends of the jittered pauses before the first three attempts, milliseconds; their sum stays
-/// below two seconds.
-const QUICK_MS: [u64; 3] = [250, 550, 1100];
+/// below two seconds. The first is long enough for a fleet that lost its broker at one moment not to be
+/// back at one moment.
+const QUICK_MS: [u64; 3] = [500, 500, 900];
+/// Shortest of these pauses.
+const QUICK_LEAST_MS: u64 = 100;
 /// Shortest pause of the decorrelated jitter.
 const BASE: Duration = Duration::from_secs(1);
 
@@ -75,7 +78,9 @@ impl Backoff {
         let quick = QUICK_MS.get(self.attempt);
         self.attempt = self.attempt.saturating_add(1);
         if let Some(&upper) = quick {
-            return Duration::from_millis(upper).mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
+            let span =
+                Duration::from_millis(upper - QUICK_LEAST_MS).mul_f64(random.clamp(0.0, 1.0));
+            return Duration::from_millis(QUICK_LEAST_MS) + span;
         }
         let cap = match why {
             Ended::Unreachable => MAX_PAUSE_UNREACHABLE,

@@ -7,14 +7,16 @@
 //! and the spool holds; the window is never exceeded.
 
 use self::pack::ASK_AGAIN;
+use crate::ack_window::AckWindow;
 use crate::delay::Delays;
 use crate::hello::{HelloTimes, Hellos};
 use crate::known::KnownDictionaries;
 use crate::lanes::{Class, Shares};
-use crate::rate::LinkRate;
+use crate::pace::Pace;
+use crate::rate::{Flight, LinkRate};
 use crate::roll::{Named, Roll};
 use crate::tracker::Tracker;
-use crate::window::{Open, Stream, Unpaired, Window, WindowLimits};
+use crate::window::{Open, Phase, Stream, Unpaired, Window, WindowLimits};
 use bytes::Bytes;
 use protocols_model::{
     DictionaryHash, Epoch, GatewayId, Instant, Lane, RecordKey, RefuseReason, SeqRange, SeqSet,
@@ -125,7 +127,17 @@ pub struct Counters {
     pub unreadable: u64,
     /// Hellos said.
     pub hellos: u64,
+    /// Envelopes of backlog among the envelopes.
+    pub history_envelopes: u64,
+    /// Their bytes.
+    pub history_bytes: u64,
 }
+
+/// After an outage backlog begins within this part of its length, at random: a fleet that lost its broker
+/// together does not come back with all its backlog at once.
+const SPREAD_PART: u32 = 4;
+/// It never waits longer.
+const SPREAD_MOST: Duration = Duration::from_secs(10);
 
 /// Bytes of an envelope that are not its parts: header, and room for content that does not compress.
 const fn framing(envelope: usize) -> usize {
@@ -142,6 +154,13 @@ pub struct Engine {
     shares: Shares,
     rate: LinkRate,
     known: KnownDictionaries,
+    /// How much backlog the cloud settles soon, and how fast it wants it.
+    acks: AckWindow,
+    pace: Pace,
+    /// When backlog may go that may not go yet, as of the last look.
+    turn: Option<Instant>,
+    /// Since when there has been no connection, after there was one.
+    down_since: Option<Instant>,
     delays: Delays,
     counters: Counters,
     settled: BTreeMap<Stream, Settled>,
@@ -167,6 +186,10 @@ impl Engine {
         Self {
             tracker,
             window: Window::new(options.window),
+            acks: AckWindow::new(options.window.max_bytes / 4 * 3),
+            pace: Pace::default(),
+            turn: None,
+            down_since: None,
             hellos: Hellos::new(options.hello),
             shares: Shares::default(),
             rate: LinkRate::default(),
@@ -211,14 +234,20 @@ impl Engine {
         self.connected = true;
         self.connection += 1;
         self.rate.connected();
+        self.acks.connected();
         self.tracker.connected(now);
     }
 
-    /// The cloud's answers can be heard: hello is due.
-    pub fn subscribed(&mut self, now: Instant) {
+    /// The cloud's answers can be heard: hello is due. `random` is uniform in 0..1 and says when, after an
+    /// outage, backlog begins.
+    pub fn subscribed(&mut self, now: Instant, random: f64) {
+        let down = self.down_since.take();
         if self.options.confirm == Confirm::Store {
+            let outage = down.map_or(Duration::ZERO, |since| now.since(since));
+            let most = (outage / SPREAD_PART).min(SPREAD_MOST);
             self.roll.begin();
-            self.hellos.connected(now);
+            let spread = most.mul_f64(random.clamp(0.0, 1.0));
+            self.hellos.connected(now, spread);
         }
     }
 
@@ -226,6 +255,9 @@ impl Engine {
     pub fn disconnected(&mut self, now: Instant) {
         if let Some(since) = self.window.waiting_since() {
             self.rate.lost(now.since(since));
+        }
+        if self.connected {
+            self.down_since.get_or_insert(now);
         }
         self.connected = false;
         self.connection += 1;
@@ -250,6 +282,9 @@ impl Engine {
             return;
         };
         self.rate.taken(sample, bytes, now);
+        if self.window.under_way() == 0 {
+            self.rate.quiet(now);
+        }
         if self.options.confirm == Confirm::Broker {
             self.settle(stream, &left, None, now);
         }
@@ -258,20 +293,32 @@ impl Engine {
     /// What to fetch next, if anything may be sent now.
     pub fn ask(&mut self, now: Instant) -> Option<Ask> {
         self.tracker.tick(now);
+        self.turn = None;
         if !self.connected {
             return None;
         }
-        let flight = self.rate.flight();
-        let history = self.options.confirm == Confirm::Broker || self.hellos.history_open(now);
+        let flight = Flight {
+            unsettled: self.acks.bytes(),
+            ..self.rate.flight(now)
+        };
+        let open = self.options.confirm == Confirm::Broker || self.hellos.history_open(now);
+        let slowed = self.pace.waits_until(now);
         let class = self.shares.next(|class| {
-            (history || !class.history)
+            (!class.history || (open && slowed.is_none()))
                 && self.window.room(class.history, flight).is_some()
                 && self.tracker.candidate(class).is_some()
-        })?;
+        });
+        let Some(class) = class else {
+            self.turn = slowed.or_else(|| self.rate.next_turn());
+            return None;
+        };
         let (stream, range) = self.tracker.candidate(class)?;
         let room = self.window.room(class.history, flight)?;
         let hard = room.hard.min(MAX_ENVELOPE_BYTES);
-        let wanted = room.wanted.min(self.rate.max_envelope()).min(hard);
+        let mut wanted = room.wanted.min(self.rate.max_envelope()).min(hard);
+        if class.history {
+            wanted = wanted.min(self.pace.max_envelope(now));
+        }
         let records = usize::try_from(range.count()).unwrap_or(usize::MAX);
         Some(Ask {
             class,
@@ -319,15 +366,18 @@ impl Engine {
 
     /// When the core has to be asked again although nothing happened.
     #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if !self.connected {
             return None;
         }
         let stall = self.window.waiting_since();
+        // What has opened stays open: only what lies ahead wakes anybody.
+        let ahead = |at: &Instant| *at > now;
         [
             stall.map(|since| since.plus(self.options.puback_timeout)),
             self.hellos.due(self.window.unsettled_since()),
-            self.hellos.history_opens(),
+            self.hellos.history_opens().filter(ahead),
+            self.turn.filter(ahead),
             self.tracker.deadline(),
         ]
         .into_iter()
@@ -389,6 +439,15 @@ impl Engine {
         let before = self.window.records();
         for open in self.window.take_out(stream, seqs) {
             self.delays.add(now.since(open.handed_at));
+            let delay = match open.phase {
+                Phase::Taken(at) => Some(now.since(at)),
+                // The cloud was quicker than the PUBACK.
+                Phase::Sending => Some(Duration::ZERO),
+                Phase::Unsure => None,
+            };
+            if let Some(delay) = delay.filter(|_| open.history) {
+                self.acks.settled(open.bytes, delay, now);
+            }
             open.dictionaries.iter().for_each(|&h| self.known.known(h));
         }
         before.saturating_sub(self.window.records())
@@ -428,6 +487,30 @@ impl Engine {
     #[must_use]
     pub fn delays(&self) -> Option<(Duration, Duration)> {
         self.delays.quantiles()
+    }
+
+    /// Bytes a second that the link is thought to carry.
+    #[must_use]
+    pub fn link_bytes_per_second(&self) -> u64 {
+        u64::try_from(self.rate.max_envelope()).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes of backlog that may be unsettled now.
+    #[must_use]
+    pub const fn history_window(&self) -> usize {
+        self.acks.bytes()
+    }
+
+    /// The cloud's wish, as far as it is obeyed: bytes of backlog a second, and hints so far.
+    #[must_use]
+    pub fn slowed(&self, now: Instant) -> (Option<u64>, u64) {
+        (self.pace.bytes_per_second(now), self.pace.hints())
+    }
+
+    /// A cap for the send buffer of the next connection.
+    #[must_use]
+    pub fn send_buffer(&self) -> u32 {
+        self.rate.send_buffer()
     }
 
     /// Whether the cloud behind the broker is silent.

@@ -53,6 +53,8 @@ pub struct Hellos {
     times: HelloTimes,
     nonce: u64,
     connected: Option<Instant>,
+    /// History waits so long after a connect in any case.
+    spread: Duration,
     answered: bool,
     waiting: Option<Asked>,
     last: Option<Instant>,
@@ -70,6 +72,7 @@ impl Hellos {
             times,
             nonce: 0,
             connected: None,
+            spread: Duration::ZERO,
             answered: false,
             waiting: None,
             last: None,
@@ -80,9 +83,10 @@ impl Hellos {
         }
     }
 
-    /// A connection stands: a hello is due.
-    pub const fn connected(&mut self, now: Instant) {
+    /// A connection stands: a hello is due. History waits for `spread` besides.
+    pub const fn connected(&mut self, now: Instant, spread: Duration) {
         self.connected = Some(now);
+        self.spread = spread;
         self.answered = false;
         self.waiting = None;
         self.last = None;
@@ -167,18 +171,22 @@ impl Hellos {
         self.away = false;
     }
 
-    /// Whether backlog may be sent: the answer is there, or has been waited for long enough.
+    /// Whether backlog may be sent: its time has come, and the answer is there or has been waited for
+    /// long enough.
     #[must_use]
     pub fn history_open(&self, now: Instant) -> bool {
-        self.answered || self.history_opens().is_some_and(|at| now >= at)
+        self.history_opens().is_some_and(|at| now >= at)
     }
 
-    /// When the waiting of history ends, unless an answer ends it before.
+    /// When the waiting of history ends, unless an answer ends it before; `None` without a connection.
     #[must_use]
     pub fn history_opens(&self) -> Option<Instant> {
-        (!self.answered)
-            .then_some(self.connected?)
-            .map(|at| at.plus(self.times.history_wait))
+        let wait = if self.answered {
+            self.spread
+        } else {
+            self.spread.max(self.times.history_wait)
+        };
+        Some(self.connected?.plus(wait))
     }
 
     /// Whether the cloud has just become silent: true once per silence. PUBACKs flow, so the link
@@ -228,7 +236,7 @@ mod tests {
     #[test]
     fn unanswered_hellos_repeat_with_doubling_pauses_and_raise_the_alarm_once() {
         let mut hellos = Hellos::new(HelloTimes::default());
-        hellos.connected(at(0));
+        hellos.connected(at(0), Duration::ZERO);
         let mut alarms = Vec::new();
         let mut said = Vec::new();
         for s in 0..300 {
@@ -250,7 +258,7 @@ mod tests {
     #[test]
     fn an_answered_gateway_with_nothing_unsettled_stays_quiet() {
         let mut hellos = Hellos::new(HelloTimes::default());
-        hellos.connected(at(0));
+        hellos.connected(at(0), Duration::ZERO);
         assert!(hellos.poll(None, at(0)));
         let nonce = hellos.say(at(0));
         hellos.answered(nonce).unwrap();
@@ -261,7 +269,7 @@ mod tests {
     #[test]
     fn settling_resets_the_pause() {
         let mut hellos = Hellos::new(HelloTimes::default());
-        hellos.connected(at(0));
+        hellos.connected(at(0), Duration::ZERO);
         said(&mut hellos, Some(at(0)), 0, 100);
         hellos.progress();
         hellos.waiting = None;
@@ -272,7 +280,7 @@ mod tests {
     fn history_waits_for_the_answer_but_not_for_ever() {
         let mut hellos = Hellos::new(HelloTimes::default());
         assert!(!hellos.history_open(at(0)));
-        hellos.connected(at(0));
+        hellos.connected(at(0), Duration::ZERO);
         let nonce = hellos.say(at(0));
         assert!(!hellos.history_open(at(9)));
         assert!(hellos.history_open(at(10)));
@@ -281,9 +289,20 @@ mod tests {
     }
 
     #[test]
+    fn after_an_outage_history_waits_its_turn_although_the_answer_is_there() {
+        let mut hellos = Hellos::new(HelloTimes::default());
+        hellos.connected(at(100), Duration::from_secs(7));
+        let nonce = hellos.say(at(100));
+        hellos.answered(nonce).unwrap();
+        assert!(!hellos.history_open(at(106)));
+        assert_eq!(hellos.history_opens(), Some(at(107)));
+        assert!(hellos.history_open(at(107)));
+    }
+
+    #[test]
     fn asking_at_once_again_and_again_does_not_outrun_the_answers() {
         let mut hellos = Hellos::new(HelloTimes::default());
-        hellos.connected(at(0));
+        hellos.connected(at(0), Duration::ZERO);
         let first = hellos.say(at(0));
         hellos.ask_at_once();
         assert!(!hellos.poll(None, at(0)), "the first one is under way");
@@ -295,10 +314,10 @@ mod tests {
     #[test]
     fn a_stale_or_foreign_answer_does_not_count() {
         let mut hellos = Hellos::new(HelloTimes::default());
-        hellos.connected(at(0));
+        hellos.connected(at(0), Duration::ZERO);
         let old = hellos.say(at(0));
         hellos.disconnected();
-        hellos.connected(at(1));
+        hellos.connected(at(1), Duration::ZERO);
         let new = hellos.say(at(1));
         assert_eq!(hellos.answered(old), None);
         assert_eq!(hellos.answered(99), None);

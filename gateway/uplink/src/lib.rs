@@ -13,7 +13,8 @@
 //! | room | holds |
 //! |---|---|
 //! | [`engine`] | the core: what to do, without I/O |
-//! | [`tracker`], [`window`], [`lanes`], [`hello`], [`roll`], [`rate`], [`known`], [`delay`] | its parts |
+//! | [`tracker`], [`window`], [`lanes`], [`hello`], [`roll`], [`known`], [`delay`] | its parts |
+//! | [`rate`], [`ack_window`], [`pace`] | how fast: what the link carries, the cloud settles, the cloud asks for |
 //! | [`backoff`] | when to connect again, and where |
 //! | [`link`] | the seam to the broker; `rumqtt.rs` is its implementation |
 //! | [`tls`], [`tls_time`] | certificates and the clock they are checked by |
@@ -21,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ack_window;
 pub mod backoff;
 mod cursors;
 pub mod delay;
@@ -29,6 +31,7 @@ pub mod hello;
 pub mod known;
 pub mod lanes;
 pub mod link;
+pub mod pace;
 pub mod rate;
 pub mod roll;
 mod rumqtt;

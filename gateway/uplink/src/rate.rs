@@ -8,6 +8,12 @@
 //! the length of an envelope and what may be under way at once, so that on a slow line live data
 //! never stands behind more than about two seconds of what was handed over before it.
 //!
+//! Backlog fills the link and no more: what is on the way to the broker and back, and half a second in
+//! line. A long way alone is not a line: the shortest time to a PUBACK is what the way takes, looked
+//! for again each minute with little under way. Where records are long, as many as fill the way would
+//! be one too many or one too few: another one follows when the line must be about through with those
+//! before it.
+//!
 //! A link that comes back may be another link. Backlog therefore starts small on each connection and
 //! grows with what that connection has shown to carry: one that became slow is not filled with
 //! seconds of backlog, in front of everything that happens now, before its first PUBACK tells.
@@ -28,12 +34,22 @@ const FALL: f64 = 0.25;
 const IDLE_RISE: u32 = 64;
 /// What remains of it when a connection ends with PUBACKs overdue.
 const STALLED: f64 = 0.25;
+/// No way is longer: a satellite's, and half as much again.
+const LONGEST_WAY: Duration = Duration::from_secs(1);
+/// Bounds of the system's send buffer.
+const SEND_BUFFER: (usize, usize) = (32 * 1024, 256 * 1024);
 /// Least that may always be under way: one record and its neighbours.
 const MIN_FLIGHT_BYTES: usize = 16 * 1024;
 /// What may be under way, in seconds of the link.
 const FLIGHT: Duration = Duration::from_secs(2);
-/// Backlog without PUBACK, in seconds of the link: what live data may have to wait for.
+/// Backlog in line, in seconds of the link: what live data may have to wait for.
 const HISTORY: Duration = Duration::from_millis(500);
+/// Another record of backlog follows so long before the line should be through.
+const LEAD: Duration = Duration::from_millis(250);
+/// What the way takes is looked for again after so long.
+const WAY_HOLDS: Duration = Duration::from_secs(60);
+/// Looking for it ends after so long: live data may fill the line by itself.
+const WAY_LOOK: Duration = Duration::from_secs(5);
 /// No time is shorter: a clock may not have moved.
 const SHORTEST: Duration = Duration::from_micros(100);
 /// Backlog that a connection which has shown nothing yet may carry.
@@ -47,6 +63,15 @@ pub struct Sent {
     busy_since: Instant,
     taken_then: u64,
     filled: bool,
+    /// Next to nothing was under way before it.
+    alone: bool,
+}
+
+/// How long the way to the broker and back is, with nothing in line; as of then.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    takes: Duration,
+    at: Instant,
 }
 
 /// The estimate.
@@ -60,15 +85,23 @@ pub struct LinkRate {
     idle: Option<Duration>,
     /// What this connection has shown: its best sample, bytes a second, and its fastest PUBACK.
     shown: Option<(f64, Duration)>,
+    way: Option<Way>,
+    /// When the line should be through with everything handed over.
+    through: Instant,
 }
 
-/// Bytes that may wait for their PUBACK at once.
+/// What may be under way at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flight {
-    /// Live and history.
+    /// Bytes without PUBACK, live and history.
     pub all: usize,
-    /// History alone.
+    /// Bytes without PUBACK, history alone.
     pub history: usize,
+    /// The line should be about through: one record of history may follow although the one before it
+    /// has no PUBACK yet.
+    pub is_through: bool,
+    /// Bytes of history that may be unsettled.
+    pub unsettled: usize,
 }
 
 impl Default for LinkRate {
@@ -79,6 +112,8 @@ impl Default for LinkRate {
             busy_since: Instant::default(),
             idle: None,
             shown: None,
+            way: None,
+            through: Instant::default(),
         }
     }
 }
@@ -87,6 +122,13 @@ impl LinkRate {
     /// A connection begins: what it carries is not known.
     pub const fn connected(&mut self) {
         self.shown = None;
+        self.way = None;
+        self.through = Instant(Duration::ZERO);
+    }
+
+    /// Nothing waits for its PUBACK: the line is through.
+    pub fn quiet(&mut self, now: Instant) {
+        self.through = self.through.min(now);
     }
 
     /// An envelope of `bytes` goes out while, with it, `under_way` bytes wait for their PUBACK.
@@ -100,7 +142,21 @@ impl LinkRate {
             busy_since: self.busy_since,
             taken_then: self.taken,
             filled: under_way.saturating_mul(8) >= self.max_under_way(),
+            alone: under_way.saturating_sub(bytes).saturating_mul(8) <= self.max_envelope(),
         }
+    }
+
+    /// An envelope goes out: the line has so much more to carry.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn occupies(&mut self, bytes: usize, now: Instant) {
+        let span = Duration::from_secs_f64(bytes as f64 / self.line_rate());
+        self.through = self.through.max(now).plus(span);
+    }
+
+    /// Bytes a second that this connection is known to carry.
+    fn line_rate(&self) -> f64 {
+        let shown = self.shown.map_or(FLOOR, |(best, _)| best);
+        self.bytes_per_second.min(shown).max(FLOOR)
     }
 
     /// Its PUBACK came.
@@ -127,6 +183,26 @@ impl LinkRate {
             self.bytes_per_second += (sample - self.bytes_per_second) * FALL;
         }
         self.bytes_per_second = self.bytes_per_second.clamp(FLOOR, CEILING);
+        self.learn_way(sent, bytes, span, now);
+    }
+
+    /// The span less the envelope's own time on the line; at least half of it, for a line that is
+    /// thought slow may be a long one.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    fn learn_way(&mut self, sent: Sent, bytes: usize, span: Duration, now: Instant) {
+        let own = Duration::from_secs_f64(bytes as f64 / self.line_rate());
+        let takes = span.saturating_sub(own).max(span / 2);
+        let news = match self.way {
+            None => true,
+            Some(way) if takes <= way.takes => true,
+            Some(way) => {
+                let age = now.since(way.at);
+                age >= WAY_HOLDS + WAY_LOOK || (age >= WAY_HOLDS && sent.alone)
+            }
+        };
+        if news {
+            self.way = Some(Way { takes, at: now });
+        }
     }
 
     /// A connection ended while its oldest envelope had waited `waiting` for its PUBACK.
@@ -148,11 +224,40 @@ impl LinkRate {
         whole(self.bytes_per_second)
     }
 
-    /// Most bytes that may wait for their PUBACK at once.
+    /// A cap for the system's send buffer: twice what may be under way, so that it never stands in the
+    /// way and never holds seconds of a slow link.
     #[must_use]
-    pub fn flight(&self) -> Flight {
+    pub fn send_buffer(&self) -> u32 {
+        let wanted = self
+            .max_under_way()
+            .saturating_mul(2)
+            .clamp(SEND_BUFFER.0, SEND_BUFFER.1);
+        u32::try_from(wanted).unwrap_or(u32::MAX)
+    }
+
+    /// When another record of backlog may follow the ones before it without waiting for their PUBACK. On
+    /// a short way that comes soon enough by itself.
+    #[must_use]
+    pub fn next_turn(&self) -> Option<Instant> {
+        let is_long = self.way.is_some_and(|way| way.takes >= LEAD);
+        is_long.then(|| Instant(self.through.0.saturating_sub(LEAD)))
+    }
+
+    /// What may be under way at once.
+    #[must_use]
+    pub fn flight(&self, now: Instant) -> Flight {
         let all = self.max_under_way();
-        let steady = self.max_envelope().max(MIN_FLIGHT_BYTES / 2) / 2;
+        let is_looking = self.way.is_some_and(|way| now.since(way.at) >= WAY_HOLDS);
+        let way = self
+            .way
+            .map_or(Duration::ZERO, |way| way.takes)
+            .min(LONGEST_WAY);
+        let steady = whole(self.bytes_per_second * (way + HISTORY).as_secs_f64());
+        let steady = if is_looking {
+            PROBE_BYTES
+        } else {
+            steady.max(MIN_FLIGHT_BYTES / 4)
+        };
         // What is on the way at the best rate shown, and half a second in line: more than what gave
         // the sample, so it grows from PUBACK to PUBACK until the line, not this, is what limits.
         let shown = self.shown.map_or(0.0, |(best, fastest)| {
@@ -161,6 +266,8 @@ impl LinkRate {
         Flight {
             all,
             history: steady.min(whole(shown).max(PROBE_BYTES)),
+            is_through: !is_looking && self.next_turn().is_some_and(|turn| turn <= now),
+            unsettled: usize::MAX,
         }
     }
 
@@ -240,15 +347,15 @@ mod tests {
         let mut link = LinkRate::default();
         run(&mut link, 0.0, 2e6, 8192, 40);
         link.connected();
-        assert_eq!(link.flight().history, PROBE_BYTES);
+        assert_eq!(link.flight(seconds(60.0)).history, PROBE_BYTES);
         let mut clock = 100.0;
         for _ in 0..10 {
-            let bytes = link.flight().history;
+            let bytes = link.flight(seconds(clock)).history;
             let sent = link.sent(bytes, bytes, seconds(clock));
             clock += 0.7;
             link.taken(sent, bytes, seconds(clock));
         }
-        let grown = link.flight().history;
+        let grown = link.flight(seconds(clock)).history;
         assert!(
             grown > 192 * 1024,
             "{grown} after seven seconds of satellite"

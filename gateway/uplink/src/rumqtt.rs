@@ -36,6 +36,8 @@ pub(crate) struct LinkOptions {
     pub(crate) keep_alive: Duration,
     /// Longest time for a connect, and for a write that the peer does not take.
     pub(crate) stall: Duration,
+    /// Most bytes in the system's send buffer: what lies there cannot be overtaken any more.
+    pub(crate) send_buffer: u32,
 }
 
 /// A connection by rumqttc.
@@ -58,6 +60,7 @@ impl RumqttLink {
         let (client, mut eventloop) = AsyncClient::new(mqtt, QUEUE);
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
+        network.set_tcp_send_buffer_size(options.send_buffer);
         network.set_connection_timeout(options.stall.as_secs().max(1));
         eventloop.set_network_options(network);
         Self {

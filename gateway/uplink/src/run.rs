@@ -251,6 +251,7 @@ impl Uplink {
                 .timings
                 .puback
                 .max(self.options.timings.connect),
+            send_buffer: self.engine.send_buffer(),
         };
         let link = RumqttLink::start(&options, &server, tls);
         Session::new(self, link, time).run().await

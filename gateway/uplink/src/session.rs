@@ -134,9 +134,9 @@ impl<'a, L: MqttLink> Session<'a, L> {
             None => Some(self.started.plus(patience)),
             Some(at) if !self.subscribed => {
                 let limit = at.plus(patience);
-                Some(self.up.engine.deadline().map_or(limit, |d| d.min(limit)))
+                Some(self.up.engine.deadline(now).map_or(limit, |d| d.min(limit)))
             }
-            Some(_) => self.up.engine.deadline(),
+            Some(_) => self.up.engine.deadline(now),
         };
         let far = Duration::from_secs(3600);
         let wait = next.map_or(far, |at| at.since(now));
@@ -173,7 +173,7 @@ impl<'a, L: MqttLink> Session<'a, L> {
             LinkEvent::Connected => return self.on_connected(now),
             LinkEvent::Subscribed => {
                 self.subscribed = true;
-                self.up.engine.subscribed(now);
+                self.up.engine.subscribed(now, fastrand::f64());
             }
             LinkEvent::Sent(packet) => {
                 let paired = self.up.engine.sent(packet);
@@ -372,6 +372,9 @@ impl<'a, L: MqttLink> Session<'a, L> {
         next.backlog_records = spool.records.saturating_sub(next.unsettled_records);
         next.backlog_bytes = spool.live_bytes.saturating_sub(next.unsettled_bytes);
         next.counters = engine.counters();
+        (next.slowed_to, next.hints) = engine.slowed(now);
+        next.history_window = as_u64(engine.history_window());
+        next.link_bytes_per_second = engine.link_bytes_per_second();
         next.store_away = engine.store_away();
         drop(spool);
         self.up.state.send_if_modified(|state| {

@@ -113,6 +113,14 @@ pub struct UplinkState {
     pub settling: Option<(Duration, Duration)>,
     /// What happened so far.
     pub counters: Counters,
+    /// Bytes of backlog a second that the cloud allows now, as far as that is obeyed; `None` for no limit.
+    pub slowed_to: Option<u64>,
+    /// Hints of the cloud to slow backlog down.
+    pub hints: u64,
+    /// Bytes of backlog that may be unsettled: grows and shrinks with the acknowledgement delay.
+    pub history_window: u64,
+    /// What the link is thought to carry.
+    pub link_bytes_per_second: u64,
     /// Connection attempts after the first.
     pub reconnects: u64,
     /// The broker takes messages but the cloud behind it settles nothing.

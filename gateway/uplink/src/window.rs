@@ -158,14 +158,17 @@ impl Window {
                 return None;
             }
             let share = self.limits.max_bytes / 4 * 3;
-            hard = hard.min(share.saturating_sub(own.bytes));
+            hard = hard.min(share.min(link.unsettled).saturating_sub(own.bytes));
             // What live data may have to wait for. One record may pass it, so the next goes only when
-            // at most half of it is under way: on a slow line two large ones never stand in line.
+            // at most half of it is under way, or when the line is about through with what is: on a
+            // slow line two large ones never stand in line.
             let own = self.sum(|open| open.history && open.phase == Phase::Sending);
-            if own.bytes > link.history / 2 {
+            let follows = link.is_through && own.bytes <= link.history + MAX_RECORD_BYTES;
+            if own.bytes > link.history / 2 && !follows {
                 return None;
             }
-            flight = flight.min(link.history.saturating_sub(own.bytes));
+            let left = link.history.saturating_sub(own.bytes);
+            flight = flight.min(if follows { left.max(1) } else { left });
         }
         (flight > 0 && hard >= ONE_RECORD_BYTES).then_some(Room {
             wanted: hard.min(flight),

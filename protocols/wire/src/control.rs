@@ -84,6 +84,17 @@ pub struct Ack {
     pub generation: u64,
     /// Per epoch and lane.
     pub items: Vec<AckItem>,
+    /// How fast backlog may come; `None` is no limit, and lifts an earlier one.
+    pub pace: Option<Pace>,
+}
+
+/// How fast backlog may come while the cloud is behind. What happens now is never slowed by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Most bytes of backlog a second, as envelopes are long.
+    pub bytes_per_second: u64,
+    /// So long, unless a later message says something else.
+    pub holds: Duration,
 }
 
 /// What was settled of one epoch and lane.
@@ -141,6 +152,8 @@ pub struct HelloAnswer {
     /// Messages of this broker stream that ingest has not settled yet. While above 0, what looks
     /// missing may still be under way.
     pub stream_pending: u64,
+    /// As in an acknowledgement.
+    pub pace: Option<Pace>,
 }
 
 /// Settled state of one epoch and lane.

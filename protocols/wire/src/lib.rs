@@ -24,7 +24,8 @@ pub mod record;
 pub mod topic;
 
 pub use control::{
-    Ack, AckItem, ClockState, Down, EpochState, Held, Hello, HelloAnswer, RetryLater, RetryReason,
+    Ack, AckItem, ClockState, Down, EpochState, Held, Hello, HelloAnswer, Pace, RetryLater,
+    RetryReason,
 };
 pub use dictionary::Dictionary;
 pub use envelope::{

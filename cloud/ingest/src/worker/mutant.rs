@@ -23,7 +23,10 @@ pub(super) async fn settle_then_commit(
     stop: &CancellationToken,
 ) -> Result<(), Stopped> {
     let mut batch = Vec::new();
-    for Job { receipt, decoded } in jobs {
+    for Job {
+        receipt, decoded, ..
+    } in jobs
+    {
         let told = Told {
             gateway: decoded
                 .commit

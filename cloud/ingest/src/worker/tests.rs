@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cloud_store::{HelloState, Incoming, Ingest, LiveUpdate, QuarantineInput, Settled, StoreError};
 use protocols_model::{Epoch, GatewayId, Lane, RecordKey, SeqSet, SystemClock, Timestamp};
-use protocols_wire::{AckItem, Down, Hello, encode_envelope};
+use protocols_wire::{AckItem, Down, Hello, Pace, encode_envelope};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,6 +30,8 @@ struct World {
     seen: Mutex<Vec<Seen>>,
     stored: Mutex<BTreeMap<GatewayId, SeqSet>>,
     away: Mutex<bool>,
+    /// How fast acknowledgements said that backlog may come.
+    paces: Mutex<Vec<Option<Pace>>>,
     /// A record that makes every transaction with it fail.
     poison: Mutex<Option<u64>>,
 }
@@ -101,6 +103,7 @@ impl IngestSource for World {
     async fn send_down(&self, _: &GatewayId, payload: Bytes) -> Result<(), SourceError> {
         if let Ok(Down::Ack(ack)) = Down::decode(&payload) {
             let stored = ack.items.iter().map(|item| item.stored.count()).sum();
+            self.paces.lock().unwrap().push(ack.pace);
             self.note(Seen::Ack(stored));
         }
         Ok(())
@@ -195,7 +198,18 @@ fn start(
     CancellationToken,
     tokio::task::JoinHandle<()>,
 ) {
-    let stats = Arc::new(IngestStats::default());
+    start_with(world, IngestStats::default())
+}
+
+fn start_with(
+    world: &Arc<World>,
+    stats: IngestStats,
+) -> (
+    Arc<IngestStats>,
+    CancellationToken,
+    tokio::task::JoinHandle<()>,
+) {
+    let stats = Arc::new(stats);
     let stop = CancellationToken::new();
     let parts = IngestParts {
         source: Arc::clone(world) as Arc<dyn IngestSource>,
@@ -284,6 +298,27 @@ async fn one_element_that_the_store_cannot_take_does_not_hold_up_the_group() {
     assert!(world.seen().contains(&Seen::Aside("store".into())));
     stop.cancel();
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_ingest_that_is_behind_says_so_with_every_acknowledgement_and_one_that_is_not_does_not()
+{
+    for (pending, slows) in [(0, false), (1_000_000, true)] {
+        let world = Arc::new(World::default());
+        world.send("gw.a.up.telemetry.history", envelope(&[1]), "m1");
+        let stats = IngestStats::default();
+        stats.set_stream(StreamState {
+            pending,
+            ..StreamState::default()
+        });
+        let (stats, stop, task) = start_with(&world, stats);
+        world.wait(settled("m1")).await;
+        let paces = world.paces.lock().unwrap().clone();
+        assert_eq!(paces.first().map(Option::is_some), Some(slows), "{paces:?}");
+        assert_eq!(stats.slowing.get() > 0, slows);
+        stop.cancel();
+        task.await.unwrap();
+    }
 }
 
 #[tokio::test]

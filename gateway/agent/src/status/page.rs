@@ -171,7 +171,15 @@ impl Running<'_> {
         if let (Some(p50), Some(p99)) = (uplink.settling_p50_ms, uplink.settling_p99_ms) {
             write!(f, ", settling {p50:.0} ms (99 %: {p99:.0} ms)")?;
         }
-        writeln!(f)
+        writeln!(f)?;
+        if let Some(rate) = uplink.slowed_to_bytes_per_s {
+            let rate = show_bytes(rate);
+            writeln!(
+                f,
+                "     the cloud is behind and asked for backlog at {rate}/s at most"
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// Shortest and longest span that a hint may put records off.
 const RETRY_SPAN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
+/// Longest span that a busy cloud may put a lane off: it says so again where it has to.
+const BUSY_SPAN: Duration = Duration::from_secs(60);
 /// Longest span that a lacking dictionary may put records off: we hold it, so it can go soon.
 const DICTIONARY_SPAN: Duration = Duration::from_secs(60);
 
@@ -37,6 +39,7 @@ impl Engine {
             Some(_) => {}
             None => self.generation = Some(ack.generation),
         }
+        self.pace.told(ack.pace, now);
         let before = self.counters.settled + self.counters.refused;
         for item in &ack.items {
             self.ack_item(item, now);
@@ -75,6 +78,8 @@ impl Engine {
                 self.tracker.defer(stream, seqs, until);
             }
             RetryReason::Quota | RetryReason::NewerVersion | RetryReason::SlowDown => {
+                let busy = hint.reason == RetryReason::SlowDown;
+                let span = if busy { span.min(BUSY_SPAN) } else { span };
                 // The whole lane: what comes next would meet the same answer.
                 self.tracker.pause(stream.lane, now.plus(span));
                 self.tracker.give_up(stream, &seqs);
@@ -86,6 +91,7 @@ impl Engine {
 
     fn answer(&mut self, answer: &HelloAnswer, now: Instant) {
         let asked = self.hellos.answered(answer.nonce);
+        self.pace.told(answer.pace, now);
         if self.generation != Some(answer.generation) {
             if asked.is_none() {
                 self.hellos.ask_at_once();

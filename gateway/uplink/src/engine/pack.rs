@@ -128,6 +128,13 @@ impl Engine {
         let bytes = payload.len();
         let under_way = self.window.under_way() + bytes;
         let sample = self.rate.sent(bytes, under_way, now);
+        self.rate.occupies(bytes, now);
+        let size = u64::try_from(bytes).unwrap_or(0);
+        if ask.class.history {
+            self.pace.sent(bytes, now);
+            self.counters.history_envelopes += 1;
+            self.counters.history_bytes += size;
+        }
         dictionaries.iter().for_each(|&h| self.known.attached(h));
         self.counters.resent += self.tracker.hand(ask.stream, range);
         self.window.hand(Open {
@@ -143,7 +150,7 @@ impl Engine {
         self.shares.charge(ask.class, bytes);
         self.counters.envelopes += 1;
         self.counters.records += range.count();
-        self.counters.bytes += u64::try_from(bytes).unwrap_or(0);
+        self.counters.bytes += size;
     }
 
     fn topic(&self, class: Class) -> String {

@@ -5,7 +5,7 @@ use super::*;
 use proptest::prelude::*;
 use protocols_model::{DeviceId, PointDescriptor, PointId, Seq, ValueType};
 use protocols_wire::{
-    Ack, AckItem, Dictionary, Down, EpochState, HelloAnswer, RetryLater, RetryReason,
+    Ack, AckItem, Dictionary, Down, EpochState, HelloAnswer, Pace, RetryLater, RetryReason,
     decode_envelope,
 };
 use std::collections::BTreeSet;
@@ -61,6 +61,8 @@ struct World {
     vouched: BTreeMap<u64, BTreeSet<RecordKey>>,
     /// A spool that is busy: what it was told and has not done, with the generation of that time.
     busy: bool,
+    /// What the cloud says of pace.
+    pace: Option<Pace>,
     told_spool: Vec<(Stream, Settled, u64)>,
     evicted: BTreeSet<RecordKey>,
     left: BTreeSet<RecordKey>,
@@ -96,6 +98,7 @@ impl World {
             told: BTreeSet::new(),
             vouched: BTreeMap::new(),
             busy: false,
+            pace: None,
             told_spool: Vec::new(),
             evicted: BTreeSet::new(),
             left: BTreeSet::new(),
@@ -158,7 +161,7 @@ impl World {
             self.packets = 0;
             self.handed.clear();
             self.engine.connected(self.now);
-            self.engine.subscribed(self.now);
+            self.engine.subscribed(self.now, 0.5);
         }
     }
 
@@ -222,6 +225,7 @@ impl World {
             let ack = Down::Ack(Ack {
                 generation: self.generation,
                 items: vec![item],
+                pace: self.pace,
             });
             self.downs.push(ack.encode().unwrap());
         }
@@ -256,6 +260,7 @@ impl World {
                 .filter(|h| !self.cloud_dictionaries.contains(h))
                 .collect(),
             stream_pending: u64::try_from(self.inbox.len()).unwrap(),
+            pace: self.pace,
         });
         self.downs.push(answer.encode().unwrap());
     }
@@ -402,6 +407,7 @@ impl World {
     fn quiesce(&mut self) -> u64 {
         self.cloud_up = true;
         self.busy = false;
+        self.pace = None;
         let start = self.now;
         for _ in 0..4000 {
             self.connect();
@@ -444,6 +450,7 @@ enum Step {
     Evict(u64),
     Cloud(bool),
     Busy(bool),
+    Pace(Option<u64>),
     Pass(u64),
 }
 
@@ -467,6 +474,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1u64..4).prop_map(Step::Evict),
         1 => any::<bool>().prop_map(Step::Cloud),
         2 => any::<bool>().prop_map(Step::Busy),
+        1 => prop::option::of(any::<u64>()).prop_map(Step::Pace),
         6 => (1u64..9000).prop_map(Step::Pass),
     ]
 }
@@ -507,6 +515,10 @@ proptest! {
                 Step::Evict(n) => world.evict(n),
                 Step::Cloud(up) => world.cloud_up = up,
                 Step::Busy(busy) => world.busy = busy,
+                Step::Pace(pace) => world.pace = pace.map(|rate| Pace {
+                    bytes_per_second: rate,
+                    holds: Duration::from_secs(rate % 100),
+                }),
                 Step::Pass(ms) => world.now = world.now.plus(Duration::from_millis(ms)),
             }
             world.pump();
@@ -543,9 +555,10 @@ fn run(world: &mut World, seconds: u64) {
     }
 }
 
-/// A slow line: what is handed over leaves at `rate` bytes a second and is confirmed 50 ms later.
+/// A slow line: what is handed over leaves at `rate` bytes a second and is confirmed `way` seconds later.
 struct Line {
     rate: f64,
+    way: f64,
     start: f64,
     free: f64,
     flight: std::collections::VecDeque<(f64, u16)>,
@@ -579,7 +592,7 @@ fn share_line(world: &mut World, line: &mut Line, seconds: u32, live: f64) -> (f
         world.pump();
         for (packet, payload) in world.handed.iter().skip(before) {
             line.free = line.free.max(clock) + payload.len() as f64 / line.rate;
-            line.flight.push_back((line.free + 0.05, *packet));
+            line.flight.push_back((line.free + line.way, *packet));
         }
         while line.flight.front().is_some_and(|(at, _)| *at <= clock) {
             let (at, packet) = line.flight.pop_front().unwrap();
@@ -603,7 +616,7 @@ fn share_line(world: &mut World, line: &mut Line, seconds: u32, live: f64) -> (f
             for (packet, payload) in &world.handed {
                 if !line.flight.iter().any(|(_, p)| p == packet) {
                     line.free = line.free.max(clock) + payload.len() as f64 / line.rate;
-                    line.flight.push_back((line.free + 0.05, *packet));
+                    line.flight.push_back((line.free + line.way, *packet));
                 }
             }
         }
@@ -618,6 +631,7 @@ fn live_data_stays_live_on_a_slow_line_while_the_backlog_drains_behind_it() {
     world.connect();
     let mut line = Line {
         rate: 20_000.0,
+        way: 0.05,
         start: 0.0,
         free: 0.0,
         flight: std::collections::VecDeque::new(),
@@ -637,11 +651,87 @@ fn live_data_stays_live_on_a_slow_line_while_the_backlog_drains_behind_it() {
 }
 
 #[test]
+fn a_long_way_is_filled_with_backlog_and_live_data_still_overtakes_it() {
+    let mut world = World::new(3000, 0);
+    world.connect();
+    // 64 kbit/s by satellite: 4.8 kB are on the way before the first PUBACK is back.
+    let mut line = Line {
+        rate: 8_000.0,
+        way: 0.6,
+        start: 0.0,
+        free: 0.0,
+        flight: std::collections::VecDeque::new(),
+    };
+    share_line(&mut world, &mut line, 60, 800.0);
+    let (worst, history) = share_line(&mut world, &mut line, 180, 800.0);
+    let left = (8_000.0 - 800.0) * 180.0;
+    let used = history as f64 / left;
+    println!(
+        "worst live {worst:.2} s, backlog {:.1} % of what is left",
+        used * 100.0
+    );
+    assert!(worst < 4.0, "a live record took {worst} s");
+    assert!(used > 0.8, "{used} of the line");
+}
+
+#[test]
+fn backlog_goes_as_the_cloud_asks_and_live_data_as_ever() {
+    let mut world = World::new(3000, 0);
+    world.pace = Some(Pace {
+        bytes_per_second: 5_000,
+        holds: Duration::from_secs(5),
+    });
+    world.connect();
+    let mut line = Line {
+        rate: 40_000.0,
+        way: 0.05,
+        start: 0.0,
+        free: 0.0,
+        flight: std::collections::VecDeque::new(),
+    };
+    share_line(&mut world, &mut line, 20, 2_000.0);
+    let (worst, history) = share_line(&mut world, &mut line, 60, 2_000.0);
+    assert!(worst < 1.5, "a live record took {worst} s");
+    assert!(
+        (200_000..330_000).contains(&history),
+        "{history} in a minute"
+    );
+    assert_eq!(world.engine.slowed(world.now).0, Some(5_000));
+    world.pace = None;
+    let (_, history) = share_line(&mut world, &mut line, 60, 2_000.0);
+    assert!(history > 1_000_000, "{history} once the limit was lifted");
+    assert_eq!(world.engine.slowed(world.now).0, None);
+}
+
+#[test]
+fn after_an_outage_backlog_begins_at_a_time_of_its_own_and_live_data_at_once() {
+    let mut world = World::new(50, 0);
+    world.connect();
+    world.disconnect(0);
+    world.now = world.now.plus(Duration::from_secs(60));
+    world.append(OWN, Lane::Telemetry, 3);
+    world.look();
+    world.connect();
+    world.append(OWN, Lane::Telemetry, 1);
+    // Of 10 s at most a half, as chance has it here.
+    run(&mut world, 4);
+    let live: Vec<_> = world
+        .stored
+        .iter()
+        .map(|key| (key.epoch, key.seq))
+        .collect();
+    assert_eq!(live, [(OWN, 4)]);
+    assert!(world.engine.deadline(world.now).is_some());
+    assert!(world.quiesce() < 20);
+}
+
+#[test]
 fn a_link_that_comes_back_slow_is_not_filled_with_backlog_in_front_of_live_data() {
     let mut world = World::new(3000, 2800);
     world.connect();
     let mut line = Line {
         rate: 2_000_000.0,
+        way: 0.05,
         start: 0.0,
         free: 0.0,
         flight: std::collections::VecDeque::new(),
@@ -793,6 +883,7 @@ fn an_acknowledgement_of_another_generation_settles_nothing_before_the_answer_co
             refused: Vec::new(),
             retry: Vec::new(),
         }],
+        pace: None,
     });
     let before = world.engine.counters().hellos;
     for _ in 0..100 {
@@ -823,6 +914,7 @@ fn acknowledgements_for_records_never_sent_raise_identity_and_free_nothing() {
             refused: Vec::new(),
             retry: Vec::new(),
         }],
+        pace: None,
     });
     world.engine.down(&ack.encode().unwrap(), world.now);
     assert_eq!(world.engine.counters().identity, 1);
@@ -847,6 +939,7 @@ fn refused_records_go_to_the_spool_by_name_and_free_the_window() {
             refused: vec![(range, RefuseReason::SeriesLimit)],
             retry: Vec::new(),
         }],
+        pace: None,
     });
     world.engine.down(&ack.encode().unwrap(), world.now);
     let (_, settled) = world.engine.take_settled().unwrap();
@@ -877,6 +970,7 @@ fn slow_down_pauses_the_lane_and_leaves_the_others_alone() {
                 after: Duration::from_secs(30),
             }],
         }],
+        pace: None,
     });
     world.engine.down(&hint.encode().unwrap(), world.now);
     world.append(OWN, Lane::Telemetry, 5);
@@ -931,7 +1025,7 @@ fn a_missing_puback_ends_the_connection() {
     assert_eq!(world.handed.len(), 1);
     world.now = world.now.plus(Duration::from_secs(19));
     assert!(!world.engine.stalled(world.now));
-    assert!(world.engine.deadline().is_some());
+    assert!(world.engine.deadline(world.now).is_some());
     world.now = world.now.plus(Duration::from_secs(1));
     assert!(world.engine.stalled(world.now));
 }

@@ -14,6 +14,8 @@ const fn link(all: usize) -> Flight {
     Flight {
         all,
         history: all / 4,
+        is_through: false,
+        unsettled: usize::MAX,
     }
 }
 

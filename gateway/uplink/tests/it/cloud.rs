@@ -149,6 +149,7 @@ impl Cloud {
         let ack = Down::Ack(Ack {
             generation: self.generation,
             items,
+            pace: None,
         });
         let payload = ack.encode().unwrap();
         self.send(payload.clone());
@@ -180,6 +181,7 @@ impl Cloud {
             epochs: epochs.collect(),
             missing_dictionaries: missing.copied().collect(),
             stream_pending: u64::try_from(self.waiting.len()).unwrap(),
+            pace: None,
         });
         self.send(answer.encode().unwrap());
     }

@@ -22,6 +22,7 @@ fn ack(generation: u64, epoch: Epoch, last: u64) -> Bytes {
     let ack = Down::Ack(Ack {
         generation,
         items: vec![item],
+        pace: None,
     });
     ack.encode().unwrap()
 }

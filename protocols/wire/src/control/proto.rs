@@ -64,6 +64,16 @@ pub(super) struct Ack {
     generation: u64,
     #[prost(message, repeated, tag = "2")]
     items: Vec<AckItem>,
+    #[prost(message, optional, tag = "3")]
+    pace: Option<Pace>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+struct Pace {
+    #[prost(uint64, tag = "1")]
+    bytes_per_s: u64,
+    #[prost(uint64, tag = "2")]
+    holds_ms: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -119,6 +129,8 @@ pub(super) struct HelloAnswer {
     missing_dictionaries: Vec<u8>,
     #[prost(uint64, tag = "6")]
     stream_pending: u64,
+    #[prost(message, optional, tag = "7")]
+    pace: Option<Pace>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -266,6 +278,7 @@ impl From<&domain::Ack> for Ack {
         Self {
             generation: ack.generation,
             items: ack.items.iter().map(AckItem::from).collect(),
+            pace: ack.pace.map(Pace::from),
         }
     }
 }
@@ -278,7 +291,26 @@ impl TryFrom<Ack> for domain::Ack {
         Ok(Self {
             generation: ack.generation,
             items: items.collect::<Result<_, _>>()?,
+            pace: ack.pace.map(Into::into),
         })
+    }
+}
+
+impl From<domain::Pace> for Pace {
+    fn from(pace: domain::Pace) -> Self {
+        Self {
+            bytes_per_s: pace.bytes_per_second,
+            holds_ms: millis(pace.holds),
+        }
+    }
+}
+
+impl From<Pace> for domain::Pace {
+    fn from(pace: Pace) -> Self {
+        Self {
+            bytes_per_second: pace.bytes_per_s,
+            holds: Duration::from_millis(pace.holds_ms),
+        }
     }
 }
 
@@ -410,6 +442,7 @@ impl HelloAnswer {
             epochs: epochs.collect(),
             missing_dictionaries: put_hashes(missing),
             stream_pending: answer.stream_pending,
+            pace: answer.pace.map(Pace::from),
         }
     }
 }
@@ -436,6 +469,7 @@ impl TryFrom<HelloAnswer> for domain::HelloAnswer {
             epochs: epochs.collect::<Result<_, _>>()?,
             missing_dictionaries: read_hashes(&answer.missing_dictionaries)?,
             stream_pending: answer.stream_pending,
+            pace: answer.pace.map(Into::into),
         })
     }
 }

@@ -11,7 +11,8 @@ use protocols_model::{
 };
 use protocols_wire::{
     Ack, AckItem, AlarmNote, Body, ClockState, Column, Down, EpochState, Event, EventKind, Held,
-    Hello, HelloAnswer, Record, RecordStamp, RetryLater, RetryReason, Sample, Telemetry, TimeMap,
+    Hello, HelloAnswer, Pace, Record, RecordStamp, RetryLater, RetryReason, Sample, Telemetry,
+    TimeMap,
 };
 use std::time::Duration;
 
@@ -330,8 +331,13 @@ pub(crate) fn down() -> impl Strategy<Value = Down> {
             refused,
             retry,
         });
-    let ack = (any::<u64>(), vec(item, 0..6))
-        .prop_map(|(generation, items)| Down::Ack(Ack { generation, items }));
+    let ack = (any::<u64>(), vec(item, 0..6), pace()).prop_map(|(generation, items, pace)| {
+        Down::Ack(Ack {
+            generation,
+            items,
+            pace,
+        })
+    });
     let state = (any::<u64>(), lane(), seq_set(), any::<bool>()).prop_map(
         |(epoch, lane, settled, closed)| EpochState {
             epoch: Epoch(epoch),
@@ -344,8 +350,9 @@ pub(crate) fn down() -> impl Strategy<Value = Down> {
         (any::<u64>(), any::<u64>(), any::<u32>(), any::<u64>()),
         vec(state, 0..6),
         vec(hash(), 0..6),
+        pace(),
     )
-        .prop_map(|(numbers, epochs, missing_dictionaries)| {
+        .prop_map(|(numbers, epochs, missing_dictionaries, pace)| {
             Down::HelloAnswer(HelloAnswer {
                 nonce: numbers.0,
                 generation: numbers.1,
@@ -353,7 +360,16 @@ pub(crate) fn down() -> impl Strategy<Value = Down> {
                 stream_pending: numbers.3,
                 epochs,
                 missing_dictionaries,
+                pace,
             })
         });
     prop_oneof![ack, answer]
+}
+
+fn pace() -> impl Strategy<Value = Option<Pace>> {
+    let pace = |(bytes_per_second, ms): (u64, u32)| Pace {
+        bytes_per_second,
+        holds: Duration::from_millis(ms.into()),
+    };
+    option::of((any::<u64>(), any::<u32>()).prop_map(pace))
 }

@@ -12,8 +12,8 @@ use protocols_model::{
 };
 use protocols_wire::{
     Ack, AckItem, AlarmNote, Body, ClockState, Column, Dictionary, Down, EpochState, Event,
-    EventKind, Held, Hello, HelloAnswer, Record, RecordStamp, RetryLater, RetryReason, Sample,
-    Telemetry, TimeMap, decode_envelope, encode_envelope,
+    EventKind, Held, Hello, HelloAnswer, Pace, Record, RecordStamp, RetryLater, RetryReason,
+    Sample, Telemetry, TimeMap, decode_envelope, encode_envelope,
 };
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -363,6 +363,7 @@ pub(crate) fn control() -> (Hello, Vec<Down>) {
                 })
                 .to_vec(),
         }],
+        pace: None,
     };
     let answer = HelloAnswer {
         nonce: 3,
@@ -376,8 +377,24 @@ pub(crate) fn control() -> (Hello, Vec<Down>) {
         }],
         missing_dictionaries: vec![dictionary().hash()],
         stream_pending: 12,
+        pace: None,
     };
-    (hello, vec![Down::Ack(ack), Down::HelloAnswer(answer)])
+    let pace = Some(Pace {
+        bytes_per_second: 70_000,
+        holds: Duration::from_millis(2500),
+    });
+    let slowed = [
+        Down::Ack(Ack {
+            pace,
+            ..ack.clone()
+        }),
+        Down::HelloAnswer(HelloAnswer {
+            pace,
+            ..answer.clone()
+        }),
+    ];
+    let plain = [Down::Ack(ack), Down::HelloAnswer(answer)];
+    (hello, plain.into_iter().chain(slowed).collect())
 }
 
 #[test]
@@ -407,7 +424,13 @@ fn released_control_messages_decode_for_ever() {
     check("hello-v1", &now, &hello, |bytes| {
         Hello::decode(bytes).unwrap()
     });
-    for (name, down) in ["ack-v1", "hello-answer-v1"].into_iter().zip(downs) {
+    let names = [
+        "ack-v1",
+        "hello-answer-v1",
+        "ack-v1-pace",
+        "hello-answer-v1-pace",
+    ];
+    for (name, down) in names.into_iter().zip(downs) {
         let now = down.encode().unwrap();
         check(name, &now, &down, |bytes| Down::decode(bytes).unwrap());
     }

@@ -198,6 +198,7 @@ fn an_answer_that_would_be_too_long_says_less_instead_of_nothing() {
             epochs: (0..states).map(state).collect(),
             missing_dictionaries: vec![DictionaryHash([3; 16]); names],
             stream_pending: 1,
+            pace: None,
         };
         let bytes = Down::HelloAnswer(answer.clone()).encode().unwrap();
         let Down::HelloAnswer(cut) = Down::decode(&bytes).unwrap() else {
