@@ -222,12 +222,11 @@ impl Gateway {
     ///
     /// # Errors
     /// Where the system will not say.
-    pub fn notice_end(&mut self) -> anyhow::Result<bool> {
-        let ended = self.process.ended()?.is_some();
-        if ended {
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        if self.process.ended()?.is_some() {
             self.end(wall_ns(), Ending::Killed);
         }
-        Ok(ended)
+        Ok(self.process.id().is_none())
     }
 
     /// Kills it.

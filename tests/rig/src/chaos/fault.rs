@@ -10,6 +10,8 @@ use tests_harness::stack::Stack;
 
 /// How long an armed fail point may take to be hit.
 const HIT_LIMIT: Duration = Duration::from_secs(120);
+/// How often a process that is to end by itself is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long it takes at most to fill a spool to its bound; on a quiet machine half a minute.
 const FILL_LIMIT: Duration = Duration::from_secs(300);
 
@@ -215,7 +217,11 @@ impl Round<'_> {
         self.gateway(victim)?.kill().await?;
         self.stack.link.set(Link::Cut);
         self.start_armed(victim, failpoint)?;
-        self.pause(5000..8000).await;
+        // It may well end before the link heals, and when it ended decides what its crash tail is.
+        let heals = Instant::now() + Duration::from_millis(self.random.u64(5000..8000));
+        while Instant::now() < heals && !self.gateway(victim)?.has_ended()? {
+            tokio::time::sleep(LOOK).await;
+        }
         self.stack.link.set(Link::Passing);
         self.wait_for_end(victim, failpoint).await
     }
@@ -231,12 +237,12 @@ impl Round<'_> {
         let deadline = Instant::now() + HIT_LIMIT;
         let hits = self.hits.to_owned();
         let gateway = self.gateway(victim)?;
-        while !gateway.notice_end()? {
+        while !gateway.has_ended()? {
             anyhow::ensure!(
                 Instant::now() < deadline,
                 "{failpoint} was not hit in {HIT_LIMIT:?}"
             );
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK).await;
         }
         gateway.arm("", &hits);
         gateway.restart()
@@ -252,7 +258,7 @@ impl Round<'_> {
                 Instant::now() < deadline,
                 "{failpoint} was not hit in {HIT_LIMIT:?}"
             );
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK).await;
         }
         arm(self.stack.cloud.recipe_mut(), "", self.hits);
         self.stack.cloud.restart()
@@ -266,12 +272,12 @@ impl Round<'_> {
         self.start_armed(victim, "spool.evict=kill:1:2")?;
         let deadline = Instant::now() + FILL_LIMIT;
         let hits = self.hits.to_owned();
-        while !self.gateway(victim)?.notice_end()? {
+        while !self.gateway(victim)?.has_ended()? {
             anyhow::ensure!(
                 Instant::now() < deadline,
                 "the spool was not full in {FILL_LIMIT:?}"
             );
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK).await;
         }
         let gateway = self.gateway(victim)?;
         gateway.arm("", &hits);
