@@ -3,6 +3,7 @@
 //! Writes run beside the pipeline: a slow device never holds up readings. Each has one outcome, which the
 //! rule is told.
 
+use crate::core::AlarmPoints;
 use gateway_rules::engine::Ticket;
 use gateway_rules::{AlarmChange, Effect, Outcome};
 use gateway_spool::{SpoolHandle, SpoolStopped};
@@ -25,6 +26,7 @@ pub(crate) struct Hands {
     pub(crate) spool: SpoolHandle,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) boot: BootId,
+    about: AlarmPoints,
     writes: JoinSet<(Ticket, Outcome)>,
 }
 
@@ -40,12 +42,14 @@ impl Hands {
         spool: SpoolHandle,
         clock: Arc<dyn Clock>,
         boot: BootId,
+        about: AlarmPoints,
     ) -> Self {
         Self {
             writable,
             spool,
             clock,
             boot,
+            about,
             writes: JoinSet::new(),
         }
     }
@@ -112,6 +116,7 @@ impl Hands {
             level,
             state,
             quiet,
+            points: self.about.get(&name).cloned().unwrap_or_default(),
         };
         self.event(EventKind::Alarm, name, text, Some(note))
     }

@@ -92,8 +92,12 @@ impl Ask {
             }
             Self::Shelve { alarm, span, done } => {
                 let shelved = pipeline.engine().alarms_mut().shelve(&alarm, span, now);
-                tell(done, shelved);
-                shelved.is_ok()
+                let changed = shelved.is_ok();
+                tell(
+                    done,
+                    shelved.map(|change| effects.extend(change.map(Effect::Alarm))),
+                );
+                changed
             }
         }
     }

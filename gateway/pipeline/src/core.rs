@@ -25,8 +25,10 @@ use crate::setup::{PointSetup, Privacy, Setup, SetupError};
 use crate::stats::{Stats, add};
 use gateway_rules::{Effect, Engine};
 use point::Point;
-use protocols_model::{Instant, PointKey, Reading, Timestamp, ValueType};
-use protocols_wire::{Dictionary, RecordStamp, SealedRecord};
+use protocols_model::{Instant, PointDescriptor, PointKey, Reading, Timestamp, ValueType};
+use protocols_wire::limits::MAX_ALARM_POINTS;
+use protocols_wire::{AlarmPoint, Dictionary, RecordStamp, SealedRecord};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,10 +64,15 @@ pub struct Pipeline {
     /// Points whose privacy holds values back for a time.
     timed: Vec<u32>,
     batch: Batch,
+    /// What each alarm is about, in names that may leave.
+    about: AlarmPoints,
     age: BatchAge,
     live: bool,
     stats: Arc<Stats>,
 }
+
+/// The points that alarms are about, by the name of the alarm.
+pub(crate) type AlarmPoints = BTreeMap<String, Vec<AlarmPoint>>;
 
 impl Pipeline {
     /// Makes the pipeline of a configuration with its rules, at `now`, when the wall clock shows `wall`.
@@ -103,12 +110,14 @@ impl Pipeline {
             points.push(point);
             named.push((!matches!(privacy, Privacy::Withheld)).then_some(descriptor));
         }
+        let about = about(&logic.engine, &named);
         let batch = Batch::new(named, Arc::clone(&stats)).map_err(SetupError::Dictionary)?;
         Ok(Self {
             points,
             logic,
             timed,
             batch,
+            about,
             age,
             live: false,
             stats,
@@ -119,6 +128,11 @@ impl Pipeline {
     /// first record. Here only their names are needed from then on.
     pub fn take_dictionaries(&mut self) -> Vec<Dictionary> {
         self.batch.take_dictionaries()
+    }
+
+    /// Gives up what alarms are about.
+    pub(crate) fn take_alarm_points(&mut self) -> AlarmPoints {
+        std::mem::take(&mut self.about)
     }
 
     /// Whether the uplink is live: decides how old a batch may become.
@@ -315,6 +329,24 @@ impl Pipeline {
             .get(usize::try_from(other.0).ok()?)?
             .last_number()
     }
+}
+
+/// What each alarm is about: points that are not named in dictionaries are not named here either.
+fn about(engine: &Engine, named: &[Option<PointDescriptor>]) -> AlarmPoints {
+    let name = |key: &PointKey| {
+        let place = usize::try_from(key.0).ok()?;
+        let descriptor = named.get(place)?.as_ref()?;
+        Some(AlarmPoint {
+            device: descriptor.device.clone(),
+            point: descriptor.point.clone(),
+        })
+    };
+    let alarms = engine.alarm_points();
+    let alarms = alarms.map(|(alarm, points)| {
+        let points = points.iter().filter_map(name).take(MAX_ALARM_POINTS);
+        (alarm.to_owned(), points.collect())
+    });
+    alarms.collect()
 }
 
 fn point_mut(points: &mut [Point], key: u32) -> Option<&mut Point> {

@@ -56,7 +56,7 @@ enum Wake {
 /// # Errors
 /// [`SpoolStopped`] when the spool has gone: the gateway must end and be started again.
 pub async fn run(
-    pipeline: Pipeline,
+    mut pipeline: Pipeline,
     inputs: Inputs,
     clock: Arc<dyn Clock>,
 ) -> Result<(), SpoolStopped> {
@@ -69,8 +69,9 @@ pub async fn run(
         mut asks,
         alarms,
     } = inputs;
+    let about = pipeline.take_alarm_points();
     let mut task = Task {
-        hands: Hands::new(writable, spool, Arc::clone(&clock), boot),
+        hands: Hands::new(writable, spool, Arc::clone(&clock), boot, about),
         pipeline,
         clock,
         alarms,

@@ -148,17 +148,26 @@ impl AlarmBook {
         change.ok_or(AlarmError::NothingToAcknowledge)
     }
 
-    /// Puts an alarm aside for `span`; zero takes it back.
+    /// Puts an alarm aside for `span`; zero takes it back. What is open is told: whoever looks at it from
+    /// afar sees that somebody put it aside.
     ///
     /// # Errors
     /// No such alarm, or too long.
-    pub fn shelve(&mut self, name: &str, span: Duration, now: Instant) -> Result<(), AlarmError> {
+    pub fn shelve(
+        &mut self,
+        name: &str,
+        span: Duration,
+        now: Instant,
+    ) -> Result<Option<AlarmChange>, AlarmError> {
         if span > MAX_SHELVING {
             return Err(AlarmError::TooLong);
         }
         let alarm = self.0.get_mut(name).ok_or(AlarmError::Unknown)?;
+        let was_shelved = alarm.is_shelved(now);
         alarm.shelved_until = (!span.is_zero()).then(|| now.plus(span));
-        Ok(())
+        let is_shelved = alarm.is_shelved(now);
+        let is_told = alarm.state.is_open() && was_shelved != is_shelved;
+        Ok(is_told.then(|| alarm.told(name, is_shelved)))
     }
 
     /// Whether an alarm is put aside.
@@ -206,10 +215,16 @@ impl AlarmBook {
         all
     }
 
-    /// Takes the states of a snapshot for alarms that are known.
-    pub fn restore(&mut self, kept: BTreeMap<String, Alarm>, now: Instant) {
-        for (name, old) in kept {
+    /// Takes the states of a snapshot for alarms that are known. Of those that are not known any more and
+    /// were open, the end is to be told.
+    pub fn restore(&mut self, kept: BTreeMap<String, Alarm>, now: Instant) -> Vec<AlarmChange> {
+        let mut gone = Vec::new();
+        for (name, mut old) in kept {
             let Some(alarm) = self.0.get_mut(&name) else {
+                if old.state.is_open() {
+                    old.state = AlarmState::Normal;
+                    gone.push(old.told(&name, false));
+                }
                 continue;
             };
             alarm.state = old.state;
@@ -218,6 +233,7 @@ impl AlarmBook {
             let left = old.shelved_ms.map(Duration::from_millis);
             alarm.shelved_until = left.map(|left| now.plus(left.min(MAX_SHELVING)));
         }
+        gone
     }
 
     fn change(
@@ -319,7 +335,8 @@ mod tests {
     #[test]
     fn a_shelved_alarm_is_quiet_and_speaks_up_when_its_time_is_over() {
         let mut book = book(true);
-        book.shelve("hot", Duration::from_secs(60), at(0)).unwrap();
+        let told = book.shelve("hot", Duration::from_secs(60), at(0));
+        assert_eq!(told, Ok(None), "nobody has to know of what is not raised");
         assert!(book.raise("hot", at(1), WALL).unwrap().quiet);
         assert_eq!(book.due(), Some(at(60)));
         assert!(book.unshelve(at(59)).is_empty());
@@ -327,6 +344,12 @@ mod tests {
         assert_eq!(spoken.len(), 1);
         assert!(!spoken[0].quiet);
         assert_eq!(book.due(), None);
+        let aside = book.shelve("hot", Duration::from_secs(60), at(70));
+        assert!(aside.unwrap().unwrap().quiet);
+        let longer = book.shelve("hot", Duration::from_secs(90), at(71));
+        assert_eq!(longer, Ok(None), "told before");
+        let back = book.shelve("hot", Duration::ZERO, at(80));
+        assert!(!back.unwrap().unwrap().quiet);
         let long = Duration::from_hours(24 * 8);
         assert_eq!(book.shelve("hot", long, at(0)), Err(AlarmError::TooLong));
     }
@@ -341,7 +364,12 @@ mod tests {
         old.shelve("hot", Duration::from_secs(100), at(10)).unwrap();
         let kept = old.snapshot(at(40));
         let mut new = book(true);
-        new.restore(kept, at(5));
+        let gone = new.restore(kept, at(5));
+        assert_eq!(gone.len(), 1);
+        assert_eq!(
+            (gone[0].name.as_str(), gone[0].state),
+            ("gone", AlarmState::Normal)
+        );
         assert_eq!(state(&new), AlarmState::Acknowledged);
         assert_eq!(new.get("hot").unwrap().by, "ada");
         assert_eq!(new.due(), Some(at(75)), "what was left of the shelving");

@@ -79,6 +79,8 @@ pub struct Engine {
     concerned: std::collections::BTreeMap<PointKey, Vec<usize>>,
     image: LatestImage,
     alarms: AlarmBook,
+    /// Alarms that were open and that no rule raises any more; told at the next tick.
+    gone: Vec<AlarmChange>,
     scratch: Scratch,
     turn: u64,
     evaluations: u64,
@@ -101,7 +103,7 @@ impl Engine {
                 }
             }
         }
-        alarms.restore(kept, now);
+        let gone = alarms.restore(kept, now);
         let mut watched = Vec::new();
         let mut concerned = std::collections::BTreeMap::<_, Vec<usize>>::new();
         let mut running = Vec::with_capacity(rules.len());
@@ -130,6 +132,7 @@ impl Engine {
             concerned,
             image: LatestImage::new(watched),
             alarms,
+            gone,
             scratch: Scratch::default(),
             turn: 0,
             evaluations: 0,
@@ -143,7 +146,7 @@ impl Engine {
         kept: std::collections::BTreeMap<String, crate::Alarm>,
         now: Instant,
     ) {
-        self.alarms.restore(kept, now);
+        self.gone = self.alarms.restore(kept, now);
         for running in &mut self.rules {
             let fired = self.alarms.get(&running.rule.name).is_some_and(is_there);
             running.condition = Condition::new(times(&running.rule), fired);
@@ -185,6 +188,7 @@ impl Engine {
     pub fn tick(&mut self, now: Instant, wall: Timestamp, effects: &mut Vec<Effect>) {
         self.image.set_now(now);
         self.turn += 1;
+        effects.extend(self.gone.drain(..).map(Effect::Alarm));
         for place in 0..self.rules.len() {
             let due = self.rules.get(place).and_then(Running::next);
             if due.is_some_and(|due| due <= now) {
@@ -197,6 +201,9 @@ impl Engine {
     /// When [`Engine::tick`] has something to do.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
+        if !self.gone.is_empty() {
+            return Some(Instant::default());
+        }
         let rules = self.rules.iter().filter_map(Running::next).min();
         match (rules, self.alarms.due()) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -240,6 +247,16 @@ impl Engine {
         self.rules
             .iter()
             .map(move |running| (running.rule.name.as_str(), state(running)))
+    }
+
+    /// The alarms by name, and the points that each is about: those its rule's condition looks at.
+    pub fn alarm_points(&self) -> impl Iterator<Item = (&str, &[PointKey])> {
+        let raises = |running: &&Running| {
+            let mut actions = running.rule.actions.iter();
+            actions.any(|action| matches!(action, Action::Alarm { .. }))
+        };
+        let rules = self.rules.iter().filter(raises);
+        rules.map(|running| (running.rule.name.as_str(), running.rule.when.inputs()))
     }
 
     /// The points that rules write.

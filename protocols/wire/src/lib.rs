@@ -33,7 +33,7 @@ pub use envelope::{
 };
 pub use error::{DecodeError, EncodeError, EnvelopeError};
 pub use record::{
-    AlarmNote, Body, Column, Event, EventKind, Record, RecordStamp, RecordSummary, Sample,
-    SealedRecord, Telemetry, TimeMap,
+    AlarmNote, AlarmPoint, Body, Column, Event, EventKind, Record, RecordStamp, RecordSummary,
+    Sample, SealedRecord, Telemetry, TimeMap,
 };
 pub use topic::Topic;

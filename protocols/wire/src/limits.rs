@@ -41,6 +41,9 @@ pub const MAX_EVENT_SUBJECT_BYTES: usize = 256;
 /// Longest text of an event, in bytes.
 pub const MAX_EVENT_TEXT_BYTES: usize = 1024;
 
+/// Most points that an event names as those its alarm is about.
+pub const MAX_ALARM_POINTS: usize = 4;
+
 /// Most claims in one record.
 pub const MAX_RECORD_CLAIMS: usize = 64;
 

@@ -17,7 +17,8 @@ mod write;
 
 use bytes::Bytes;
 use protocols_model::{
-    AlarmLevel, AlarmState, BootId, Claim, DictionaryHash, Instant, Quality, Timestamp, Value,
+    AlarmLevel, AlarmState, BootId, Claim, DeviceId, DictionaryHash, Instant, PointId, Quality,
+    Timestamp, Value,
 };
 
 /// When and in which boot a record was sealed; lets the cloud correct times later (design.md C9).
@@ -132,7 +133,7 @@ pub struct Event {
 }
 
 /// What an event says of an alarm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlarmNote {
     /// How bad.
     pub level: AlarmLevel,
@@ -140,6 +141,18 @@ pub struct AlarmNote {
     pub state: AlarmState,
     /// It is shelved: nobody is to be disturbed.
     pub quiet: bool,
+    /// Points that the alarm is about, as they are named in dictionaries; none that may not leave the
+    /// site. At most [`crate::limits::MAX_ALARM_POINTS`].
+    pub points: Vec<AlarmPoint>,
+}
+
+/// A point that an alarm is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlarmPoint {
+    /// Its device.
+    pub device: DeviceId,
+    /// Its name there.
+    pub point: PointId,
 }
 
 /// UTC of a boot's monotonic origin, once the clock is known to be right.

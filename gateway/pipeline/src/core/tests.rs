@@ -6,7 +6,8 @@ use gateway_privacy::Treatment;
 use gateway_rules::{Action, OnBad, Rule, WriteLimit};
 use proptest::prelude::*;
 use protocols_model::{
-    BootId, DeviceId, PointDescriptor, PointId, PointKey, Quality, Reason, Timestamp, Value,
+    AlarmLevel, BootId, DeviceId, PointDescriptor, PointId, PointKey, Quality, Reason, Timestamp,
+    Value,
 };
 use protocols_wire::{Body, Record, Sample};
 use std::collections::BTreeMap;
@@ -403,6 +404,26 @@ fn a_withheld_point_serves_rules_and_leaves_nothing_not_even_its_name() {
     assert!(!pipeline.batch.dictionaries().iter().any(hidden));
     let counts: Vec<_> = pipeline.counts().collect();
     assert_eq!((counts[4].taken, counts[4].filtered), (1, 1));
+}
+
+#[test]
+fn an_alarm_names_the_points_it_is_about_but_none_that_is_withheld() {
+    let alarm = Rule {
+        actions: vec![Action::Alarm {
+            level: AlarmLevel::High,
+            text: "hot".to_owned(),
+            latch: false,
+        }],
+        ..rule("meter.secret > 1 && meter.b > meter.a")
+    };
+    let quiet = Rule {
+        name: "quiet".to_owned(),
+        ..rule("meter.a > 1")
+    };
+    let about = computed(vec![alarm, quiet]).take_alarm_points();
+    let names: Vec<_> = about["r"].iter().map(|at| at.point.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(about.len(), 1, "a rule without an alarm is about nothing");
 }
 
 #[test]

@@ -402,3 +402,37 @@ fn loops_unwritable_points_and_too_much_work_are_refused_with_the_reason() {
         "{errors:?}"
     );
 }
+
+#[test]
+fn an_alarm_that_no_rule_raises_any_more_is_told_as_over_once() {
+    let alarm = |name| {
+        let mut rule = rule(name, "cellar.temperature > 30", vec![]);
+        rule.actions = vec![Action::Alarm {
+            level: AlarmLevel::High,
+            text: "hot".to_owned(),
+            latch: true,
+        }];
+        rule
+    };
+    let mut book = AlarmBook::default();
+    for name in ["kept", "gone"] {
+        book.define(name, AlarmLevel::High, "hot", true);
+        book.raise(name, Instant::default(), Timestamp(5));
+    }
+    let kept = book.snapshot(Instant::default());
+    let mut engine = Engine::new(vec![alarm("kept")], BTreeMap::new(), Instant::default());
+    engine.restore(kept, Instant::default());
+    let now = Instant(Duration::from_secs(1));
+    assert!(engine.due().unwrap() <= now);
+    let mut effects = Vec::new();
+    engine.tick(now, Timestamp(9), &mut effects);
+    engine.tick(now, Timestamp(9), &mut effects);
+    let told: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Alarm(change) => Some((change.name.as_str(), change.state)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [("gone", AlarmState::Normal)]);
+}

@@ -2,9 +2,9 @@
 
 use super::proto;
 use crate::error::{DecodeError, EncodeError};
-use crate::limits::{MAX_EVENT_SUBJECT_BYTES, MAX_EVENT_TEXT_BYTES};
-use crate::record::{AlarmNote, Event, EventKind, TimeMap};
-use protocols_model::{AlarmLevel, AlarmState, BootId, Timestamp};
+use crate::limits::{MAX_ALARM_POINTS, MAX_EVENT_SUBJECT_BYTES, MAX_EVENT_TEXT_BYTES};
+use crate::record::{AlarmNote, AlarmPoint, Event, EventKind, TimeMap};
+use protocols_model::{AlarmLevel, AlarmState, BootId, DeviceId, PointId, Timestamp};
 
 impl EventKind {
     /// Number on the wire and in the database; never reassigned.
@@ -70,6 +70,8 @@ const LIMITS: [(&str, usize); 2] = [
     ("text of an event in bytes", MAX_EVENT_TEXT_BYTES),
 ];
 
+const POINTS: &str = "points of an alarm";
+
 pub(super) fn pack(event: &Event) -> Result<proto::Event, EncodeError> {
     for ((what, allowed), found) in LIMITS
         .into_iter()
@@ -83,14 +85,27 @@ pub(super) fn pack(event: &Event) -> Result<proto::Event, EncodeError> {
             });
         }
     }
+    let alarm = event.alarm.as_ref();
+    let points = alarm.map_or(&[][..], |alarm| &alarm.points);
+    if points.len() > MAX_ALARM_POINTS {
+        return Err(EncodeError::TooLarge {
+            what: POINTS,
+            found: points.len(),
+            allowed: MAX_ALARM_POINTS,
+        });
+    }
     Ok(proto::Event {
         time_ns: event.time.0,
         kind: event.kind.to_index(),
         subject: event.subject.clone(),
         text: event.text.clone(),
-        alarm_level: event.alarm.map_or(0, |alarm| alarm.level.to_code().into()),
-        alarm_state: event.alarm.map_or(0, |alarm| alarm.state.to_code().into()),
-        alarm_quiet: event.alarm.is_some_and(|alarm| alarm.quiet),
+        alarm_level: alarm.map_or(0, |alarm| alarm.level.to_code().into()),
+        alarm_state: alarm.map_or(0, |alarm| alarm.state.to_code().into()),
+        alarm_quiet: alarm.is_some_and(|alarm| alarm.quiet),
+        alarm_points: points
+            .iter()
+            .map(|AlarmPoint { device, point }| format!("{device}/{point}"))
+            .collect(),
     })
 }
 
@@ -107,6 +122,17 @@ pub(super) fn unpack(event: proto::Event) -> Result<Event, DecodeError> {
             });
         }
     }
+    if event.alarm_points.len() > MAX_ALARM_POINTS {
+        return Err(DecodeError::TooLarge {
+            what: POINTS,
+            found: event.alarm_points.len(),
+            allowed: MAX_ALARM_POINTS,
+        });
+    }
+    let points = event.alarm_points.iter().map(|name| point(name));
+    let points = points
+        .collect::<Option<_>>()
+        .ok_or(DecodeError::Malformed("a point of an alarm has no name"))?;
     let code = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
     // Words of a newer version cannot be shown as an alarm; the event itself stands.
     let alarm = AlarmLevel::from_code(code(event.alarm_level))
@@ -115,6 +141,7 @@ pub(super) fn unpack(event: proto::Event) -> Result<Event, DecodeError> {
             level,
             state,
             quiet: event.alarm_quiet,
+            points,
         });
     Ok(Event {
         time: Timestamp(event.time_ns),
@@ -122,6 +149,15 @@ pub(super) fn unpack(event: proto::Event) -> Result<Event, DecodeError> {
         subject: event.subject,
         text: event.text,
         alarm,
+    })
+}
+
+/// `device/point`.
+fn point(name: &str) -> Option<AlarmPoint> {
+    let (device, point) = name.split_once('/')?;
+    Some(AlarmPoint {
+        device: DeviceId::try_new(device).ok()?,
+        point: PointId::try_new(point).ok()?,
     })
 }
 

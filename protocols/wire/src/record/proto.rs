@@ -149,6 +149,8 @@ pub(super) struct Event {
     pub(super) alarm_state: u32,
     #[prost(bool, tag = "7")]
     pub(super) alarm_quiet: bool,
+    #[prost(string, repeated, tag = "8")]
+    pub(super) alarm_points: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -9,10 +9,11 @@ use protocols_model::{
     LossReason, PointDescriptor, PointId, PointLoss, Quality, RecordKey, RefuseReason, SeqRange,
     SeqSet, Timestamp, Value, ValueType,
 };
+use protocols_wire::limits::MAX_ALARM_POINTS;
 use protocols_wire::{
-    Ack, AckItem, AlarmNote, Body, ClockState, Column, Down, EpochState, Event, EventKind, Held,
-    Hello, HelloAnswer, Pace, Record, RecordStamp, RetryLater, RetryReason, Sample, Telemetry,
-    TimeMap,
+    Ack, AckItem, AlarmNote, AlarmPoint, Body, ClockState, Column, Down, EpochState, Event,
+    EventKind, Held, Hello, HelloAnswer, Pace, Record, RecordStamp, RetryLater, RetryReason,
+    Sample, Telemetry, TimeMap,
 };
 use std::time::Duration;
 
@@ -193,11 +194,22 @@ pub(crate) fn claim() -> impl Strategy<Value = Claim> {
 }
 
 pub(crate) fn record() -> impl Strategy<Value = Record> {
-    let note = (1u8..5, 0u8..4, any::<bool>()).prop_map(|(level, state, quiet)| AlarmNote {
-        level: AlarmLevel::from_code(level).unwrap(),
-        state: AlarmState::from_code(state).unwrap(),
-        quiet,
+    let point = ("[a-z0-9_-]{1,63}", "[a-z0-9_-]{1,63}").prop_map(|(device, point)| AlarmPoint {
+        device: DeviceId::try_new(&device).unwrap(),
+        point: PointId::try_new(&point).unwrap(),
     });
+    let note = (
+        1u8..5,
+        0u8..4,
+        any::<bool>(),
+        vec(point, 0..=MAX_ALARM_POINTS),
+    )
+        .prop_map(|(level, state, quiet, points)| AlarmNote {
+            level: AlarmLevel::from_code(level).unwrap(),
+            state: AlarmState::from_code(state).unwrap(),
+            quiet,
+            points,
+        });
     let note = option::of(note);
     let event = (any::<i64>(), 0u32..20, "\\PC{0,60}", "\\PC{0,200}", note).prop_map(
         |(time, kind, subject, text, alarm)| Event {

@@ -11,8 +11,8 @@ use protocols_model::{
     SeqRange, SeqSet, Timestamp, Value, ValueType,
 };
 use protocols_wire::{
-    Ack, AckItem, AlarmNote, Body, ClockState, Column, Dictionary, Down, EpochState, Event,
-    EventKind, Held, Hello, HelloAnswer, Pace, Record, RecordStamp, RetryLater, RetryReason,
+    Ack, AckItem, AlarmNote, AlarmPoint, Body, ClockState, Column, Dictionary, Down, EpochState,
+    Event, EventKind, Held, Hello, HelloAnswer, Pace, Record, RecordStamp, RetryLater, RetryReason,
     Sample, Telemetry, TimeMap, decode_envelope, encode_envelope,
 };
 use std::fmt::Debug;
@@ -259,7 +259,21 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
             level: AlarmLevel::High,
             state: AlarmState::Returned,
             quiet: true,
+            points: Vec::new(),
         }),
+    };
+    let about = |device: &str, point: &str| AlarmPoint {
+        device: DeviceId::try_new(device).unwrap(),
+        point: PointId::try_new(point).unwrap(),
+    };
+    let pointed = Event {
+        alarm: Some(AlarmNote {
+            level: AlarmLevel::Critical,
+            state: AlarmState::Raised,
+            quiet: false,
+            points: vec![about("cellar", "temperature"), about("cellar", "door")],
+        }),
+        ..alarm.clone()
     };
     let map = TimeMap {
         boot: BootId(7),
@@ -273,6 +287,7 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
         ("record-v1-event", record(Body::Event(event))),
         ("record-v1-time-map", record(Body::TimeMap(map))),
         ("record-v1-alarm", record(Body::Event(alarm))),
+        ("record-v1-alarm-points", record(Body::Event(pointed))),
     ]
 }
 
