@@ -61,8 +61,8 @@ impl AppState {
 #[derive(utoipa::OpenApi)]
 #[openapi(info(
     title = "Fogline",
-    description = "Gateways, devices, series, their latest values and their history; what was lost \
-        and why. Log in at `/v1/login`; the session travels in a cookie, and every change carries \
+    description = "Gateways, devices, series, their latest values and their history; alarms; what was \
+        lost and why. Log in at `/v1/login`; the session travels in a cookie, and every change carries \
         the header `x-fogline-csrf` with the token that login and `/v1/me` give. Times are \
         milliseconds since 1970 UTC. Errors are `application/problem+json`.",
     license(name = "MIT OR Apache-2.0")
@@ -90,6 +90,9 @@ fn closed_routes() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(routes::gateways::one))
         .routes(routes!(routes::gateways::devices))
         .routes(routes!(routes::gateways::series))
+        .routes(routes!(routes::gateways::traffic))
+        .routes(routes!(routes::alarms::list))
+        .routes(routes!(routes::alarms::counts))
         .routes(routes!(routes::series::latest))
         .routes(routes!(routes::series::one))
         .routes(routes!(routes::series::data))

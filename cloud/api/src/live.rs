@@ -15,7 +15,7 @@ use crate::app::AppState;
 use crate::views::LatestView;
 use cadence::Cadence;
 use cloud_store::{Latest, LiveUpdate};
-use ring::{Frame, Resume, Ring, Update};
+use ring::{Changed, Frame, Resume, Ring, Update};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -154,10 +154,13 @@ impl Live {
                 json,
             });
         }
-        if update.events || update.ledger {
-            memory
-                .ring
-                .changed(&update.gateway, update.events, update.ledger);
+        if update.events || update.alarms || update.ledger {
+            let lists = Changed {
+                events: update.events,
+                alarms: update.alarms,
+                ledger: update.ledger,
+            };
+            memory.ring.changed(&update.gateway, lists);
         }
     }
 

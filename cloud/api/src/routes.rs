@@ -1,5 +1,6 @@
 //! The handlers, one file per kind of resource. They translate; the rules stand elsewhere.
 
+pub(crate) mod alarms;
 pub(crate) mod gateways;
 pub(crate) mod health;
 pub(crate) mod records;

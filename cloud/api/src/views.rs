@@ -2,10 +2,14 @@
 //!
 //! Integers never lose digits: a value comes as exact `text` and, for charts, as `number`.
 
+mod alarms;
 mod gateway;
 mod records;
 mod series;
 
+pub(crate) use alarms::{
+    AlarmCountsView, AlarmView, CountsView, EventAlarmView, GatewayTrafficView, TrafficView,
+};
 pub(crate) use gateway::{DeviceView, GatewayView};
 pub(crate) use records::{EventView, LedgerView, QuarantineView, RefusalView, StatsView};
 pub(crate) use series::{DataView, GapView, LatestView, SeriesView};

@@ -74,6 +74,8 @@ pub struct LiveUpdate {
     pub values: Vec<Latest>,
     /// Whether an event was stored, so that lists of events are out of date.
     pub events: bool,
+    /// Whether one of them was about an alarm.
+    pub alarms: bool,
     /// Whether the ledger changed.
     pub ledger: bool,
 }

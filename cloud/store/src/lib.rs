@@ -14,13 +14,15 @@
 //! | room | holds |
 //! |---|---|
 //! | [`store`] | the traits: the seam between the services and a database |
-//! | [`ingest`], [`query`], [`registry`], [`accounts`], [`maintain`] | the types they speak |
+//! | [`ingest`], [`query`], [`alarms`], [`registry`], [`accounts`], [`maintain`] | the types they speak |
 //! | [`sqlite`] | the embedded implementation |
-//! | `cursor`, `ledger`, `block`, `summary`, `downsample`, `derived` | pure cores, shared by every implementation |
+//! | `alarm`, `cursor`, `ledger`, `block`, `summary`, `downsample`, `derived` | pure cores, shared by every implementation |
 
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+mod alarm;
+pub mod alarms;
 mod block;
 mod cursor;
 mod derived;
@@ -39,6 +41,7 @@ pub mod store;
 mod summary;
 
 pub use accounts::{LoginFailures, Session, TokenHash, User};
+pub use alarms::{AlarmCounts, AlarmFilter, AlarmSeries, EventFilter, StoredAlarm, Traffic};
 pub use error::StoreError;
 pub use ingest::{HelloState, Incoming, LiveUpdate, QuarantineInput, Settled};
 pub use maintain::{MaintainReport, MaintainStep};

@@ -4,7 +4,7 @@ use protocols_model::{
     DeviceId, DictionaryHash, Epoch, GatewayId, Lane, LossReason, PointId, Quality, RecordKey,
     SeqRange, SeqSet, Timestamp, Value, ValueType,
 };
-use protocols_wire::EventKind;
+use protocols_wire::{AlarmNote, EventKind};
 use std::time::Duration;
 
 /// A series' number in this database; never given to another series.
@@ -258,6 +258,8 @@ pub struct StoredEvent {
     pub subject: String,
     /// For people.
     pub text: String,
+    /// What it says of the alarm named by the subject.
+    pub alarm: Option<AlarmNote>,
 }
 
 /// What became of the readings of one series: taken = stored + filtered + lost.

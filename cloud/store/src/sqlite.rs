@@ -11,6 +11,7 @@
 //! one use the registry, the accounts and the queries, as command line tools do.
 
 mod accounts;
+mod alarm;
 mod claims;
 mod commit;
 mod compact;
@@ -32,6 +33,7 @@ mod retime;
 mod row;
 mod schema;
 mod threads;
+mod traffic;
 
 use crate::derived::GatewayDerived;
 use crate::error::StoreError;
@@ -63,6 +65,8 @@ pub struct Limits {
     pub series_per_gateway: u64,
     /// Most inputs kept in quarantine per gateway; the oldest go first.
     pub quarantine_per_gateway: u64,
+    /// Most alarms noted per gateway; what is over gives way, the oldest first.
+    pub alarms_per_gateway: u64,
     /// Most open epochs per gateway; records of more are hinted to come later.
     pub epochs_per_gateway: u64,
     /// When a record is older than twice this (by receive time), it and all of its gateway that are
@@ -76,12 +80,22 @@ pub struct Limits {
     pub epoch_grace: Duration,
 }
 
+impl Limits {
+    const fn alarms(&self) -> alarm::Bounds {
+        alarm::Bounds {
+            most: self.alarms_per_gateway,
+            retention: self.retention,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         const DAY: u64 = 24 * 3600;
         Self {
             series_per_gateway: 100_000,
             quarantine_per_gateway: 1_000,
+            alarms_per_gateway: 1_000,
             epochs_per_gateway: 4_096,
             compact_after: Duration::from_secs(5 * 60),
             retention: Duration::from_secs(400 * DAY),

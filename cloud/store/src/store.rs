@@ -4,6 +4,7 @@
 //! contract in executable form and takes any [`Store`].
 
 use crate::accounts::{LoginFailures, Session, TokenHash, User};
+use crate::alarms::{AlarmCounts, AlarmFilter, EventFilter, StoredAlarm, Traffic};
 use crate::error::StoreError;
 use crate::ingest::{HelloState, Incoming, LiveUpdate, QuarantineInput, Settled};
 use crate::maintain::{MaintainReport, MaintainStep};
@@ -184,16 +185,30 @@ pub trait Queries: Send + Sync + 'static {
     /// [`StoreError::Database`].
     async fn ledger(&self, filter: LedgerFilter) -> Result<Vec<LedgerEntry>, StoreError>;
 
-    /// Newest events first, of one gateway or all, numbered below `before` where given.
+    /// Events that pass the filter, newest first.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    async fn events(
-        &self,
-        gateway: Option<&GatewayId>,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Vec<StoredEvent>, StoreError>;
+    async fn events(&self, filter: EventFilter) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Alarms that pass the filter: raised, acknowledged, returned, shelved, over; of each the worst
+    /// first, then what changed last. Of those that are over what changed last.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn alarms(&self, filter: AlarmFilter) -> Result<Vec<StoredAlarm>, StoreError>;
+
+    /// Open alarms in numbers: of one gateway, or of all that are trusted.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn alarm_counts(&self, gateway: Option<&GatewayId>) -> Result<AlarmCounts, StoreError>;
+
+    /// What came of a gateway since the full hour at or before `since`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn traffic(&self, gateway: &GatewayId, since: Timestamp) -> Result<Traffic, StoreError>;
 
     /// What became of the readings, per series.
     ///

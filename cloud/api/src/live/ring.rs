@@ -32,6 +32,8 @@ pub(crate) struct Update {
 pub(crate) struct Changed {
     /// An event was stored.
     pub(crate) events: bool,
+    /// An alarm changed.
+    pub(crate) alarms: bool,
     /// The loss ledger changed.
     pub(crate) ledger: bool,
 }
@@ -86,10 +88,11 @@ impl Ring {
     }
 
     /// Notes that lists of a gateway are out of date.
-    pub(crate) fn changed(&mut self, gateway: &GatewayId, events: bool, ledger: bool) {
+    pub(crate) fn changed(&mut self, gateway: &GatewayId, lists: Changed) {
         let changed = self.changed.entry(gateway.clone()).or_default();
-        changed.events |= events;
-        changed.ledger |= ledger;
+        changed.events |= lists.events;
+        changed.alarms |= lists.alarms;
+        changed.ledger |= lists.ledger;
     }
 
     /// Ends the frame; `None` when nothing changed.

@@ -3,16 +3,24 @@
 use crate::app::AppState;
 use crate::input::{Params, parse_part};
 use crate::problem::Problem;
-use crate::views::{DeviceView, GatewayView, SeriesView};
+use crate::views::{
+    CountsView, DeviceView, GatewayTrafficView, GatewayView, SeriesView, TrafficView,
+};
 use axum::Json;
 use axum::extract::{Path, State};
 use cloud_store::StoreError;
 use protocols_model::GatewayId;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Gateways in one answer when nothing else is asked; each costs two reads.
 const PAGE: i64 = 200;
 const LONGEST_PAGE: i64 = 1000;
+
+/// The span that traffic is told of.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Traffic is counted by full hours.
+const HOUR_NS: i64 = 3_600_000_000_000;
 
 fn failed(error: &StoreError) -> Problem {
     Problem::internal("reading the gateways", error)
@@ -28,7 +36,21 @@ async fn view(state: &AppState, id: &GatewayId) -> Result<Option<GatewayView>, P
         return Ok(None);
     };
     let devices = state.store.devices(id).await.map_err(|e| failed(&e))?;
-    Ok(Some(GatewayView::new(gateway, &devices)))
+    let alarms = state.store.alarm_counts(Some(id)).await;
+    let alarms = alarms.map_err(|e| failed(&e))?;
+    let day = day(state, id).await?;
+    Ok(Some(GatewayView::new(gateway, &devices, alarms, day)))
+}
+
+/// What came of a gateway within a day.
+async fn day(state: &AppState, id: &GatewayId) -> Result<TrafficView, Problem> {
+    let since = state.clock.wall().minus(DAY);
+    let since = since.minus(Duration::from_nanos(
+        since.0.rem_euclid(HOUR_NS).unsigned_abs(),
+    ));
+    let traffic = state.store.traffic(id, since).await;
+    let traffic = traffic.map_err(|e| failed(&e))?;
+    Ok(TrafficView::new(since, traffic))
 }
 
 /// The id in a path, of a gateway that exists.
@@ -121,4 +143,23 @@ pub(crate) async fn series(
         .await
         .map_err(|e| failed(&e))?;
     Ok(Json(series.into_iter().map(SeriesView::from).collect()))
+}
+
+/// What became of a gateway's readings: within a day with what its filters saved, and since ever.
+#[utoipa::path(get, path = "/v1/gateways/{gateway}/traffic", tag = "gateways",
+    params(("gateway" = String, Path, description = "Its id")),
+    responses((status = 200, body = GatewayTrafficView), (status = 401, body = Problem),
+        (status = 404, body = Problem)))]
+pub(crate) async fn traffic(
+    State(state): State<Arc<AppState>>,
+    Path(gateway): Path<String>,
+    params: Params,
+) -> Result<Json<GatewayTrafficView>, Problem> {
+    params.only(&[])?;
+    let id = known(&state, &gateway).await?;
+    let counts = state.store.counts(&id).await.map_err(|e| failed(&e))?;
+    Ok(Json(GatewayTrafficView {
+        day: day(&state, &id).await?,
+        ever: CountsView::sum(&counts),
+    }))
 }

@@ -7,8 +7,9 @@ use crate::routes::gateways;
 use crate::views::{EventView, LedgerView, QuarantineView, RefusalView, StatsView};
 use axum::Json;
 use axum::extract::State;
-use cloud_store::{LedgerFilter, SeriesId, StoreError, TimeRange};
+use cloud_store::{EventFilter, LedgerFilter, SeriesId, StoreError, TimeRange};
 use protocols_model::{GatewayId, Timestamp};
+use protocols_wire::EventKind;
 use std::sync::Arc;
 
 /// Entries in one answer when nothing else is asked.
@@ -21,14 +22,17 @@ fn failed(error: &StoreError) -> Problem {
     Problem::internal("reading what happened", error)
 }
 
-async fn gateway_of(state: &AppState, params: &Params) -> Result<Option<GatewayId>, Problem> {
+pub(super) async fn gateway_of(
+    state: &AppState,
+    params: &Params,
+) -> Result<Option<GatewayId>, Problem> {
     match params.text("gateway") {
         Some(text) => gateways::known(state, text).await.map(Some),
         None => Ok(None),
     }
 }
 
-fn limit(params: &Params, longest: i64) -> Result<usize, Problem> {
+pub(super) fn limit(params: &Params, longest: i64) -> Result<usize, Problem> {
     let limit = params.whole("limit", 1..=longest)?.unwrap_or(PAGE);
     Ok(usize::try_from(limit).unwrap_or(1))
 }
@@ -69,10 +73,34 @@ pub(crate) async fn ledger(
     Ok(Json(entries.iter().map(LedgerView::from).collect()))
 }
 
+/// The kind with this name.
+fn kind(name: &str) -> Result<EventKind, Problem> {
+    // Numbers of kinds are given without gaps, from 1.
+    let mut known = (1..).map(EventKind::from_index);
+    let known = known
+        .by_ref()
+        .take_while(|kind| !matches!(kind, EventKind::Other(_)));
+    let known: Vec<EventKind> = known.collect();
+    known
+        .iter()
+        .copied()
+        .find(|kind| kind.as_str() == name)
+        .ok_or_else(|| {
+            let names: Vec<&str> = known.iter().map(|kind| kind.as_str()).collect();
+            let why = format!(
+                "{name:?} is no kind of event; there are {}",
+                names.join(", ")
+            );
+            Problem::field("kind", why)
+        })
+}
+
 /// Events, newest first.
 #[utoipa::path(get, path = "/v1/events", tag = "records",
     params(
         ("gateway" = Option<String>, Query, description = "Only of this gateway"),
+        ("kind" = Option<String>, Query, description = "Only of this kind: `alarm`, `rule`, `device-link`, …"),
+        ("subject" = Option<String>, Query, description = "Only about this: an alarm, a rule, a device"),
         ("before" = Option<i64>, Query, description = "Only events with a lower number: the last of the page before"),
         ("limit" = Option<i64>, Query, description = "At most so many, 1 to 1000; 100 when left out")),
     responses((status = 200, body = Vec<EventView>), (status = 400, body = Problem),
@@ -81,15 +109,15 @@ pub(crate) async fn events(
     State(state): State<Arc<AppState>>,
     params: Params,
 ) -> Result<Json<Vec<EventView>>, Problem> {
-    let params = params.only(&["gateway", "before", "limit"])?;
-    let gateway = gateway_of(&state, &params).await?;
-    let before = params.whole("before", 0..=i64::MAX)?;
-    let limit = limit(&params, LONGEST_PAGE)?;
-    let events = state
-        .store
-        .events(gateway.as_ref(), before, limit)
-        .await
-        .map_err(|e| failed(&e))?;
+    let params = params.only(&["gateway", "kind", "subject", "before", "limit"])?;
+    let filter = EventFilter {
+        gateway: gateway_of(&state, &params).await?,
+        kind: params.text("kind").map(kind).transpose()?,
+        subject: params.text("subject").map(str::to_owned),
+        before: params.whole("before", 0..=i64::MAX)?,
+        limit: limit(&params, LONGEST_PAGE)?,
+    };
+    let events = state.store.events(filter).await.map_err(|e| failed(&e))?;
     Ok(Json(events.into_iter().map(EventView::from).collect()))
 }
 

@@ -91,8 +91,8 @@ impl Filter {
         for (gateway, changed) in frame.changed.iter().filter(|(g, _)| self.takes_gateway(g)) {
             let _ok = write!(
                 text,
-                "event: changed\ndata: {{\"gateway\":\"{gateway}\",\"events\":{},\"ledger\":{}}}\n\n",
-                changed.events, changed.ledger
+                "event: changed\ndata: {{\"gateway\":\"{gateway}\",\"events\":{},\"alarms\":{},\"ledger\":{}}}\n\n",
+                changed.events, changed.alarms, changed.ledger
             );
         }
         if !wanted.is_empty() {
@@ -217,7 +217,8 @@ impl Stream {
 
 /// Live values, at most four times a second and only the newest of each series.
 ///
-/// Server-sent events: `open`, `values`, `changed`, `gap`. Resume with `Last-Event-ID` within two
+/// Server-sent events: `open`, `values`, `changed` (which lists of a gateway are out of date: `events`,
+/// `alarms`, `ledger`), `gap`. Resume with `Last-Event-ID` within two
 /// minutes; after `gap` fetch afresh.
 #[utoipa::path(get, path = "/v1/stream", tag = "series",
     params(
@@ -278,6 +279,7 @@ mod tests {
                 gateway("a"),
                 Changed {
                     events: true,
+                    alarms: false,
                     ledger: false,
                 },
             )],

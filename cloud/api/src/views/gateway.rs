@@ -1,7 +1,7 @@
 //! Gateways with the four truths about them, and their devices.
 
-use super::{ms, span_ms};
-use cloud_store::{DeviceState, GatewayState};
+use super::{AlarmCountsView, TrafficView, ms, span_ms};
+use cloud_store::{AlarmCounts, DeviceState, GatewayState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -90,10 +90,19 @@ pub(crate) struct GatewayView {
     pub(crate) devices: DevicesTruth,
     /// Fourth truth.
     pub(crate) data: DataTruth,
+    /// Its open alarms.
+    pub(crate) alarms: AlarmCountsView,
+    /// What came of it within a day, and what its filters saved.
+    pub(crate) traffic: TrafficView,
 }
 
 impl GatewayView {
-    pub(crate) fn new(state: GatewayState, devices: &[DeviceState]) -> Self {
+    pub(crate) fn new(
+        state: GatewayState,
+        devices: &[DeviceState],
+        alarms: AlarmCounts,
+        traffic: TrafficView,
+    ) -> Self {
         let mut links = DevicesTruth::default();
         for device in devices {
             match link_of(device) {
@@ -144,6 +153,8 @@ impl GatewayView {
                 newest_sample_ms: state.newest_sample.map(ms),
                 newest_received_ms: state.newest_received.map(ms),
             },
+            alarms: alarms.into(),
+            traffic,
         }
     }
 }

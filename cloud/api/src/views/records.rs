@@ -1,6 +1,6 @@
 //! What happened: ledger entries, events, quarantine, refusals, sums.
 
-use super::{hex, ms};
+use super::{EventAlarmView, hex, ms};
 use cloud_store::{LedgerEntry, QuarantineEntry, StoredEvent};
 use protocols_wire::EventKind;
 use serde::Serialize;
@@ -105,6 +105,8 @@ pub(crate) struct EventView {
     pub(crate) text: String,
     /// Written by the cloud itself.
     pub(crate) by_cloud: bool,
+    /// What it says of the alarm it is about.
+    pub(crate) alarm: Option<EventAlarmView>,
 }
 
 fn kind_text(kind: EventKind) -> String {
@@ -125,6 +127,7 @@ impl From<StoredEvent> for EventView {
             subject: event.subject,
             text: event.text,
             by_cloud: event.record.is_none(),
+            alarm: event.alarm.map(EventAlarmView::from),
         }
     }
 }

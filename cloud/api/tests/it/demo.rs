@@ -8,7 +8,10 @@ use crate::feed::{Feed, Loss, Point, Take};
 use crate::support::write_pair;
 use cloud_api::{Alone, ApiConfig, Listen, OneTimeLogin, first_user};
 use cloud_store::{SqliteOptions, SqliteStore, Store};
-use protocols_model::{Clock as _, LossReason, Reason, SystemClock, Timestamp, Value, ValueType};
+use protocols_model::{
+    AlarmLevel, AlarmState, Clock as _, LossReason, Reason, SystemClock, Timestamp, Value,
+    ValueType,
+};
 use protocols_wire::EventKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +138,82 @@ async fn seed(store: &dyn Store, feed: &mut Feed, now: Timestamp) {
     say(store, feed, start, now).await;
 }
 
+/// Alarms in every state.
+async fn alarms(store: &dyn Store, feed: &mut Feed, now: Timestamp) {
+    let hour = Duration::from_secs(3600);
+    let (fatal, old) = (AlarmLevel::Critical, now.minus(hour * 3));
+    let words = [
+        (
+            "pressure",
+            AlarmLevel::High,
+            AlarmState::Raised,
+            "pump 1: pressure above 3.5 bar",
+            9,
+            now,
+        ),
+        (
+            "tank-level",
+            fatal,
+            AlarmState::Raised,
+            "tank 7 nearly full",
+            10,
+            old,
+        ),
+        (
+            "tank-level",
+            fatal,
+            AlarmState::Acknowledged,
+            "tank 7 nearly full",
+            10,
+            now,
+        ),
+        (
+            "grid",
+            AlarmLevel::Medium,
+            AlarmState::Raised,
+            "grid voltage low",
+            0,
+            old,
+        ),
+        (
+            "grid",
+            AlarmLevel::Medium,
+            AlarmState::Returned,
+            "grid voltage low",
+            0,
+            now,
+        ),
+        (
+            "speed",
+            AlarmLevel::Low,
+            AlarmState::Raised,
+            "pump 1 runs slowly",
+            8,
+            old,
+        ),
+        (
+            "speed",
+            AlarmLevel::Low,
+            AlarmState::Normal,
+            "pump 1 runs slowly",
+            8,
+            now,
+        ),
+    ];
+    for (name, level, state, text, about, at) in words {
+        feed.alarm(store, (name, level, state, text), about, at)
+            .await;
+    }
+    feed.event(
+        store,
+        EventKind::Rule,
+        "pressure",
+        "wrote pump-1/speed = 1300",
+        now,
+    )
+    .await;
+}
+
 /// What the gateway said of itself meanwhile.
 async fn say(store: &dyn Store, feed: &mut Feed, start: Timestamp, now: Timestamp) {
     feed.event(
@@ -165,6 +244,7 @@ async fn say(store: &dyn Store, feed: &mut Feed, start: Timestamp, now: Timestam
         now,
     )
     .await;
+    alarms(store, feed, now).await;
     feed.hello(store, now).await;
 }
 

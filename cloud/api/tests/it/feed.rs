@@ -3,12 +3,13 @@
 
 use cloud_store::{Incoming, NewGateway, Store};
 use protocols_model::{
-    BootId, Claim, DeviceId, DictionaryHash, Epoch, GatewayId, Instant, Lane, LossReason,
-    PointDescriptor, PointId, PointLoss, Quality, RecordKey, SeqRange, Timestamp, Value, ValueType,
+    AlarmLevel, AlarmState, BootId, Claim, DeviceId, DictionaryHash, Epoch, GatewayId, Instant,
+    Lane, LossReason, PointDescriptor, PointId, PointLoss, Quality, RecordKey, SeqRange, Timestamp,
+    Value, ValueType,
 };
 use protocols_wire::{
-    Body, ClockState, Column, Dictionary, EnvelopeRecord, Event, EventKind, Held, Hello, Record,
-    RecordStamp, Sample, Telemetry,
+    AlarmNote, AlarmPoint, Body, ClockState, Column, Dictionary, EnvelopeRecord, Event, EventKind,
+    Held, Hello, Record, RecordStamp, Sample, Telemetry,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -167,6 +168,35 @@ impl Feed {
             alarm: None,
         };
         self.commit(store, Lane::Event, Body::Event(event), now)
+            .await;
+    }
+
+    /// Commits what the gateway says of an alarm: name, level, state, words.
+    pub(crate) async fn alarm(
+        &mut self,
+        store: &dyn Store,
+        (name, level, state, text): (&str, AlarmLevel, AlarmState, &str),
+        about: usize,
+        now: Timestamp,
+    ) {
+        let point = &self.dictionary.entries()[about];
+        let points = vec![AlarmPoint {
+            device: point.device.clone(),
+            point: point.point.clone(),
+        }];
+        let event = Event {
+            time: now,
+            kind: EventKind::Alarm,
+            subject: name.to_owned(),
+            text: text.to_owned(),
+            alarm: Some(AlarmNote {
+                level,
+                state,
+                quiet: false,
+                points,
+            }),
+        };
+        self.commit(store, Lane::Alarm, Body::Event(event), now)
             .await;
     }
 

@@ -2,6 +2,7 @@
 
 // `cfg(test)` tells clippy that helpers are test code too: they may unwrap and index.
 #[cfg(test)]
+mod alarms;
 mod demo;
 #[cfg(test)]
 mod feed;

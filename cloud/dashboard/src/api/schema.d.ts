@@ -72,6 +72,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Alarms: raised, acknowledged, returned, shelved, over; of each the worst first. Those of revoked
+         *     gateways only where the gateway is named.
+         */
+        get: operations["list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alarms/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Open alarms in numbers: of all gateways that are trusted, or of one. */
+        get: operations["counts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/events": {
         parameters: {
             query?: never;
@@ -149,6 +186,23 @@ export interface paths {
         };
         /** Series of a gateway. */
         get: operations["series"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/gateways/{gateway}/traffic": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What became of a gateway's readings: within a day with what its filters saved, and since ever. */
+        get: operations["traffic"];
         put?: never;
         post?: never;
         delete?: never;
@@ -377,7 +431,8 @@ export interface paths {
         };
         /**
          * Live values, at most four times a second and only the newest of each series.
-         * @description Server-sent events: `open`, `values`, `changed`, `gap`. Resume with `Last-Event-ID` within two
+         * @description Server-sent events: `open`, `values`, `changed` (which lists of a gateway are out of date: `events`,
+         *     `alarms`, `ledger`), `gap`. Resume with `Last-Event-ID` within two
          *     minutes; after `gap` fetch afresh.
          */
         get: operations["stream"];
@@ -393,6 +448,75 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description Open alarms in numbers. */
+        AlarmCountsView: {
+            /**
+             * Format: int64
+             * @description Raised, and somebody knows.
+             */
+            acknowledged: number;
+            /**
+             * Format: int64
+             * @description Raised, and nobody said they know. Those put aside are not among these three.
+             */
+            raised: number;
+            /**
+             * Format: int64
+             * @description Over, and nobody said they know.
+             */
+            returned: number;
+            /**
+             * Format: int64
+             * @description Of whatever open state, put aside on site.
+             */
+            shelved: number;
+            /** @description The worst level among the raised and acknowledged; none where there is none. */
+            worst?: string | null;
+        };
+        /** @description A point that an alarm is about. */
+        AlarmPointView: {
+            /** @description Its device. */
+            device: string;
+            /** @description Its name there. */
+            point: string;
+            /**
+             * Format: int64
+             * @description Its newest series; none while it has none, and in events.
+             */
+            series?: number | null;
+        };
+        /** @description An alarm as it stands. */
+        AlarmView: {
+            /**
+             * Format: int64
+             * @description When it last changed, by the gateway's clock.
+             */
+            changed_ms: number;
+            /** @description The gateway. */
+            gateway: string;
+            /** @description `low`, `medium`, `high` or `critical`. */
+            level: string;
+            /** @description Its name there: that of its rule. */
+            name: string;
+            /** @description The points it is about. */
+            points: components["schemas"]["AlarmPointView"][];
+            /**
+             * Format: int64
+             * @description When it was last raised, by the gateway's clock; none where nobody said.
+             */
+            raised_ms?: number | null;
+            /**
+             * Format: int64
+             * @description When word of that came.
+             */
+            received_ms: number;
+            /** @description Somebody on site has put it aside. */
+            shelved: boolean;
+            /** @description `raised`, `acknowledged`, `returned` (over, and nobody said they know) or `normal`. */
+            state: string;
+            /** @description For people. */
+            text: string;
+        };
         /** @description Down-sampled readings of a series, by column; empty buckets are left out. */
         BucketsView: {
             /** @description Mean. */
@@ -418,6 +542,29 @@ export interface components {
              * @description Span of each bucket.
              */
             width_ms: number;
+        };
+        /** @description What became of all readings of a gateway since ever: taken = stored + filtered + lost. */
+        CountsView: {
+            /**
+             * Format: int64
+             * @description Left out by filters on the gateway.
+             */
+            filtered: number;
+            /**
+             * Format: int64
+             * @description Lost, as far as the ledger can tell it per point.
+             */
+            lost: number;
+            /**
+             * Format: int64
+             * @description Sent and stored; what retention dropped later still counts.
+             */
+            stored: number;
+            /**
+             * Format: int64
+             * @description Taken from devices.
+             */
+            taken: number;
         };
         /** @description Data freshness: the fourth truth. */
         DataTruth: {
@@ -510,8 +657,20 @@ export interface components {
              */
             up: number;
         };
+        /** @description What an event says of its alarm. */
+        EventAlarmView: {
+            /** @description `low`, `medium`, `high` or `critical`. */
+            level: string;
+            /** @description The points it is about. */
+            points: components["schemas"]["AlarmPointView"][];
+            /** @description It was put aside: nobody was to be disturbed. */
+            shelved: boolean;
+            /** @description Where the alarm stood from then on: `raised`, `acknowledged`, `returned` or `normal`. */
+            state: string;
+        };
         /** @description Something that happened. */
         EventView: {
+            alarm?: components["schemas"]["EventAlarmView"] | null;
             /** @description Written by the cloud itself. */
             by_cloud: boolean;
             /** @description The gateway. */
@@ -553,8 +712,17 @@ export interface components {
              */
             to_ms: number;
         };
+        /** @description What became of a gateway's readings. */
+        GatewayTrafficView: {
+            /** @description Within a day. */
+            day: components["schemas"]["TrafficView"];
+            /** @description Since ever. */
+            ever: components["schemas"]["CountsView"];
+        };
         /** @description A gateway and the four truths about it, each by itself. */
         GatewayView: {
+            /** @description Its open alarms. */
+            alarms: components["schemas"]["AlarmCountsView"];
             /** @description SHA-256 of its certificate. */
             certificate_fingerprint: string;
             /** @description Serial number of its certificate. */
@@ -597,6 +765,8 @@ export interface components {
             series: number;
             /** @description First truth. */
             session: components["schemas"]["SessionTruth"];
+            /** @description What came of it within a day, and what its filters saved. */
+            traffic: components["schemas"]["TrafficView"];
         };
         /** @description What the gateway said of itself last: the second truth. */
         HelloTruth: {
@@ -954,6 +1124,46 @@ export interface components {
              */
             streams: number;
         };
+        /** @description What came of a gateway lately, and what its filters saved. */
+        TrafficView: {
+            /**
+             * Format: int64
+             * @description Bytes of the records that brought the stored ones.
+             */
+            bytes: number;
+            /**
+             * Format: double
+             * @description What a stored reading cost of them, without what a record costs whatever it holds; none where
+             *     nothing was stored.
+             */
+            bytes_per_reading?: number | null;
+            /**
+             * Format: int64
+             * @description What the left-out readings would have cost at that price: an estimate; none where there is no
+             *     price.
+             */
+            bytes_saved?: number | null;
+            /**
+             * Format: int64
+             * @description Readings that filters on the gateway left out.
+             */
+            filtered: number;
+            /**
+             * Format: int64
+             * @description Counted since this full hour, some 24 hours ago, by when it came.
+             */
+            since_ms: number;
+            /**
+             * Format: int64
+             * @description Readings that were sent and stored.
+             */
+            stored: number;
+            /**
+             * Format: int64
+             * @description Readings taken from devices: stored and left out.
+             */
+            taken: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -1055,11 +1265,95 @@ export interface operations {
             };
         };
     };
+    list: {
+        parameters: {
+            query?: {
+                /** @description Only of this gateway */
+                gateway?: string;
+                /** @description `open` (all but `normal`; the default), `all`, or one of `raised`, `acknowledged`, `returned`, `normal` */
+                state?: string;
+                /** @description At most so many, 1 to 1000; 100 when left out */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmView"][];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    counts: {
+        parameters: {
+            query?: {
+                /** @description Only of this gateway */
+                gateway?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmCountsView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     events: {
         parameters: {
             query?: {
                 /** @description Only of this gateway */
                 gateway?: string;
+                /** @description Only of this kind: `alarm`, `rule`, `device-link`, … */
+                kind?: string;
+                /** @description Only about this: an alarm, a rule, a device */
+                subject?: string;
                 /** @description Only events with a lower number: the last of the page before */
                 before?: number;
                 /** @description At most so many, 1 to 1000; 100 when left out */
@@ -1231,6 +1525,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SeriesView"][];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    traffic: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id */
+                gateway: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayTrafficView"];
                 };
             };
             401: {

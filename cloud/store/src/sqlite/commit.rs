@@ -7,12 +7,13 @@
 mod cursors;
 mod group;
 
-pub(super) use cursors::read_cursor;
+pub(super) use cursors::{open_epoch, read_cursor};
 
 use super::known::SeriesRef;
 use super::prepare::{Content, Prepared};
 use super::row::failed;
 use super::threads::WriterState;
+use super::traffic::Hours;
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::failpoint;
@@ -55,6 +56,7 @@ struct Effects {
     telemetry: Vec<Taken>,
     maps: Vec<(GatewayId, TimeMap)>,
     events: Vec<GatewayId>,
+    alarms: Vec<GatewayId>,
     ledger: Vec<GatewayId>,
 }
 
@@ -188,12 +190,14 @@ fn transaction(
         shared: &state.shared,
         cursors: HashMap::new(),
         effects: Effects::default(),
+        hours: Hours::default(),
     };
     let mut settled = Vec::with_capacity(groups.len());
     for prepared in groups {
         settled.push(group.take_all(prepared)?);
     }
     group.write_cursors()?;
+    group.hours.write(&tx)?;
     let effects = group.effects;
     failpoint::hit(failpoint::BEFORE_COMMIT);
     tx.commit().map_err(failed("committing records"))?;
@@ -297,6 +301,7 @@ fn publish(state: &WriterState, effects: Effects) {
         received: Timestamp::default(),
         values: Vec::new(),
         events: false,
+        alarms: false,
         ledger: false,
     };
     let mut derived = state.shared.derived_mut();
@@ -321,6 +326,12 @@ fn publish(state: &WriterState, effects: Effects) {
             .entry(gateway.clone())
             .or_insert_with(|| empty(&gateway))
             .events = true;
+    }
+    for gateway in effects.alarms {
+        updates
+            .entry(gateway.clone())
+            .or_insert_with(|| empty(&gateway))
+            .alarms = true;
     }
     for gateway in effects.ledger {
         updates

@@ -2,9 +2,9 @@
 
 use super::row::failed;
 use crate::error::StoreError;
-use protocols_model::{RecordKey, Timestamp};
-use protocols_wire::{Event, EventKind};
-use rusqlite::{Connection, params};
+use protocols_model::{AlarmLevel, AlarmState, DeviceId, PointId, RecordKey, Timestamp};
+use protocols_wire::{AlarmNote, AlarmPoint, Event, EventKind};
+use rusqlite::{Connection, Row, params};
 
 /// Kinds that this version does not know are stored above this.
 const OTHER: i64 = 1 << 32;
@@ -45,17 +45,20 @@ pub(super) fn kind_from_sql(number: i64) -> EventKind {
     }
 }
 
-/// Enters an event; `record` is the one that brought it, `None` for an event of the cloud.
+/// Enters an event and gives its number; `record` is the one that brought it, `None` for an event of
+/// the cloud.
 pub(super) fn enter(
     conn: &Connection,
     gateway: i64,
     record: Option<RecordKey>,
     received: Timestamp,
     event: &Event,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
+    let alarm = event.alarm.as_ref();
     conn.prepare_cached(
-        "INSERT INTO event (gateway, epoch, lane, seq, time, received, kind, subject, text)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO event (gateway, epoch, lane, seq, time, received, kind, subject, text,
+           alarm_level, alarm_state, alarm_quiet, alarm_points)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )
     .and_then(|mut statement| {
         statement.execute(params![
@@ -68,10 +71,54 @@ pub(super) fn enter(
             kind_to_sql(event.kind),
             event.subject,
             event.text,
+            alarm.map(|alarm| alarm.level.to_code()),
+            alarm.map(|alarm| alarm.state.to_code()),
+            alarm.map(|alarm| alarm.quiet),
+            alarm.map(|alarm| points_to_sql(&alarm.points)),
         ])
     })
-    .map(drop)
-    .map_err(failed("storing an event"))
+    .map_err(failed("storing an event"))?;
+    Ok(conn.last_insert_rowid())
+}
+
+/// Points as a column: no name has a comma or a slash.
+fn points_to_sql(points: &[AlarmPoint]) -> String {
+    let names: Vec<String> = points
+        .iter()
+        .map(|AlarmPoint { device, point }| format!("{device}/{point}"))
+        .collect();
+    names.join(",")
+}
+
+/// The points of a column.
+pub(super) fn points_from_sql(text: &str) -> Vec<AlarmPoint> {
+    let point = |name: &str| {
+        let (device, point) = name.split_once('/')?;
+        Some(AlarmPoint {
+            device: DeviceId::try_new(device).ok()?,
+            point: PointId::try_new(point).ok()?,
+        })
+    };
+    text.split(',').filter_map(point).collect()
+}
+
+/// What an event says of its alarm, from the columns `level, state, quiet, points` beginning at `at`.
+pub(super) fn alarm_from_sql(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<AlarmNote>> {
+    let level: Option<u8> = row.get(at)?;
+    let state: Option<u8> = row.get(at + 1)?;
+    let known = level
+        .and_then(AlarmLevel::from_code)
+        .zip(state.and_then(AlarmState::from_code));
+    let Some((level, state)) = known else {
+        return Ok(None);
+    };
+    let points: Option<String> = row.get(at + 3)?;
+    Ok(Some(AlarmNote {
+        level,
+        state,
+        quiet: row.get(at + 2)?,
+        points: points_from_sql(&points.unwrap_or_default()),
+    }))
 }
 
 #[cfg(test)]
@@ -80,7 +127,7 @@ mod tests {
 
     #[test]
     fn every_kind_survives_its_number() {
-        for number in (1..10).chain([OTHER, OTHER + 77]) {
+        for number in (1..=11).chain([OTHER, OTHER + 77]) {
             assert_eq!(kind_to_sql(kind_from_sql(number)), number);
         }
     }

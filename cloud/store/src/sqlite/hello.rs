@@ -1,9 +1,9 @@
 //! Hellos: the settled state of what a gateway holds, and which epochs are over (design.md C3).
 
-use super::commit::read_cursor;
+use super::commit::{open_epoch, read_cursor};
 use super::row::failed;
 use super::threads::WriterState;
-use super::{claims, event, read};
+use super::{alarm, claims, event, read};
 use crate::error::StoreError;
 use crate::ingest::HelloState;
 use protocols_model::{BootId, DictionaryHash, Epoch, GatewayId, Lane, SeqSet, Timestamp};
@@ -38,6 +38,11 @@ pub(super) fn hello(
         });
     };
     let cloned = note(&tx, row, hello, received)?;
+    let limits = &state.shared.limits;
+    if !cloned && open_epoch(&tx, row, hello.epoch, received, limits.epochs_per_gateway)?.is_some()
+    {
+        place_epochs(&tx, row, hello.epoch, limits.alarms())?;
+    }
     let listed: BTreeSet<Epoch> = hello
         .held
         .iter()
@@ -85,6 +90,44 @@ pub(super) fn hello(
         cloned,
         refused: false,
     })
+}
+
+/// Notes that `running` is the newest epoch. Others that no hello spoke of while they ran lie between
+/// it and those before; alarms are looked at again in that light.
+fn place_epochs(
+    conn: &Connection,
+    gateway: i64,
+    running: Epoch,
+    bounds: alarm::Bounds,
+) -> Result<(), StoreError> {
+    let fail = failed("ordering epochs");
+    let mut new = conn
+        .prepare_cached("SELECT epoch FROM epoch WHERE gateway = ?1 AND place IS NULL")
+        .and_then(|mut statement| {
+            statement
+                .query_map([gateway], |row| row.get::<_, i64>(0))?
+                .map(|epoch| epoch.map(|epoch| Epoch(epoch.cast_unsigned())))
+                .collect::<Result<Vec<_>, _>>()
+        })
+        .map_err(&fail)?;
+    if !new.contains(&running) {
+        return Ok(()); // its place is known, and what is new began after this hello was said
+    }
+    new.sort_by_key(|epoch| *epoch == running);
+    let newest: i64 = conn
+        .prepare_cached("SELECT coalesce(max(place), 0) FROM epoch WHERE gateway = ?1")
+        .and_then(|mut statement| statement.query_row([gateway], |row| row.get(0)))
+        .map_err(&fail)?;
+    for epoch in &new {
+        let place = newest + if *epoch == running { 2 } else { 1 };
+        conn.prepare_cached("UPDATE epoch SET place = ?3 WHERE gateway = ?1 AND epoch = ?2")
+            .and_then(|mut update| update.execute(params![gateway, epoch.0.cast_signed(), place]))
+            .map_err(&fail)?;
+    }
+    for epoch in new {
+        alarm::reconsider(conn, gateway, epoch, bounds)?;
+    }
+    Ok(())
 }
 
 /// What the gateway need not keep. Not what was refused and it has not claimed: should the
@@ -164,7 +207,7 @@ fn note(
                 .to_owned(),
             alarm: None,
         };
-        event::enter(conn, gateway, None, received, &happened)?;
+        let _number = event::enter(conn, gateway, None, received, &happened)?;
     }
     Ok(cloned)
 }

@@ -1,9 +1,10 @@
 //! [`Queries`] on SQLite: lists. Charts: `query`; the export: `export`.
 
 use super::SqliteStore;
-use super::event::{kind_from_sql, kind_to_sql};
+use super::event::{alarm_from_sql, kind_from_sql, kind_to_sql};
 use super::row::failed;
-use super::{QUARANTINE_PAYLOAD_BYTES, export, ledger, query};
+use super::{QUARANTINE_PAYLOAD_BYTES, alarm, export, ledger, query, traffic};
+use crate::alarms::{AlarmCounts, AlarmFilter, EventFilter, StoredAlarm, Traffic};
 use crate::error::StoreError;
 use crate::ingest::QuarantineInput;
 use crate::query::{
@@ -257,6 +258,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
         kind: kind_from_sql(row.get(7)?),
         subject: row.get(8)?,
         text: row.get(9)?,
+        alarm: alarm_from_sql(row, 10)?,
     })
 }
 
@@ -336,31 +338,48 @@ impl Queries for SqliteStore {
             .await
     }
 
-    async fn events(
-        &self,
-        gateway: Option<&GatewayId>,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
-        let gateway = gateway.cloned();
+    async fn events(&self, filter: EventFilter) -> Result<Vec<StoredEvent>, StoreError> {
         let read = move |conn: &Connection| {
             conn.prepare_cached(
                 "SELECT e.id, g.name, e.epoch, e.lane, e.seq, e.time, e.received, e.kind,
-                   e.subject, e.text
+                   e.subject, e.text, e.alarm_level, e.alarm_state, e.alarm_quiet, e.alarm_points
                  FROM event e JOIN gateway g ON g.id = e.gateway
-                 WHERE e.id < ?1 AND (?2 IS NULL OR g.name = ?2) ORDER BY e.id DESC LIMIT ?3",
+                 WHERE e.id < ?1 AND (?2 IS NULL OR g.name = ?2) AND (?4 IS NULL OR e.kind = ?4)
+                   AND (?5 IS NULL OR e.subject = ?5)
+                 ORDER BY e.id DESC LIMIT ?3",
             )
             .and_then(|mut statement| {
-                let before = before.unwrap_or(i64::MAX);
-                let limit = i64::try_from(limit.min(MAX_ROWS)).unwrap_or(0);
-                let name = gateway.as_ref().map(GatewayId::as_str);
+                let before = filter.before.unwrap_or(i64::MAX);
+                let limit = i64::try_from(filter.limit.min(MAX_ROWS)).unwrap_or(0);
+                let name = filter.gateway.as_ref().map(GatewayId::as_str);
+                let kind = filter.kind.map(kind_to_sql);
                 statement
-                    .query_map(params![before, name, limit], event)?
+                    .query_map(params![before, name, limit, kind, filter.subject], event)?
                     .collect()
             })
             .map_err(failed("reading events"))
         };
         self.readers.call(read).await
+    }
+
+    async fn alarms(&self, filter: AlarmFilter) -> Result<Vec<StoredAlarm>, StoreError> {
+        self.readers
+            .call(move |conn| alarm::alarms(conn, &filter))
+            .await
+    }
+
+    async fn alarm_counts(&self, gateway: Option<&GatewayId>) -> Result<AlarmCounts, StoreError> {
+        let gateway = gateway.cloned();
+        self.readers
+            .call(move |conn| alarm::counts(conn, gateway.as_ref()))
+            .await
+    }
+
+    async fn traffic(&self, gateway: &GatewayId, since: Timestamp) -> Result<Traffic, StoreError> {
+        let gateway = gateway.clone();
+        self.readers
+            .call(move |conn| traffic::since(conn, &gateway, since))
+            .await
     }
 
     async fn counts(&self, gateway: &GatewayId) -> Result<Vec<PointCounts>, StoreError> {

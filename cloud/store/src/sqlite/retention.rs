@@ -5,6 +5,8 @@
 
 use super::row::failed;
 use super::schema::{block_table, drop_week, minute_table};
+use super::traffic::hour;
+use crate::alarms::TRAFFIC_KEPT;
 use crate::block::HOUR_NS;
 use crate::error::StoreError;
 use protocols_model::Timestamp;
@@ -126,6 +128,15 @@ impl Tidy {
             (
                 "DELETE FROM login_failure WHERE last < ?1",
                 now.minus(DAY).0,
+            ),
+            // An alarm that is open stays, however old the event that said so.
+            (
+                "DELETE FROM alarm WHERE received < ?1 AND state = 0",
+                oldest,
+            ),
+            (
+                "DELETE FROM traffic WHERE hour < ?1",
+                hour(now.minus(TRAFFIC_KEPT)),
             ),
             (
                 "DELETE FROM time_map WHERE received < ?1 AND pending = 0",

@@ -11,10 +11,10 @@ use std::path::Path;
 const APPLICATION_ID: i32 = 0x464f_474c;
 
 /// Each entry takes the schema from its index to its index + 1.
-const MIGRATIONS: [&str; NEWEST as usize] = [INITIAL];
+const MIGRATIONS: [&str; NEWEST as usize] = [INITIAL, ALARMS];
 
 /// Newest schema version.
-pub(super) const NEWEST: u32 = 1;
+pub(super) const NEWEST: u32 = 2;
 
 /// u64 numbers (epoch, seq, boot) are stored as the i64 with the same bits; times are nanoseconds
 /// UTC; sets of seqs are pairs of u64, little-endian.
@@ -125,6 +125,32 @@ CREATE TABLE login_failure (
   key TEXT PRIMARY KEY, count INTEGER NOT NULL, last INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
+/// Alarms as they stand, what events say of them, in which order epochs ran, and what came per hour.
+const ALARMS: &str = "
+ALTER TABLE event ADD COLUMN alarm_level INTEGER;
+ALTER TABLE event ADD COLUMN alarm_state INTEGER;
+ALTER TABLE event ADD COLUMN alarm_quiet INTEGER;
+-- `device/point`, by commas.
+ALTER TABLE event ADD COLUMN alarm_points TEXT;
+CREATE INDEX event_alarm ON event (gateway, epoch, subject, seq) WHERE alarm_state IS NOT NULL;
+-- The how-manieth epoch of its gateway it was; NULL until a hello says so.
+ALTER TABLE epoch ADD COLUMN place INTEGER;
+UPDATE epoch SET place = 0;
+-- The newest word on each alarm, copied: its event may be older than what is kept of events.
+CREATE TABLE alarm (
+  gateway INTEGER NOT NULL, name TEXT NOT NULL,
+  epoch INTEGER NOT NULL, seq INTEGER NOT NULL, time INTEGER NOT NULL, received INTEGER NOT NULL,
+  level INTEGER NOT NULL, state INTEGER NOT NULL, quiet INTEGER NOT NULL, text TEXT NOT NULL,
+  points TEXT NOT NULL, changed INTEGER NOT NULL, raised INTEGER,
+  PRIMARY KEY (gateway, name)) WITHOUT ROWID;
+CREATE INDEX alarm_open ON alarm (state, quiet, level) WHERE state <> 0;
+-- Telemetry by hour (since 1970) of receipt.
+CREATE TABLE traffic (
+  gateway INTEGER NOT NULL, hour INTEGER NOT NULL, records INTEGER NOT NULL,
+  stored INTEGER NOT NULL, filtered INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  PRIMARY KEY (gateway, hour)) WITHOUT ROWID;
+";
+
 /// Brings the database to the newest schema; a fresh one gets `generation`.
 pub(super) fn migrate(
     conn: &mut Connection,
@@ -225,4 +251,54 @@ pub(super) fn block_table(week: i64) -> String {
 /// Name of a week's table of 1-minute rollups.
 pub(super) fn minute_table(week: i64) -> String {
     format!("rollup_minute_w{week}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::SeriesId;
+    use crate::store::{Ingest as _, Queries as _, Registry as _};
+    use crate::{AlarmFilter, EventFilter, SqliteOptions, SqliteStore};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_database_of_the_first_schema_is_taken_over_with_all_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch(INITIAL).unwrap();
+        conn.execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;
+             INSERT INTO meta VALUES ('generation', 7);
+             INSERT INTO gateway VALUES (1, 'gw-1', '', '', 0, 0, NULL, '');
+             INSERT INTO epoch VALUES (1, 5, 0, NULL);
+             INSERT INTO cursor VALUES (1, 5, 0, x'', 0, 1);
+             INSERT INTO series VALUES (3, 1, 'm', 'p', 3, 'V', 0.1);
+             INSERT INTO event (gateway, epoch, lane, seq, time, received, kind, subject, text)
+               VALUES (1, 5, 1, 1, 10, 11, 1, '', 'started');"
+        ))
+        .unwrap();
+        drop(conn);
+        let store = SqliteStore::open(&path, SqliteOptions::default()).unwrap();
+        assert_eq!(crate::store::Ingest::generation(&store), 7);
+        assert_eq!(store.gateways().await.unwrap().len(), 1);
+        let series = store.series_by_id(SeriesId(3)).await.unwrap();
+        assert_eq!(series.unwrap().point.as_str(), "p");
+        let filter = EventFilter {
+            limit: 10,
+            ..EventFilter::default()
+        };
+        let events = store.events(filter).await.unwrap();
+        assert_eq!(
+            (events[0].text.as_str(), &events[0].alarm),
+            ("started", &None)
+        );
+        assert_eq!(store.alarms(AlarmFilter::default()).await.unwrap(), []);
+        assert!(store.commit(Vec::new()).await.unwrap().is_empty());
+        drop(store);
+        let again = Connection::open(&path).unwrap();
+        let version: u32 = again
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(version, NEWEST);
+    }
 }

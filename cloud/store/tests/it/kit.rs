@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cloud_store::{
-    ExportFilter, ExportedSample, Incoming, Limits, MaintainStep, NewGateway, Settled,
+    EventFilter, ExportFilter, ExportedSample, Incoming, Limits, MaintainStep, NewGateway, Settled,
     SqliteOptions, SqliteStore, Store,
 };
 use protocols_model::{
@@ -270,5 +270,19 @@ pub(crate) fn hello(boot: u64, epoch: u64, held: &[(u64, Lane)]) -> Hello {
         spool_quota_bytes: 1 << 20,
         software: "test".to_owned(),
         config_revision: "r1".to_owned(),
+    }
+}
+
+/// The newest events below a number.
+pub(crate) fn newest(
+    gateway: Option<&GatewayId>,
+    before: Option<i64>,
+    limit: usize,
+) -> EventFilter {
+    EventFilter {
+        gateway: gateway.cloned(),
+        before,
+        limit,
+        ..EventFilter::default()
     }
 }

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on ends here; clippy knows only functions marked as tests"
 )]
 
+mod alarms;
 mod kill;
 mod kit;
 mod model;
@@ -57,6 +58,16 @@ mod sqlite_passes {
         failed_logins_are_forgotten_after_a_quiet_hour,
         a_restore_draws_a_new_generation,
         two_gateways_with_the_same_points_have_series_of_their_own,
+    );
+    on_sqlite!(alarms:
+        an_alarm_stands_as_its_gateway_said_last_in_whatever_order_words_come,
+        epochs_are_ordered_by_hellos_and_not_by_clocks,
+        an_alarm_that_goes_on_through_a_restart_is_raised_since_before,
+        an_open_alarm_outlives_its_events_and_one_that_is_over_does_not,
+        alarms_of_a_gateway_are_bounded_and_open_ones_never_give_way,
+        alarms_are_listed_by_urgency_counted_and_lead_to_their_points,
+        events_carry_what_they_say_of_an_alarm_and_are_found_by_it,
+        traffic_counts_each_record_once_by_the_hour_it_came,
     );
     on_sqlite!(queries:
         an_answer_does_not_depend_on_how_much_was_compacted,

@@ -135,7 +135,7 @@ async fn a_record_that_the_database_refuses_is_quarantined_and_the_others_are_st
     assert_eq!(lane(Lane::Event).stored.count(), 2);
     assert_eq!(lane(Lane::Event).refused[0].1, RefuseReason::Malformed);
     assert_eq!(lane(Lane::Telemetry).stored.count(), 1);
-    assert_eq!(store.events(None, None, 10).await.unwrap().len(), 2);
+    assert_eq!(store.events(newest(None, None, 10)).await.unwrap().len(), 2);
     assert_eq!(store.quarantined(Some(&gw), 10).await.unwrap().len(), 1);
     assert_eq!(export(&store).await.len(), 1);
     // The group comes again: nothing is stored twice.

@@ -469,7 +469,7 @@ pub(crate) async fn alternating_boots_raise_identity_cloned_once(mut kit: impl K
         cloned.push(answer.cloned);
     }
     assert_eq!(cloned, [false, false, false, false, true, true]);
-    let events = store.events(Some(&gw), None, 10).await.unwrap();
+    let events = store.events(newest(Some(&gw), None, 10)).await.unwrap();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].kind, EventKind::Identity);
     assert!(store.gateway_state(&gw).await.unwrap().unwrap().cloned);
@@ -615,9 +615,12 @@ pub(crate) async fn events_and_device_links_are_listed(mut kit: impl Kit) {
     ];
     send(&*store, &gw, vec![], records).await;
     send(&*store, &gw, vec![dict.clone()], vec![one(&dict, 1)]).await;
-    let events = store.events(Some(&gw), None, 2).await.unwrap();
+    let events = store.events(newest(Some(&gw), None, 2)).await.unwrap();
     assert_eq!(events[0].subject, "other");
-    let older = store.events(None, Some(events[1].id), 10).await.unwrap();
+    let older = store
+        .events(newest(None, Some(events[1].id), 10))
+        .await
+        .unwrap();
     assert_eq!((older.len(), older[0].text.as_str()), (1, "up"));
     let devices = store.devices(&gw).await.unwrap();
     assert_eq!(devices.len(), 2);

@@ -4,7 +4,7 @@ use super::group::{Group, Sender};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::sqlite::row::{damaged, failed};
-use protocols_model::{Epoch, Lane};
+use protocols_model::{Epoch, Lane, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// A cursor as the transaction has it.
@@ -25,7 +25,7 @@ impl Group<'_> {
         let key = (from.row, epoch, lane);
         if !self.cursors.contains_key(&key) {
             let most = self.shared.limits.epochs_per_gateway;
-            let Some(closed) = open_epoch(self.conn, from, epoch, most)? else {
+            let Some(closed) = open_epoch(self.conn, from.row, epoch, from.received, most)? else {
                 return Ok(None);
             };
             let (cursor, has_lost) = read_cursor(self.conn, from.row, epoch, lane)?;
@@ -93,14 +93,15 @@ pub(in crate::sqlite) fn read_cursor(
 }
 
 /// Enters the epoch or marks it active; says whether it is closed. `None`: too many.
-fn open_epoch(
+pub(in crate::sqlite) fn open_epoch(
     conn: &Connection,
-    from: Sender<'_>,
+    gateway: i64,
     epoch: Epoch,
+    received: Timestamp,
     most: u64,
 ) -> Result<Option<bool>, StoreError> {
     let fail = failed("entering an epoch");
-    let key = params![from.row, epoch.0.cast_signed()];
+    let key = params![gateway, epoch.0.cast_signed()];
     let found: Option<bool> = conn
         .prepare_cached("SELECT closed IS NOT NULL FROM epoch WHERE gateway = ?1 AND epoch = ?2")
         .and_then(|mut statement| statement.query_row(key, |row| row.get(0)).optional())
@@ -108,18 +109,18 @@ fn open_epoch(
     if found.is_none() {
         let open: i64 = conn
             .prepare_cached("SELECT count(*) FROM epoch WHERE gateway = ?1 AND closed IS NULL")
-            .and_then(|mut statement| statement.query_row([from.row], |row| row.get(0)))
+            .and_then(|mut statement| statement.query_row([gateway], |row| row.get(0)))
             .map_err(&fail)?;
         if open.unsigned_abs() >= most {
             return Ok(None);
         }
     }
     conn.prepare_cached(
-        "INSERT INTO epoch VALUES (?1, ?2, ?3, NULL)
+        "INSERT INTO epoch VALUES (?1, ?2, ?3, NULL, NULL)
          ON CONFLICT DO UPDATE SET active = max(active, excluded.active)",
     )
     .and_then(|mut statement| {
-        statement.execute(params![from.row, epoch.0.cast_signed(), from.received.0])
+        statement.execute(params![gateway, epoch.0.cast_signed(), received.0])
     })
     .map_err(&fail)?;
     Ok(Some(found.unwrap_or(false)))

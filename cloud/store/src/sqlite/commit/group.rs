@@ -12,7 +12,8 @@ use crate::ledger;
 use crate::sqlite::known::{self, Known};
 use crate::sqlite::prepare::{Content, Prepared, PreparedRecord};
 use crate::sqlite::row::failed;
-use crate::sqlite::{Shared, claims, event, read};
+use crate::sqlite::traffic::Hours;
+use crate::sqlite::{Shared, alarm, claims, event, read};
 use crate::stamp;
 use protocols_model::{
     BootId, Claim, DictionaryHash, Epoch, GatewayId, Lane, LossReason, RefuseReason, SeqRange,
@@ -41,6 +42,7 @@ pub(super) struct Group<'a> {
     pub(super) shared: &'a Shared,
     pub(super) cursors: HashMap<(i64, Epoch, Lane), CursorRow>,
     pub(super) effects: Effects,
+    pub(super) hours: Hours,
 }
 
 impl Group<'_> {
@@ -116,8 +118,14 @@ impl Group<'_> {
                 let shift = stamp::shift(map.as_ref(), stamp::clock_offset(sealed));
                 let mut happened = happened.clone();
                 happened.time = stamp::corrected(happened.time, shift);
-                event::enter(self.conn, from.row, Some(key), from.received, &happened)?;
+                let number =
+                    event::enter(self.conn, from.row, Some(key), from.received, &happened)?;
                 self.effects.events.push(from.name.clone());
+                if alarm::is_alarm(key, &happened) {
+                    let bounds = self.shared.limits.alarms();
+                    alarm::consider(self.conn, from.row, number, bounds)?;
+                    self.effects.alarms.push(from.name.clone());
+                }
                 None
             }
             Content::TimeMap(map) => {
@@ -195,6 +203,8 @@ impl Group<'_> {
             }
         };
         self.insert_record(from, record, &digest)?;
+        self.hours
+            .add(from.row, from.received, &digest, record.body.len());
         self.effects.telemetry.push(Taken {
             row: from.row,
             gateway: from.name.clone(),
