@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useEffect } from 'react'
 import { api, Problem } from './api/client'
 import { live } from './api/live'
+import { AlarmsPage } from './pages/alarms'
 import { EventsPage } from './pages/events'
 import { GatewayPage } from './pages/gateway'
 import { GatewaysPage } from './pages/gateways'
@@ -24,6 +25,7 @@ function Page() {
       return <SeriesPage key={second} id={Number(second)} />
     }
     if (first === 'ledger' && !second) return <LedgerPage />
+    if (first === 'alarms' && !second) return <AlarmsPage />
     if (first === 'events' && !second) return <EventsPage />
     if (first === 'password' && !second) return <PasswordPage />
   }

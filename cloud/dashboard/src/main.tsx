@@ -35,6 +35,11 @@ live.onChange((what) => {
     void client.invalidateQueries({ queryKey: ['devices'] })
     void client.invalidateQueries({ queryKey: ['gateways'] })
   }
+  if (what === 'alarms') {
+    void client.invalidateQueries({ queryKey: ['alarms'] })
+    void client.invalidateQueries({ queryKey: ['alarm-counts'] })
+    void client.invalidateQueries({ queryKey: ['gateways-after'] })
+  }
   if (what === 'ledger') void client.invalidateQueries({ queryKey: ['ledger'] })
 })
 

@@ -1,4 +1,4 @@
-// The address is the state: a dozen lines over the History API, enough for six pages.
+// The address is the state: a dozen lines over the History API, enough for seven pages.
 import { type AnchorHTMLAttributes, type MouseEvent, useSyncExternalStore } from 'react'
 
 const listeners = new Set<() => void>()
@@ -54,3 +54,9 @@ export function Link({ href = '', ...rest }: AnchorHTMLAttributes<HTMLAnchorElem
 
 export const gatewayPath = (gateway: string) => `/gateways/${encodeURIComponent(gateway)}`
 export const seriesPath = (series: number) => `/series/${series}`
+export const alarmsPath = (gateway: string) => `/alarms?gateway=${encodeURIComponent(gateway)}`
+/** Events of a gateway, of a kind, about something. */
+export function eventsPath(of: { gateway?: string; kind?: string; subject?: string }) {
+  const pairs = Object.entries(of).filter((pair): pair is [string, string] => pair[1] !== undefined)
+  return pairs.length > 0 ? `/events?${new URLSearchParams(pairs)}` : '/events'
+}

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { AxeBuilder } from '@axe-core/playwright'
-import { ask, fillLogin, launch, login, missing, open, PATIENCE, until, url, user } from './stack.mjs'
+import { ask, fillLogin, launch, login, missing, open, PATIENCE, required, until, url, user } from './stack.mjs'
 
 let browser
 let context
@@ -193,6 +193,67 @@ async function findInDay(wanted) {
   return undefined
 }
 
+/** The newest event of an alarm; waited for where there must be one. */
+async function newestAlarm() {
+  const newest = async () => (await ask(page, '/v1/events?kind=alarm&limit=1'))[0]
+  return required.has('alarm') ? until('a rule raises an alarm', newest) : newest()
+}
+
+test('a rule on a gateway raises an alarm: it appears, leads to its point, and clears', async (t) => {
+  const event = await newestAlarm()
+  if (!event) return missing(t, 'alarm', 'no rule has raised an alarm')
+  const { subject: name, gateway } = event
+  const where = `gateway=${encodeURIComponent(gateway)}`
+  await page.goto(`${url}/alarms?${where}`)
+  // It comes and goes: each of these waits for the next time.
+  const alarm = page.locator(`[data-testid=alarm][data-alarm="${name}"]`)
+  await page.locator(`[data-alarm="${name}"][data-state=raised]`).waitFor()
+  await page.getByTestId('alarm-badge').waitFor()
+  await alarm.waitFor({ state: 'detached' })
+  await page.getByRole('button', { name: 'All, also over' }).click()
+  await page.waitForURL(/state=all/)
+  await alarm.waitFor()
+  assert.match(await alarm.innerText(), /(low|medium|high|critical)/)
+  const path = encodeURIComponent(name)
+  const story = await ask(page, `/v1/events?kind=alarm&${where}&subject=${path}`)
+  for (const state of ['raised', 'normal']) {
+    assert.ok(story.some((event) => event.alarm?.state === state), `${state} is not among the events`)
+  }
+  await alarm.getByRole('link', { name: 'what happened' }).click()
+  await page.getByRole('heading', { name: 'Events', level: 1 }).waitFor()
+  await page.locator('tbody').getByText('raised', { exact: true }).first().waitFor()
+  await page.goBack()
+  await alarm.getByRole('link', { name: /\// }).first().click()
+  await page.getByTestId('chart').locator('canvas').waitFor()
+})
+
+test('a gateway tells its alarms, and what its filters saved and how that is reckoned', async (t) => {
+  await page.goto(url)
+  const saved = page.getByTestId('saved').first()
+  await saved.waitFor()
+  assert.match(await saved.innerText(), /\d+ % of readings, about \d/)
+  await saved.click()
+  const card = page.getByTestId('traffic')
+  await card.getByText('Left out by filters').waitFor()
+  await card.getByText(/The bytes are an estimate: a stored reading of this gateway took \d+\.\d bytes/).waitFor()
+  if (!(await newestAlarm())) return missing(t, 'alarm', 'no rule has raised an alarm')
+  await page.goto(url)
+  await page.getByTestId('gateway-alarms').first().click()
+  await page.getByRole('heading', { name: 'Alarms', level: 1 }).waitFor()
+})
+
+test('without alarms the page says how to get one', async () => {
+  const quiet = await until('a gateway without alarms', async () => {
+    for (const gateway of await ask(page, '/v1/gateways')) {
+      const path = `/v1/alarms?state=all&gateway=${encodeURIComponent(gateway.id)}`
+      if ((await ask(page, path)).length === 0) return gateway.id
+    }
+    return undefined
+  })
+  await page.goto(`${url}/alarms?state=all&gateway=${encodeURIComponent(quiet)}`)
+  await page.getByTestId('no-alarms').getByText('[rule.overtemp]').waitFor()
+})
+
 test('ledger and events are pages of their own, reachable by keyboard', async () => {
   await page.goto(url)
   await page.getByRole('link', { name: 'Loss ledger' }).focus()
@@ -207,7 +268,7 @@ for (const colorScheme of ['light', 'dark']) {
   test(`no page has a serious accessibility finding (${colorScheme})`, async () => {
     const one = await moving()
     await page.emulateMedia({ colorScheme })
-    const paths = ['/', `/gateways/${one.gateway}`, `/series/${one.id}`, '/ledger', '/events', '/password']
+    const paths = ['/', `/gateways/${one.gateway}`, `/series/${one.id}`, '/alarms?state=all', '/ledger', '/events', '/password']
     for (const path of paths) {
       await page.goto(url + path)
       await page.locator('h1').waitFor()
@@ -220,7 +281,9 @@ for (const colorScheme of ['light', 'dark']) {
 
 test('the page fits a phone and text at twice its size', async () => {
   await page.setViewportSize({ width: 320, height: 700 })
-  for (const path of ['/', `/series/${(await moving()).id}`, '/ledger']) {
+  const one = await moving()
+  const paths = ['/', `/gateways/${one.gateway}`, `/series/${one.id}`, '/alarms?state=all', '/events?kind=alarm', '/ledger']
+  for (const path of paths) {
     await page.goto(url + path)
     await page.locator('h1').waitFor()
     const wide = await page.evaluate(() => document.documentElement.scrollWidth)

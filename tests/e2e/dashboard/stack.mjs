@@ -5,7 +5,7 @@
 //   FOGLINE_PASSWORD     its password; may be a one-time password     (required)
 //   FOGLINE_NEW_PASSWORD what replaces a one-time password            (default below)
 //   FOGLINE_CHROMIUM     path of Chromium                             (default: looked for)
-//   FOGLINE_REQUIRE      what the stack must have to show: any of stale,gap,lost, by commas.
+//   FOGLINE_REQUIRE      what the stack must have to show: any of stale,gap,lost,alarm, by commas.
 //                        A journey whose subject is missing is skipped unless it is named here.
 import { existsSync } from 'node:fs'
 import { chromium } from 'playwright-core'

@@ -228,6 +228,28 @@ fn bit_point(name: &str, space: Space, bit: u16) -> PointSite {
     point(&id, space, bit, WordKind::Bit, Shape::Count, "", 0.0, 0)
 }
 
+/// The demo's alarm: raised some 20 s after the start, cleared after a minute, and again every 150 s.
+pub const WARM: &[(&str, &str)] = &[(
+    HALL_1,
+    r#"
+[rule.meter-1-warm]
+when = "meter-1.temperature > 43"
+for = "2s"
+clear = "meter-1.temperature < 42"
+alarm = { level = "medium", text = "meter 1 is warm" }
+"#,
+)];
+
+/// An alarm that comes and goes every 16 polls, for whoever has no time.
+pub const RELAY: &[(&str, &str)] = &[(
+    HALL_1,
+    r#"
+[rule.relay-3-on]
+when = "meter-1.relay_3"
+alarm = { level = "high", text = "relay 3 of meter 1 is on" }
+"#,
+)];
+
 /// What a gateway's configuration says beside its devices.
 #[derive(Debug, Clone)]
 pub struct GatewayOptions {
@@ -243,6 +265,8 @@ pub struct GatewayOptions {
     pub rotate_above: String,
     /// How often every point is polled.
     pub poll: Duration,
+    /// Rules of gateways: whose, and as the configuration writes them.
+    pub rules: &'static [(&'static str, &'static str)],
     /// libfaketime, where the gateways' clocks are to be stepped.
     pub faketime: Option<PathBuf>,
 }
@@ -256,6 +280,7 @@ impl Default for GatewayOptions {
             spool_max: "64MiB".to_owned(),
             rotate_above: "32MiB".to_owned(),
             poll: Duration::from_secs(1),
+            rules: &[],
             faketime: None,
         }
     }
@@ -292,6 +317,8 @@ pub fn gateway_toml(
             }
         }
     }
+    let rules = options.rules.iter().filter(|(of, _)| *of == gateway);
+    rules.for_each(|(_, rules)| text.push_str(rules));
     text
 }
 

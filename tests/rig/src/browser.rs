@@ -29,14 +29,11 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         .tempdir()?;
     let site = site::demo(&dir.path().join("field"));
     let binaries = Binaries::from_environment()?;
-    let mut stack = Stack::start(
-        dir.path(),
-        binaries,
-        site,
-        GatewayOptions::default(),
-        |_step| {},
-    )
-    .await?;
+    let options = GatewayOptions {
+        rules: site::RELAY,
+        ..GatewayOptions::default()
+    };
+    let mut stack = Stack::start(dir.path(), binaries, site, options, |_step| {}).await?;
     stack.wait_for_flow(FLOW_LIMIT).await?;
     lose_a_tail(&mut stack).await?;
     let (user, password) = stack.first_login()?;
@@ -46,7 +43,7 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         .env("FOGLINE_URL", stack.url())
         .env("FOGLINE_USER", user)
         .env("FOGLINE_PASSWORD", password)
-        .env("FOGLINE_REQUIRE", "stale,gap,lost")
+        .env("FOGLINE_REQUIRE", "stale,gap,lost,alarm")
         .status()
         .await
         .context("running the tests with npm")?;

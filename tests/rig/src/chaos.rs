@@ -150,6 +150,7 @@ fn options() -> anyhow::Result<GatewayOptions> {
         spool_max: "4MiB".to_owned(),
         rotate_above: "600KiB".to_owned(),
         poll: Duration::from_millis(250),
+        rules: &[],
         faketime: Some(faketime),
     })
 }

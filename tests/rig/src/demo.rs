@@ -111,7 +111,11 @@ async fn start(dir: &Path) -> anyhow::Result<Stack> {
     let site = site::all_families(&dir.join("field"), radio);
     let binaries = Binaries::from_environment()?;
     let begun = Instant::now();
-    let stack = Stack::start(dir, binaries, site, GatewayOptions::default(), |step| {
+    let options = GatewayOptions {
+        rules: site::WARM,
+        ..GatewayOptions::default()
+    };
+    let stack = Stack::start(dir, binaries, site, options, |step| {
         screen::say(&format!("  starting {step}"));
     })
     .await?;
@@ -152,6 +156,9 @@ async fn watch(stack: &Stack) -> anyhow::Result<ExitCode> {
     screen::say(&format!("  authority   {}", stack.ca().display()));
     screen::say("              the browser will warn: this authority was made a minute ago");
     screen::say(&format!("  logs        {}", stack.logs().display()));
+    screen::say(
+        "  an alarm    is raised within half a minute and cleared a minute after the start",
+    );
     screen::say("  Ctrl-C stops everything");
     screen::say("");
     let mut block = Block::default();

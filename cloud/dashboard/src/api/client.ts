@@ -12,6 +12,10 @@ export type LedgerEntry = Schemas['LedgerView']
 export type FoglineEvent = Schemas['EventView']
 export type Quarantined = Schemas['QuarantineView']
 export type Refusal = Schemas['RefusalView']
+export type Alarm = Schemas['AlarmView']
+export type AlarmPoint = Schemas['AlarmPointView']
+export type AlarmCounts = Schemas['AlarmCountsView']
+export type GatewayTraffic = Schemas['GatewayTrafficView']
 export type Stats = Schemas['StatsView']
 
 export class Problem extends Error {
@@ -111,8 +115,12 @@ export const api = {
     call<SeriesData>(`/v1/series/${series}/data${query({ from, to, points })}`, { signal }),
   ledger: (gateway?: string, struck = false) =>
     call<LedgerEntry[]>(`/v1/ledger${query({ gateway, struck, limit: 1000 })}`),
-  events: (gateway?: string, before?: number) =>
-    call<FoglineEvent[]>(`/v1/events${query({ gateway, before, limit: 100 })}`),
+  events: (of: { gateway?: string; kind?: string; subject?: string }, before?: number) =>
+    call<FoglineEvent[]>(`/v1/events${query({ ...of, before, limit: 100 })}`),
+  alarms: (gateway: string | undefined, state: string, limit: number) =>
+    call<Alarm[]>(`/v1/alarms${query({ gateway, state, limit })}`),
+  alarmCounts: (gateway?: string) => call<AlarmCounts>(`/v1/alarms/counts${query({ gateway })}`),
+  traffic: (gateway: string) => call<GatewayTraffic>(`/v1/gateways/${id(gateway)}/traffic`),
   quarantine: (gateway?: string) => call<Quarantined[]>(`/v1/quarantine${query({ gateway })}`),
   refusals: () => call<Refusal[]>('/v1/refusals'),
   stats: () => call<Stats>('/v1/stats'),

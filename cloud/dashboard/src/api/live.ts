@@ -15,13 +15,15 @@ export interface TailPoint {
 }
 
 type Listener = () => void
+/** What is out of date: everything, or a list. */
+export type Change = 'gap' | 'events' | 'alarms' | 'ledger'
 
 class LiveStore {
   private readonly values = new Map<number, Latest>()
   private readonly tails = new Map<number, TailPoint[]>()
   private readonly listeners = new Map<number, Set<Listener>>()
   private readonly stateListeners = new Set<Listener>()
-  private readonly changeListeners = new Set<(what: 'gap' | 'events' | 'ledger') => void>()
+  private readonly changeListeners = new Set<(what: Change) => void>()
   private source: EventSource | undefined
   connection: Connection = 'connecting'
 
@@ -46,9 +48,11 @@ class LiveStore {
     source.addEventListener('changed', (event) => {
       const changed = JSON.parse((event as MessageEvent<string>).data) as {
         events: boolean
+        alarms: boolean
         ledger: boolean
       }
       if (changed.events) this.tellChange('events')
+      if (changed.alarms) this.tellChange('alarms')
       if (changed.ledger) this.tellChange('ledger')
     })
   }
@@ -75,7 +79,7 @@ class LiveStore {
     for (const listener of this.stateListeners) listener()
   }
 
-  private tellChange(what: 'gap' | 'events' | 'ledger') {
+  private tellChange(what: Change) {
     for (const listener of this.changeListeners) listener(what)
   }
 
@@ -117,7 +121,7 @@ class LiveStore {
     }
   }
 
-  onChange(listener: (what: 'gap' | 'events' | 'ledger') => void) {
+  onChange(listener: (what: Change) => void) {
     this.changeListeners.add(listener)
     return () => {
       this.changeListeners.delete(listener)

@@ -19,6 +19,8 @@ const gateway: Gateway = {
   hello: null,
   devices: { up: 2, down: 1, unknown: 0 },
   data: { newest_sample_ms: null, newest_received_ms: null },
+  alarms: { raised: 0, acknowledged: 0, returned: 0, shelved: 0, worst: null },
+  traffic: { since_ms: 0, taken: 0, stored: 0, filtered: 0, bytes: 0, bytes_per_reading: null, bytes_saved: null },
 }
 
 const levels = (g: Gateway) => truths(g, NOW).map((truth) => truth.level)

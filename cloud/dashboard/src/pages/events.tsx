@@ -1,17 +1,48 @@
 // What happened: events of gateways, input set aside, connections refused.
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { useEffect } from 'react'
-import { Button } from 'react-aria-components'
-import { api } from '../api/client'
+import { Button, ToggleButton } from 'react-aria-components'
+import { api, type FoglineEvent } from '../api/client'
+import { stateOf } from '../logic/alarms'
 import { moment } from '../logic/format'
-import { gatewayPath, Link, useAddress } from '../router'
+import { eventsPath, gatewayPath, Link, navigate, useAddress } from '../router'
+import { Level } from '../ui/alarm'
 import page from '../ui/page.module.css'
 import { Failure, Loading, Nothing } from '../ui/states'
+import css from './events.module.css'
 
-function Events({ gateway }: { gateway: string | undefined }) {
+interface Which {
+  gateway?: string
+  kind?: string
+  subject?: string
+}
+
+const KINDS = [
+  { name: 'All', kind: undefined },
+  { name: 'Alarms', kind: 'alarm' },
+  { name: 'Rules', kind: 'rule' },
+  { name: 'Device links', kind: 'device-link' },
+]
+
+/** What happened, for people: an alarm's level and where it stood from then on. */
+function What({ event }: { event: FoglineEvent }) {
+  const { alarm } = event
+  if (!alarm) return <span className={page.tag}>{event.kind}</span>
+  const over = alarm.state === 'normal' || alarm.state === 'returned'
+  return (
+    <span className={css.what}>
+      <Level name={alarm.level} over={over} />
+      <span>{stateOf(alarm.state).words}</span>
+      {alarm.shelved ? <span className={page.tag}>shelved</span> : null}
+    </span>
+  )
+}
+
+function Events({ which }: { which: Which }) {
+  const { gateway, kind, subject } = which
   const events = useInfiniteQuery({
-    queryKey: ['events', gateway],
-    queryFn: ({ pageParam }) => api.events(gateway, pageParam),
+    queryKey: ['events', gateway, kind, subject],
+    queryFn: ({ pageParam }) => api.events({ gateway, kind, subject }, pageParam),
     initialPageParam: undefined as number | undefined,
     getNextPageParam: (last) => (last.length < 100 ? undefined : last.at(-1)?.id),
   })
@@ -21,7 +52,11 @@ function Events({ gateway }: { gateway: string | undefined }) {
   if (!events.data) return <Loading what="events" />
   const all = events.data.pages.flat()
   if (all.length === 0) {
-    return <Nothing title="Nothing happened yet" text="Starts, stops, links and refusals appear here." />
+    return kind || subject ? (
+      <Nothing title="Nothing of that kind happened" text="Alarms and what rules did appear here as soon as word of it came." />
+    ) : (
+      <Nothing title="Nothing happened yet" text="Starts, stops, links, alarms and refusals appear here." />
+    )
   }
   return (
     <>
@@ -43,10 +78,18 @@ function Events({ gateway }: { gateway: string | undefined }) {
                 <td>
                   <Link href={gatewayPath(event.gateway)}>{event.gateway}</Link>
                 </td>
-                <td className={page.nowrap}>
-                  <span className={page.tag}>{event.kind}</span>
+                <td>
+                  <What event={event} />
                 </td>
-                <td>{event.subject}</td>
+                <td>
+                  {event.kind === 'alarm' || event.kind === 'rule' ? (
+                    <Link href={eventsPath({ gateway: event.gateway, kind: event.kind, subject: event.subject })}>
+                      {event.subject}
+                    </Link>
+                  ) : (
+                    event.subject
+                  )}
+                </td>
                 <td>
                   {event.text}
                   {event.by_cloud ? <span className={page.muted}> (seen by the cloud)</span> : null}
@@ -158,7 +201,13 @@ function Refusals() {
 }
 
 export function EventsPage() {
-  const gateway = useAddress().search.get('gateway') ?? undefined
+  const { search } = useAddress()
+  const which: Which = {
+    gateway: search.get('gateway') ?? undefined,
+    kind: search.get('kind') ?? undefined,
+    subject: search.get('subject') ?? undefined,
+  }
+  const { gateway, kind, subject } = which
   useEffect(() => {
     document.title = 'Events · Fogline'
   }, [])
@@ -166,17 +215,29 @@ export function EventsPage() {
     <>
       <div className={page.head}>
         <h1>Events</h1>
-        {gateway ? (
+        {gateway || subject ? (
           <p>
-            Only {gateway}. <Link href="/events">Show all gateways</Link>
+            Only {[gateway, subject].filter(Boolean).join(', ')}. <Link href="/events">Show everything</Link>
           </p>
         ) : (
           <p>Newest first.</p>
         )}
       </div>
-      {gateway ? null : <Refusals />}
-      <Quarantine gateway={gateway} />
-      <Events gateway={gateway} />
+      <div className={css.tools} role="toolbar" aria-label="Which events">
+        {KINDS.map((one) => (
+          <ToggleButton
+            key={one.name}
+            className={page.button}
+            isSelected={kind === one.kind}
+            onChange={() => navigate(eventsPath({ gateway, kind: one.kind }))}
+          >
+            {one.name}
+          </ToggleButton>
+        ))}
+      </div>
+      {gateway || kind ? null : <Refusals />}
+      {kind ? null : <Quarantine gateway={gateway} />}
+      <Events which={which} />
     </>
   )
 }

@@ -5,17 +5,18 @@ import { Checkbox, Input, SearchField } from 'react-aria-components'
 import { api, type Device, type Gateway, type Series } from '../api/client'
 import { live, useLatest, useNow } from '../api/live'
 import { ago, isStale, span } from '../logic/age'
-import { bytes, moment } from '../logic/format'
+import { countsText, savedText } from '../logic/alarms'
+import { bytes, moment, number } from '../logic/format'
 import { quality } from '../logic/quality'
 import { linkLevel } from '../logic/truths'
-import { Link, navigate, seriesPath } from '../router'
+import { alarmsPath, eventsPath, Link, navigate, seriesPath } from '../router'
 import { Mark } from '../ui/mark'
 import page from '../ui/page.module.css'
 import { Failure, Loading, Nothing } from '../ui/states'
 import { Truths } from '../ui/truths'
 import { AgeText, QualityText, Sparkline, ValueText } from '../ui/value'
 import css from './gateway.module.css'
-import { useGateway } from './gateways'
+import { AlarmTag, useGateway } from './gateways'
 
 function Facts({ gateway }: { gateway: Gateway }) {
   const { hello } = gateway
@@ -56,6 +57,72 @@ function Facts({ gateway }: { gateway: Gateway }) {
         </div>
       ))}
     </dl>
+  )
+}
+
+/** What became of the readings, and what filters saved; how that is counted is said. */
+function Saved({ id }: { id: string }) {
+  const traffic = useQuery({
+    queryKey: ['traffic', id],
+    queryFn: () => api.traffic(id),
+    refetchInterval: 10_000,
+  })
+  if (!traffic.data) return null
+  const { day, ever } = traffic.data
+  const count = (value: number) => number(value, 0)
+  const price = day.bytes_per_reading
+  const rows: [string, number, number][] = [
+    ['Taken from devices', day.taken, ever.taken],
+    ['Left out by filters', day.filtered, ever.filtered],
+    ['Sent and stored', day.stored, ever.stored],
+  ]
+  return (
+    <section className={`${page.card} ${css.device}`} id="saved" aria-labelledby="saved-title" data-testid="traffic">
+      <div className={page.cardHead}>
+        <h2 id="saved-title">Saved by filters</h2>
+        <span className={page.muted}>
+          {savedText(day) ?? 'nothing: no filter left out a reading'} in the last 24 hours
+        </span>
+      </div>
+      <div className={page.scroll}>
+        <table className={page.table}>
+          <thead>
+            <tr>
+              <th scope="col">Readings</th>
+              <th scope="col" className={page.number}>
+                Last 24 h
+              </th>
+              <th scope="col" className={page.number}>
+                Since ever
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map(([name, lately, always]) => (
+              <tr key={name}>
+                <td>{name}</td>
+                <td className={page.number}>{count(lately)}</td>
+                <td className={page.number}>{count(always)}</td>
+              </tr>
+            ))}
+            <tr>
+              <td>
+                <Link href={`/ledger?gateway=${encodeURIComponent(id)}`}>Lost</Link>
+              </td>
+              <td className={page.number}>—</td>
+              <td className={page.number}>{count(ever.lost)}</td>
+            </tr>
+          </tbody>
+        </table>
+      </div>
+      <p className={css.how}>
+        Filters on the gateway leave out readings that tell nothing new; it counts every one of them.{' '}
+        {price === null || price === undefined
+          ? 'What that saved in bytes is not known: nothing was stored that could tell a price.'
+          : `The bytes are an estimate: a stored reading of this gateway took ${price.toFixed(1)} bytes of its records (${bytes(day.bytes)} for ${count(day.stored)}), and the left-out ones are charged the same.`}{' '}
+        Counted by when it came, since {moment(day.since_ms)}.
+      </p>
+    </section>
   )
 }
 
@@ -190,11 +257,18 @@ export function GatewayPage({ id }: { id: string }) {
           </span>
         ) : null}
         <span className={page.end}>
-          <Link href={`/events?gateway=${encodeURIComponent(id)}`}>Events</Link>
+          <Link href={`${alarmsPath(id)}&state=all`}>Alarms</Link>
+          {' · '}
+          <Link href={eventsPath({ gateway: id })}>Events</Link>
           {' · '}
           <Link href={`/ledger?gateway=${encodeURIComponent(id)}`}>Loss ledger</Link>
         </span>
       </div>
+      {countsText(gateway.data.alarms) === '' ? null : (
+        <p className={css.alarms}>
+          <AlarmTag gateway={gateway.data} />
+        </p>
+      )}
       <section className={page.card} aria-label="State">
         <Truths gateway={gateway.data} />
         <Facts gateway={gateway.data} />
@@ -229,6 +303,7 @@ export function GatewayPage({ id }: { id: string }) {
           <DeviceCard key={device.id} device={device} series={points} />
         ))
       )}
+      <Saved id={id} />
     </>
   )
 }

@@ -4,10 +4,11 @@ import { useEffect, useMemo } from 'react'
 import { api, type Device, type Gateway, type Series } from '../api/client'
 import { live, useLatest, useNow } from '../api/live'
 import { ago, isStale } from '../logic/age'
+import { countsText, openOf, savedText } from '../logic/alarms'
 import { GATEWAYS_A_PAGE, pageOf } from '../logic/pages'
 import { quality } from '../logic/quality'
 import { linkLevel } from '../logic/truths'
-import { gatewayPath, Link, seriesPath, useAddress } from '../router'
+import { alarmsPath, gatewayPath, Link, seriesPath, useAddress } from '../router'
 import { Mark } from '../ui/mark'
 import page from '../ui/page.module.css'
 import { Failure, Loading, Nothing } from '../ui/states'
@@ -106,6 +107,33 @@ export function useGateway(id: string) {
   return { series, devices, latest, current }
 }
 
+/** Open alarms of a gateway, in words. */
+export function AlarmTag({ gateway }: { gateway: Gateway }) {
+  const text = countsText(gateway.alarms)
+  if (text === '') return null
+  const tone = gateway.alarms.raised > 0 ? page.tagBad : openOf(gateway.alarms) > 0 ? page.tagWarn : ''
+  return (
+    <Link href={alarmsPath(gateway.id)} className={`${page.tag} ${css.alarms} ${tone}`} data-testid="gateway-alarms">
+      alarms: {text}
+      {gateway.alarms.worst ? `, worst ${gateway.alarms.worst}` : ''}
+    </Link>
+  )
+}
+
+/** What filters saved within a day; the gateway's page explains it. */
+function Saved({ gateway }: { gateway: Gateway }) {
+  const saved = savedText(gateway.traffic)
+  if (saved === undefined) return null
+  return (
+    <>
+      <Link href={`${gatewayPath(gateway.id)}#saved`} data-testid="saved">
+        filters saved {saved} in 24 h
+      </Link>
+      {' · '}
+    </>
+  )
+}
+
 function GatewayCard({ gateway }: { gateway: Gateway }) {
   const { devices, current } = useGateway(gateway.id)
   const path = gatewayPath(gateway.id)
@@ -125,7 +153,9 @@ function GatewayCard({ gateway }: { gateway: Gateway }) {
             {gateway.quarantined} in quarantine
           </Link>
         ) : null}
+        <AlarmTag gateway={gateway} />
         <span className={`${page.muted} ${page.end}`}>
+          <Saved gateway={gateway} />
           {gateway.series} series{gateway.hello ? ` · ${gateway.hello.software}` : ''}
         </span>
       </div>

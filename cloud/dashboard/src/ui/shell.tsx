@@ -1,9 +1,10 @@
 // The frame around every page: where am I, is it live, who am I.
-import { useQueryClient } from '@tanstack/react-query'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { type ReactNode, useState } from 'react'
 import { Button } from 'react-aria-components'
 import { api, type Me } from '../api/client'
 import { useConnection } from '../api/live'
+import { countsText, openOf } from '../logic/alarms'
 import { Link, useAddress } from '../router'
 import { setTheme, type Theme, theme } from '../theme'
 import { Brand, Mark } from './mark'
@@ -11,6 +12,7 @@ import css from './shell.module.css'
 
 const PAGES = [
   { href: '/', name: 'Gateways', of: ['', 'gateways', 'series'] },
+  { href: '/alarms', name: 'Alarms', of: ['alarms'] },
   { href: '/ledger', name: 'Loss ledger', of: ['ledger'] },
   { href: '/events', name: 'Events', of: ['events'] },
 ]
@@ -37,6 +39,27 @@ function ThemeButton() {
     >
       <span aria-hidden="true">◐</span> {THEME_NAMES[now]}
     </Button>
+  )
+}
+
+/** How many alarms want somebody, beside the link to them. */
+function AlarmBadge() {
+  const counts = useQuery({
+    queryKey: ['alarm-counts', undefined],
+    queryFn: () => api.alarmCounts(),
+    refetchInterval: 30_000,
+  })
+  if (!counts.data || openOf(counts.data) === 0) return null
+  const { raised } = counts.data
+  return (
+    <span
+      className={`${css.badge} ${raised > 0 ? css.loud : ''}`}
+      data-testid="alarm-badge"
+      title={countsText(counts.data)}
+    >
+      {raised > 0 ? raised : openOf(counts.data)}
+      <span className="sr-only">{raised > 0 ? ' raised' : ' open, none raised'}</span>
+    </span>
   )
 }
 
@@ -77,6 +100,7 @@ export function Shell({ me, children }: { me: Me; children: ReactNode }) {
               <li key={page.href}>
                 <Link href={page.href} aria-current={page.of.includes(here) ? 'page' : undefined}>
                   {page.name}
+                  {page.href === '/alarms' ? <AlarmBadge /> : null}
                 </Link>
               </li>
             ))}
