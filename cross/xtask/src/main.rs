@@ -3,6 +3,7 @@
 //! It checks what the machine has, fetches what it lacks into `target/tools`, builds, and hands over
 //! to the rig (`tests/rig`) for whatever runs the whole system.
 
+mod arm;
 mod ci;
 mod dashboard;
 mod failures;
@@ -34,6 +35,9 @@ const EXAMPLES: &str = "Examples:
   cargo xtask test                     all tests
   cargo xtask chaos --rounds 15 --seed 7   kill everything at random, prove that nothing is lost
   cargo xtask bench                    the numbers, beside a bare yardstick
+  cargo xtask cross aarch64            the gateway for ARM; armv7 for older boards
+  cargo xtask cross aarch64 -- test -p protocols-wire   tests under emulation
+  cargo xtask package gateway aarch64  a Debian package of it
   cargo xtask bench line ble           two parts of them: tcp, ingest, filters, rules, write, ble, rss, line";
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +81,52 @@ enum Task {
     },
     /// Build the dashboard, so that the next build of `fogline-cloud` embeds it.
     Dashboard,
+    /// Build the gateway for ARM: fetch what that takes into target/cross, build, pass the gates.
+    Cross {
+        /// aarch64 or armv7.
+        #[arg(value_parser = ["aarch64", "armv7"])]
+        arch: String,
+        /// Instead of building the gateway: what cargo is told; tests run under qemu.
+        #[arg(last = true, value_name = "CARGO")]
+        cargo: Vec<String>,
+    },
+    /// Check that everything pinned for ARM is still where it was, or look it up anew.
+    Lock {
+        /// Write cross/lock.toml anew.
+        #[arg(long)]
+        update: bool,
+    },
+    /// Make a Debian package in target/packages.
+    Package {
+        /// What is packed.
+        #[arg(value_parser = ["gateway", "cloud"])]
+        what: String,
+        /// For which machines.
+        #[arg(value_parser = ["amd64", "aarch64", "armv7"])]
+        arch: String,
+        /// Not optimised: quicker to build, for trying out (amd64).
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Build a disk image for arm64 in target/images, with the gateway's package in it.
+    Image {
+        /// virt (virtual machines) or uefi (boards that boot by UEFI).
+        #[arg(long, default_value = "virt", value_parser = ["virt", "uefi"])]
+        board: String,
+    },
+    /// Write an image to a card or a file, compare, and put a site's files onto it.
+    Flash {
+        /// The image, plain or .zst.
+        image: String,
+        /// A device such as /dev/sdb, or a file.
+        to: String,
+        /// A folder with identity.toml, gateway.toml and, where it is not DHCP, *.network.
+        #[arg(long)]
+        site: Option<String>,
+        /// The disk is meant although it is larger than cards are.
+        #[arg(long)]
+        large: bool,
+    },
     /// Fetch the broker into target/tools unless a recent one is installed.
     Tools,
     /// Check that cloud and gateway crates keep to their layers.
@@ -129,6 +179,17 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Bench { arguments } => workspace.bench(&arguments),
         Task::Fuzz { seconds } => fuzz::run(&workspace, seconds),
         Task::Dashboard => dashboard::build(&workspace),
+        Task::Cross { arch, cargo } => arm::cross(&workspace, &arch, &cargo),
+        Task::Lock { update } => arm::lock(&workspace, update),
+        Task::Package { what, arch, debug } => arm::package(&workspace, &what, &arch, debug)
+            .map(|path| step::say(&path.to_string_lossy())),
+        Task::Image { board } => arm::image(&workspace, &board),
+        Task::Flash {
+            image,
+            to,
+            site,
+            large,
+        } => arm::flash(&workspace, &image, &to, site.as_deref(), large),
         Task::Tools => {
             tools::nats_server(&workspace).map(|path| step::say(&path.to_string_lossy()))
         }

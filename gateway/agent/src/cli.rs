@@ -80,6 +80,16 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Simulate devices: Modbus, serial lines in real time, Bluetooth LE
     Sim(crate::sim::SimArgs),
+    /// Write manual pages and completions for shells
+    #[command(hide = true)]
+    Manual(ManualArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManualArgs {
+    /// The folder to write them into
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -31,6 +31,7 @@ mod links;
 mod lock;
 mod logs;
 mod machine;
+mod manual;
 mod metrics;
 mod point_names;
 mod processing;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         Command::Scan(ScanCommand::Ble(args)) => find::scan_ble::run(&args),
         Command::Config(command) => config_command::run(&command),
         Command::Sim(args) => sim::run(&args),
+        Command::Manual(args) => manual::run(&args),
     };
     let exit = done.unwrap_or_else(|error| {
         console::complain(&error);
