@@ -15,6 +15,7 @@ use crate::app::AppState;
 use crate::views::LatestView;
 use cadence::Cadence;
 use cloud_store::{Latest, LiveUpdate};
+use protocols_model::Timestamp;
 use ring::{Changed, Frame, Resume, Ring, Update};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -143,7 +144,7 @@ impl Live {
                     .cadences
                     .entry(series)
                     .or_default()
-                    .note(latest.time.as_millis());
+                    .note(shown_at(latest).as_millis());
             }
             let cadence = memory.cadences.get(&series).copied().unwrap_or_default();
             let view = LatestView::new(latest, cadence.stale_after_ms());
@@ -178,6 +179,12 @@ impl Live {
         memory.ring = Ring::new(life);
         drop(self.messages.send(Message::Gap(memory.ring.newest_id())));
     }
+}
+
+/// When a value was last known to hold.
+fn shown_at(latest: &Latest) -> Timestamp {
+    let confirmed = latest.confirmed.map(|confirmed| confirmed.at);
+    confirmed.map_or(latest.time, |at| at.max(latest.time))
 }
 
 /// Feeds the live stream until `stop`.

@@ -222,6 +222,7 @@ fn batch(
         let telemetry = Telemetry {
             dictionaries: dictionaries.iter().map(Dictionary::hash).collect(),
             columns,
+            unchanged: Vec::new(),
         };
         Record::seal_telemetry(stamp, telemetry)
     };

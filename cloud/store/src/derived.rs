@@ -5,15 +5,15 @@
 //! again: what was written down, plus the record rows that came later. So it is exact and needs no
 //! write of its own.
 
-use crate::digest::Digest;
-use crate::query::{Latest, SeriesId};
+use crate::digest::{Digest, SignDigest};
+use crate::query::{Confirmed, Latest, SeriesId};
 use protocols_model::Timestamp;
 use std::collections::HashMap;
 
 /// State of one series.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct SeriesState {
-    /// The newest reading.
+    /// The newest reading, and whether it is known to hold still.
     pub(crate) latest: Option<Latest>,
     /// Readings stored since ever.
     pub(crate) stored: u64,
@@ -59,7 +59,7 @@ impl GatewayDerived {
             };
             let last_good = state.latest.as_ref().and_then(|latest| latest.last_good);
             let last_good = last_good.max(column.last_good);
-            let candidate = Latest {
+            let mut candidate = Latest {
                 series: SeriesId(id),
                 time: newest.time,
                 received,
@@ -67,17 +67,78 @@ impl GatewayDerived {
                 quality: newest.quality,
                 last_good,
                 suspect: column.newest_suspect,
+                confirmed: None,
             };
             match &mut state.latest {
                 Some(latest) if rank(latest) > rank(&candidate) => latest.last_good = last_good,
                 latest => {
+                    // The reading itself, after a sign of life that came before it.
+                    let same = latest.as_ref().filter(|old| is_same(old, &candidate));
+                    candidate.confirmed = same.and_then(|old| old.confirmed);
                     *latest = Some(candidate.clone());
                     changed.push(candidate);
                 }
             }
         }
+        for sign in &digest.signs {
+            let Some(id) = series(sign.dictionary, sign.index) else {
+                continue;
+            };
+            let state = self.series.entry(id).or_default();
+            if let Some(latest) = confirm(state, id, sign, received) {
+                changed.push(latest);
+            }
+        }
         changed
     }
+}
+
+/// Takes a sign of life; the latest value when it changed. Nothing is stored of it and nothing counted:
+/// where the reading that it repeats is not here, because it is lost or still comes, it is shown all the
+/// same, with its own time.
+fn confirm(
+    state: &mut SeriesState,
+    id: i64,
+    sign: &SignDigest,
+    received: Timestamp,
+) -> Option<Latest> {
+    let repeated = Latest {
+        series: SeriesId(id),
+        time: sign.sample.time,
+        received,
+        value: sign.sample.value.clone(),
+        quality: sign.sample.quality,
+        last_good: state.latest.as_ref().and_then(|latest| latest.last_good),
+        suspect: sign.suspect,
+        confirmed: None,
+    };
+    let latest = match &mut state.latest {
+        Some(latest) if rank(latest) >= rank(&repeated) => latest,
+        latest => latest.insert(repeated.clone()),
+    };
+    // A newer reading than the one repeated; or the same, whose time a clock that was set moved.
+    if latest.value != repeated.value || latest.quality != repeated.quality {
+        return None;
+    }
+    if latest
+        .confirmed
+        .is_some_and(|held| held.at >= sign.confirmed)
+    {
+        return None;
+    }
+    latest.confirmed = Some(Confirmed {
+        at: sign.confirmed,
+        received,
+    });
+    if latest.quality.is_good() && !sign.suspect {
+        latest.last_good = latest.last_good.max(Some(sign.confirmed));
+    }
+    state.dirty = true;
+    Some(latest.clone())
+}
+
+fn is_same(a: &Latest, b: &Latest) -> bool {
+    a.time == b.time && a.value == b.value && a.quality == b.quality
 }
 
 /// What makes a reading newer. A stamp that cannot be right must neither hide what is live nor stay

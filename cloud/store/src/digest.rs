@@ -5,7 +5,7 @@
 
 use crate::stamp;
 use protocols_model::{DictionaryHash, Timestamp, ValueType};
-use protocols_wire::{RecordStamp, Sample, Telemetry, TimeMap};
+use protocols_wire::{RecordStamp, Sample, Telemetry, TimeMap, Unchanged};
 use std::time::Duration;
 
 /// One column in numbers.
@@ -29,6 +29,21 @@ pub(crate) struct ColumnDigest {
     pub(crate) last_good: Option<Timestamp>,
 }
 
+/// A sign of life of a point, its times corrected.
+#[derive(Debug, Clone)]
+pub(crate) struct SignDigest {
+    /// Place of the dictionary.
+    pub(crate) dictionary: u32,
+    /// Place of the point in it.
+    pub(crate) index: u32,
+    /// The reading that the gateway sent last.
+    pub(crate) sample: Sample,
+    /// Whether its time cannot be right.
+    pub(crate) suspect: bool,
+    /// When it was confirmed.
+    pub(crate) confirmed: Timestamp,
+}
+
 /// A telemetry record in numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Digest {
@@ -42,6 +57,8 @@ pub(crate) struct Digest {
     pub(crate) dictionaries: Vec<DictionaryHash>,
     /// Its columns.
     pub(crate) columns: Vec<ColumnDigest>,
+    /// Its signs of life.
+    pub(crate) signs: Vec<SignDigest>,
     /// Kept readings.
     pub(crate) readings: u64,
     /// Earliest and latest plausible time, corrected; `None` where there is none.
@@ -101,7 +118,21 @@ pub(crate) fn digest(
             last_good,
         });
     }
+    let sign = |unchanged: &Unchanged| {
+        let time = stamp::corrected(unchanged.sample.time, shift);
+        SignDigest {
+            dictionary: unchanged.dictionary,
+            index: unchanged.index,
+            sample: Sample {
+                time,
+                ..unchanged.sample.clone()
+            },
+            suspect: stamp::is_suspect(time, received, retention),
+            confirmed: stamp::corrected(unchanged.confirmed, shift),
+        }
+    };
     Digest {
+        signs: telemetry.unchanged.iter().map(sign).collect(),
         stamp: record,
         offset,
         shift,

@@ -46,9 +46,9 @@ pub use error::StoreError;
 pub use ingest::{HelloState, Incoming, LiveUpdate, QuarantineInput, Settled};
 pub use maintain::{MaintainReport, MaintainStep};
 pub use query::{
-    Bucket, DeviceState, ExportFilter, ExportedSample, Gap, GapKind, Latest, LedgerEntry,
-    LedgerFilter, LedgerPoint, PointCounts, Points, QuarantineEntry, QueryRange, QueryResult,
-    RawSample, Series, SeriesId, StoredEvent, TimeRange,
+    Bucket, Confirmed, DeviceState, ExportFilter, ExportedSample, Gap, GapKind, Latest,
+    LedgerEntry, LedgerFilter, LedgerPoint, PointCounts, Points, QuarantineEntry, QueryRange,
+    QueryResult, RawSample, Series, SeriesId, StoredEvent, TimeRange,
 };
 pub use registry::{Gateway, GatewayState, NewGateway};
 pub use sqlite::{Limits, SqliteOptions, SqliteStore};

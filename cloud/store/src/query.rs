@@ -47,6 +47,17 @@ pub struct Latest {
     pub last_good: Option<Timestamp>,
     /// The stamp is outside what can be right; `time` is as the gateway said it.
     pub suspect: bool,
+    /// The gateway's last sign of life that it still says so; `None` while there was none since.
+    pub confirmed: Option<Confirmed>,
+}
+
+/// A sign of life: the point was read again and said nothing new. No reading is stored for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmed {
+    /// When the reading was taken that said so.
+    pub at: Timestamp,
+    /// When the cloud received the word.
+    pub received: Timestamp,
 }
 
 /// How a device is, as far as the cloud can tell.
@@ -58,7 +69,7 @@ pub struct DeviceState {
     pub series: u64,
     /// Last link event the gateway reported: when, and its text.
     pub link: Option<(Timestamp, String)>,
-    /// Newest sample of any of its series, good or bad.
+    /// Newest sample, or sign of life, of any of its series, good or bad.
     pub newest: Option<Timestamp>,
     /// When the cloud received it.
     pub newest_received: Option<Timestamp>,

@@ -10,8 +10,10 @@ use protocols_model::PointKey;
 pub(crate) fn setup(points: Vec<PointConfig>, mut fog: Fog) -> (Setup, Vec<Rule>) {
     let points = (0..).map(PointKey).zip(points).map(|(key, point)| {
         let filters = fog.stages.remove(&key).unwrap_or_default();
+        let keep_alive = fog.keep_alive.remove(&key);
         PointSetup {
             stages: stages(&point.report, filters),
+            keep_alive: keep_alive.or_else(|| point.report.keep_alive()),
             privacy: fog.privacy.remove(&key).map_or(Privacy::Open, privacy),
             descriptor: point.descriptor,
         }
@@ -51,7 +53,7 @@ fn privacy(leaves: Leaves) -> Privacy {
 
 /// What a point's own report leaves, then its filters.
 pub(crate) fn stages(report: &Report, mut filters: Vec<Stage>) -> Vec<Stage> {
-    if let Report::Changes { deadband, beat } = report {
+    if let Report::Changes { deadband, beat, .. } = report {
         let band = match deadband {
             Deadband::Absolute(width) => Band::Absolute(*width),
             Deadband::Percent(percent) => Band::Percent(*percent),

@@ -25,7 +25,7 @@ use crate::walk::Table;
 use gateway_filter::Stage;
 use gateway_rules::Rule;
 use protocols_model::PointKey;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ use window::Windows;
 pub struct Fog {
     /// Stages of points, behind what the point's own report leaves.
     pub stages: BTreeMap<PointKey, Vec<Stage>>,
+    /// Points whose filters tell that they still say the same, and how often.
+    pub keep_alive: BTreeMap<PointKey, Duration>,
     /// Points computed from others, each from points before it.
     pub derived: Vec<Derived>,
     /// Points computed over time.
@@ -116,9 +118,13 @@ pub(crate) fn read(
         &mut windows,
         notes,
     );
-    let applied = filter::attach(&filters, &catalogue, notes);
+    let applied = filter::attach(&filters, points, &catalogue, notes);
     let rules = rule::read(root, &catalogue);
-    let policies = privacy::read(root, base, &catalogue, &mut windows, &derived);
+    let reported = (0..).map(PointKey).zip(points.iter());
+    let reported = reported.filter(|(_, point)| point.report.keep_alive().is_some());
+    let mut signs: BTreeSet<PointKey> = reported.map(|(key, _)| key).collect();
+    signs.extend(applied.keep_alive.keys());
+    let policies = privacy::read(root, base, &catalogue, &mut windows, &derived, signs);
     for (_, known) in catalogue.all().skip(of_devices) {
         points.push(PointConfig {
             descriptor: known.descriptor.clone(),
@@ -133,6 +139,7 @@ pub(crate) fn read(
     Fog {
         held: keys.map(held).max().unwrap_or_default(),
         stages: applied.stages,
+        keep_alive: applied.keep_alive,
         derived: derived.into_iter().map(|made| made.derived).collect(),
         windows: windows.made,
         rules,

@@ -28,7 +28,20 @@ pub enum Report {
         deadband: Deadband,
         /// Longest silence: after it the next reading is reported whatever it says.
         beat: Option<Duration>,
+        /// How often to tell that it still says the same.
+        keep_alive: Option<Duration>,
     },
+}
+
+impl Report {
+    /// How often to tell that the point still says the same.
+    #[must_use]
+    pub const fn keep_alive(&self) -> Option<Duration> {
+        match self {
+            Self::Every => None,
+            Self::Changes { keep_alive, .. } => *keep_alive,
+        }
+    }
 }
 
 /// What is reported of a point.
@@ -64,13 +77,21 @@ const BEAT: Key<Durations> = Key::new(
     "report at the latest after this long, whatever the value says",
 )
 .otherwise("no sign of life");
-static CHANGES: Section = Section::inline(&[&ABS, &PCT, &BEAT]);
+/// Says that nothing changed, without a reading.
+pub(crate) const KEEP_ALIVE: Key<Durations> = Key::new(
+    "keep_alive",
+    Durations(Duration::from_secs(1), Duration::from_secs(7 * 86_400)),
+    "tell so often that it was read and still says the same: the last sent value once more, with its own time, which is shown and not stored",
+)
+.otherwise("no sign of life");
+static CHANGES: Section = Section::inline(&[&ABS, &PCT, &BEAT, &KEEP_ALIVE]);
 
 /// Reads `report = { abs = 0.5, beat = "5m" }`; in a point list the columns are `report.abs`,
-/// `report.pct` and `report.beat`.
+/// `report.pct`, `report.beat` and `report.keep_alive`.
 pub(crate) fn read(table: &Table<'_>) -> Option<Located<Report>> {
     let inner = table.table(&REPORT)?;
     let (abs, pct, beat) = (inner.get(&ABS), inner.get(&PCT), inner.get(&BEAT));
+    let keep_alive = inner.get(&KEEP_ALIVE).map(|found| found.value);
     let place = inner.place();
     inner.finish();
     let notes = table.notes();
@@ -86,7 +107,11 @@ pub(crate) fn read(table: &Table<'_>) -> Option<Located<Report>> {
     };
     let beat = beat.map(|beat| beat.value);
     Some(Located {
-        value: Report::Changes { deadband, beat },
+        value: Report::Changes {
+            deadband,
+            beat,
+            keep_alive,
+        },
         place,
     })
 }

@@ -1,10 +1,12 @@
 //! The open batch: one column a point, sealed as records.
 
 use crate::stats::{Stats, add};
-use protocols_model::{DictionaryHash, Instant, PointDescriptor, Value};
+use protocols_model::{DictionaryHash, Instant, PointDescriptor, Timestamp, Value};
 use protocols_wire::{
     Column, Dictionary, EncodeError, Record, RecordStamp, Sample, SealedRecord, Telemetry,
+    Unchanged,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a point keeps for its column.
@@ -34,6 +36,8 @@ pub(crate) struct Batch {
     touched: Vec<u32>,
     opened: Option<Instant>,
     bytes: usize,
+    /// Signs of life by point: what was sent last, and when that was confirmed.
+    confirmed: BTreeMap<u32, (Sample, Timestamp)>,
     stats: Arc<Stats>,
 }
 
@@ -69,6 +73,7 @@ impl Batch {
             touched: Vec::new(),
             opened: None,
             bytes: 0,
+            confirmed: BTreeMap::new(),
             stats,
         })
     }
@@ -110,7 +115,21 @@ impl Batch {
             lane.samples.reserve_exact(more.max(1));
         }
         lane.samples.push(sample);
+        // What it says is newer than that the one before still holds.
+        if !self.confirmed.is_empty() {
+            self.confirmed.remove(&key);
+        }
         self.opened.get_or_insert(now);
+    }
+
+    /// Notes that a point, of which readings were left out of this batch, still says what was sent of it
+    /// last. What the batch holds of it already says so better.
+    pub(crate) fn confirm(&mut self, key: u32, last: Sample, confirmed: Timestamp) {
+        let lane = lane(&mut self.lanes, key);
+        if lane.is_some_and(|lane| lane.filtered > 0 && lane.samples.is_empty()) {
+            self.bytes += size_of::<Sample>() + payload(last.value.as_ref());
+            self.confirmed.insert(key, (last, confirmed));
+        }
     }
 
     /// Counts readings of a point that were left out. Those of a withheld point are nobody's business.
@@ -156,6 +175,7 @@ impl Batch {
         let mut telemetry = Telemetry {
             dictionaries: Vec::new(),
             columns: Vec::with_capacity(self.touched.len()),
+            unchanged: Vec::new(),
         };
         for &key in &self.touched {
             let Some(lane) = lane(&mut self.lanes, key) else {
@@ -173,6 +193,14 @@ impl Batch {
                 u32::try_from(telemetry.dictionaries.len() - 1).unwrap_or(u32::MAX)
             });
             lane.expected = lane.samples.len().max(1);
+            if let Some((sample, confirmed)) = self.confirmed.remove(&key) {
+                telemetry.unchanged.push(Unchanged {
+                    dictionary,
+                    index,
+                    sample,
+                    confirmed,
+                });
+            }
             telemetry.columns.push(Column {
                 dictionary,
                 index,

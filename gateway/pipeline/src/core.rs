@@ -13,7 +13,8 @@
 //! 3. A batch is never older than its age on the monotonic clock and never holds more than
 //!    [`MAX_BATCH_BYTES`]; the wall clock decides nothing.
 //! 4. While nothing arrives and nothing is computed over time, nothing is due.
-//! 5. What leaves passed its point's privacy; a withheld point leaves nothing, not even its name.
+//! 5. A sign of life is no reading: it repeats what was sent, beside the count of what was filtered.
+//! 6. What leaves passed its point's privacy; a withheld point leaves nothing, not even its name.
 
 mod point;
 
@@ -101,9 +102,10 @@ impl Pipeline {
             let PointSetup {
                 descriptor,
                 stages,
+                keep_alive,
                 privacy,
             } = setup;
-            let point = Point::new(descriptor.value_type, stages, &privacy);
+            let point = Point::new(descriptor.value_type, stages, &privacy, keep_alive);
             if point.may_hold() {
                 timed.push(key);
             }
@@ -304,11 +306,17 @@ impl Pipeline {
             };
             taken += 1;
             not_good += u64::from(!reading.quality.is_good());
+            let sampled = reading.sampled;
             let of_point = point.take(now, reading, latitude, |sample| {
                 self.batch.keep(key, now, sample);
             });
             if of_point.filtered > 0 {
                 self.batch.count_filtered(key, now, of_point.filtered);
+                if of_point.kept == 0
+                    && let Some(last) = point.still(now)
+                {
+                    self.batch.confirm(key, last, sampled);
+                }
             }
             sent.kept += of_point.kept;
             sent.filtered += of_point.filtered;

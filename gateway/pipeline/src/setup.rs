@@ -25,6 +25,9 @@ pub struct PointSetup {
     pub descriptor: PointDescriptor,
     /// What of it is worth sending.
     pub stages: Vec<Stage>,
+    /// While filters find nothing new in it: how often to tell that it still says the same. Only where
+    /// deadbands alone filter it, and nothing treats its times or names.
+    pub keep_alive: Option<Duration>,
     /// What of it may leave.
     pub privacy: Privacy,
 }
@@ -36,6 +39,7 @@ impl PointSetup {
         Self {
             descriptor,
             stages: Vec::new(),
+            keep_alive: None,
             privacy: Privacy::Open,
         }
     }

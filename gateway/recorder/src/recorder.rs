@@ -86,6 +86,7 @@ impl Recorder {
         let mut telemetry = Telemetry {
             dictionaries: self.dictionaries.iter().map(Dictionary::hash).collect(),
             columns: Vec::with_capacity(self.open.len()),
+            unchanged: Vec::new(),
         };
         for (key, samples) in std::mem::take(&mut self.open) {
             let place = usize::try_from(key).ok();

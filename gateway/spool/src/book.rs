@@ -11,6 +11,7 @@ use protocols_model::{DictionaryHash, Instant, Lane, Seq, Timestamp};
 use protocols_wire::{Held, RecordSummary};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One held record.
 #[derive(Debug, Clone)]
@@ -77,6 +78,8 @@ pub(crate) struct EpochBook {
     pub(crate) ended: Option<Timestamp>,
     pub(crate) clean: bool,
     pub(crate) at_most: Option<u64>,
+    /// Longest that its readings waited before they were appended.
+    pub(crate) batch_age: Duration,
     /// Of an earlier process, and what the disk holds of it has not been read yet.
     pub(crate) unread: bool,
     lanes: [LaneBook; 4],
@@ -91,6 +94,7 @@ impl EpochBook {
             ended: None,
             clean: false,
             at_most: None,
+            batch_age: Duration::ZERO,
             unread: false,
             lanes: Default::default(),
         }
@@ -111,6 +115,7 @@ impl EpochBook {
             ended: tally.ended,
             clean: tally.clean,
             at_most: tally.at_most,
+            batch_age: tally.batch_age,
             unread: true,
             lanes,
         }
@@ -124,6 +129,7 @@ impl EpochBook {
             ended: self.ended,
             clean: self.clean,
             at_most: self.at_most,
+            batch_age: self.batch_age,
             lanes: std::array::from_fn(|i| {
                 self.lanes
                     .get(i)

@@ -342,8 +342,13 @@ impl Core {
     }
 
     /// Readings wait this long before they are appended, from now on.
-    pub(crate) const fn set_batch_age(&mut self, age: Duration) {
+    pub(crate) fn set_batch_age(&mut self, age: Duration) {
         self.config.batch_age = age;
+        let book = self.book();
+        if age > book.batch_age {
+            book.batch_age = age;
+            self.tally_due = true;
+        }
     }
 
     /// When [`Self::tick`] has something to do next.

@@ -9,6 +9,7 @@
 use crate::record::Age;
 use protocols_model::{Epoch, Seq, SeqRange, SeqSet, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 const FORMAT: u32 = 1;
 
@@ -58,6 +59,9 @@ pub(crate) struct EpochTally {
     /// At most so many readings were appended and neither durable nor settled at any moment.
     /// `None` where that is not known.
     pub(crate) at_most: Option<u64>,
+    /// Longest that readings waited before they were appended, under any of its configurations: what a
+    /// crash took along may be so much older than its last commit.
+    pub(crate) batch_age: Duration,
     /// By lane number.
     pub(crate) lanes: [LaneTally; 4],
 }
@@ -100,6 +104,9 @@ struct FileEpoch {
     ended_ns: Option<i64>,
     clean: bool,
     at_most: Option<u64>,
+    /// An older program did not note it.
+    #[serde(default)]
+    batch_age_ms: u64,
     lanes: [LaneTally; 4],
 }
 
@@ -151,6 +158,7 @@ impl Tally {
                     ended_ns: epoch.ended.map(|at| at.0),
                     clean: epoch.clean,
                     at_most: epoch.at_most,
+                    batch_age_ms: u64::try_from(epoch.batch_age.as_millis()).unwrap_or(u64::MAX),
                     lanes: epoch.lanes.clone(),
                 })
                 .collect(),
@@ -200,6 +208,7 @@ impl Tally {
                     ended: epoch.ended_ns.map(Timestamp),
                     clean: epoch.clean,
                     at_most: epoch.at_most,
+                    batch_age: Duration::from_millis(epoch.batch_age_ms),
                     lanes: epoch.lanes,
                 })
             })
@@ -242,6 +251,7 @@ mod tests {
                 ended: Some(Timestamp(7)),
                 clean: false,
                 at_most: Some(u64::MAX),
+                batch_age: Duration::from_secs(600),
                 lanes: std::array::from_fn(|_| LaneTally::new([2, 3, 9].into_iter(), u64::MAX)),
             }],
             closed: vec![Closed {

@@ -190,6 +190,7 @@ impl Plant {
         Telemetry {
             dictionaries,
             columns,
+            unchanged: Vec::new(),
         }
     }
 }

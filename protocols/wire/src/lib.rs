@@ -34,6 +34,6 @@ pub use envelope::{
 pub use error::{DecodeError, EncodeError, EnvelopeError};
 pub use record::{
     AlarmNote, AlarmPoint, Body, Column, Event, EventKind, Record, RecordStamp, RecordSummary,
-    Sample, SealedRecord, Telemetry, TimeMap,
+    Sample, SealedRecord, Telemetry, TimeMap, Unchanged,
 };
 pub use topic::Topic;

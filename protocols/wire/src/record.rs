@@ -1,7 +1,8 @@
 //! A record: what one identity stands for. Bytes never change under an identity.
 //!
 //! These are the types. `seal` goes between them and bodies within the size limit, `telemetry` packs
-//! columns (`times`, `layout`, `write`, `read`), `claims` and `event` the rest, `proto` is the protobuf.
+//! columns (`times`, `layout`, `write`, `read`) and `unchanged` signs of life beside them, `claims` and
+//! `event` the rest, `proto` is the protobuf.
 
 mod claims;
 mod event;
@@ -13,6 +14,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 mod times;
+mod unchanged;
 mod write;
 
 use bytes::Bytes;
@@ -61,6 +63,22 @@ pub struct Telemetry {
     pub dictionaries: Vec<DictionaryHash>,
     /// One column a point.
     pub columns: Vec<Column>,
+    /// Signs of life: points of which nothing new was worth sending. No readings: nothing is stored,
+    /// counted or claimed of them.
+    pub unchanged: Vec<Unchanged>,
+}
+
+/// A point still says what was sent of it last, within what its filters let pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unchanged {
+    /// Place of the dictionary in [`Telemetry::dictionaries`].
+    pub dictionary: u32,
+    /// Place of the point in that dictionary.
+    pub index: u32,
+    /// The reading that was sent last, with its own time.
+    pub sample: Sample,
+    /// When the newest reading was taken that said so; travels at millisecond resolution.
+    pub confirmed: Timestamp,
 }
 
 /// The readings of one point, oldest first as taken.

@@ -169,6 +169,7 @@ impl Sender {
         Ok(Telemetry {
             dictionaries: self.dictionaries.iter().map(Dictionary::hash).collect(),
             columns: columns.collect::<anyhow::Result<_>>()?,
+            unchanged: Vec::new(),
         })
     }
 }

@@ -59,6 +59,11 @@ pub(crate) struct LatestView {
     pub(crate) last_good_ms: Option<i64>,
     /// The stamp cannot be right.
     pub(crate) suspect: bool,
+    /// When it was last read and still said so, by the gateway's clock: it is as fresh as that. None while
+    /// nothing confirmed it since it came.
+    pub(crate) confirmed_ms: Option<i64>,
+    /// When word of that came, by ours.
+    pub(crate) confirmed_received_ms: Option<i64>,
     /// Older than this, it is stale: three times the longest usual pause of this series.
     pub(crate) stale_after_ms: i64,
 }
@@ -74,6 +79,8 @@ impl LatestView {
             quality: quality_text(latest.quality),
             last_good_ms: latest.last_good.map(ms),
             suspect: latest.suspect,
+            confirmed_ms: latest.confirmed.map(|confirmed| ms(confirmed.at)),
+            confirmed_received_ms: latest.confirmed.map(|confirmed| ms(confirmed.received)),
             stale_after_ms,
         }
     }

@@ -146,6 +146,7 @@ impl Feed {
         let telemetry = Telemetry {
             dictionaries: vec![self.dictionary_hash()],
             columns,
+            unchanged: Vec::new(),
         };
         self.commit(store, Lane::Telemetry, Body::Telemetry(telemetry), now)
             .await;

@@ -813,6 +813,17 @@ export interface components {
         LatestView: {
             /**
              * Format: int64
+             * @description When it was last read and still said so, by the gateway's clock: it is as fresh as that. None while
+             *     nothing confirmed it since it came.
+             */
+            confirmed_ms?: number | null;
+            /**
+             * Format: int64
+             * @description When word of that came, by ours.
+             */
+            confirmed_received_ms?: number | null;
+            /**
+             * Format: int64
              * @description When there last was a good value.
              */
             last_good_ms?: number | null;

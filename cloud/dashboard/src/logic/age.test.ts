@@ -28,4 +28,12 @@ describe('age', () => {
     const ahead = { time_ms: 90_000, received_ms: 0, stale_after_ms: 5000 }
     expect(isStale(ahead, 60_000)).toBe(true)
   })
+  it('a value that was confirmed is as young as the reading that did so', () => {
+    const quiet = { time_ms: 0, received_ms: 0, stale_after_ms: 5000 }
+    const confirmed = { ...quiet, confirmed_ms: 59_000, confirmed_received_ms: 60_000 }
+    expect(isStale(confirmed, 61_000)).toBe(false)
+    const late = { ...quiet, confirmed_ms: 1000, confirmed_received_ms: 60_000 }
+    expect(isStale(late, 61_000)).toBe(true)
+    expect(isStale({ ...quiet, confirmed_ms: null, confirmed_received_ms: null }, 61_000)).toBe(true)
+  })
 })

@@ -1,8 +1,13 @@
 // Ages and staleness: how old a value is, in words, and when that is too old.
 
-export interface Aged {
+interface Stamped {
   time_ms: number
   received_ms: number
+  confirmed_ms?: number | null
+  confirmed_received_ms?: number | null
+}
+
+export interface Aged extends Stamped {
   stale_after_ms: number
 }
 
@@ -12,10 +17,14 @@ export const ageOf = (nowMs: number, thenMs: number) => Math.max(0, nowMs - then
 /**
  * Since when a value is as it is: the older of when it was taken and when it came. Backlog that just
  * came is old; a gateway whose clock runs ahead makes nothing younger. A clock that runs behind makes
- * values look older than they are: the safe side, and its offset stands on the gateway's page.
+ * values look older than they are: the safe side, and its offset stands on the gateway's page. A sign
+ * of life makes a value as young as the reading that confirmed it, by the same rule.
  */
-export const sinceOf = (value: { time_ms: number; received_ms: number }) =>
-  Math.min(value.time_ms, value.received_ms)
+export function sinceOf(value: Stamped): number {
+  const since = Math.min(value.time_ms, value.received_ms)
+  const { confirmed_ms: at, confirmed_received_ms: came } = value
+  return typeof at === 'number' && typeof came === 'number' ? Math.max(since, Math.min(at, came)) : since
+}
 
 export const isStale = (value: Aged, nowMs: number) =>
   ageOf(nowMs, sinceOf(value)) > value.stale_after_ms

@@ -11,6 +11,11 @@ export function ageText(latest: Latest, now: number): string {
   return isStale(latest, now) ? `stale ${span(ageOf(now, since))}` : ago(now, since)
 }
 
+const confirmedText = (latest: Latest) =>
+  typeof latest.confirmed_ms === 'number'
+    ? `\nunchanged, last confirmed at ${moment(latest.confirmed_ms)}`
+    : ''
+
 export function ValueText({ series, latest }: { series: Series; latest: Latest | undefined }) {
   const now = useNow()
   if (!latest) return <span className={css.none}>no reading yet</span>
@@ -32,7 +37,7 @@ export function AgeText({ latest }: { latest: Latest | undefined }) {
     <time
       className={stale ? css.staleAge : css.age}
       dateTime={utc(latest.time_ms)}
-      title={`taken ${moment(latest.time_ms)}\ncame ${moment(latest.received_ms)}\n${utc(latest.time_ms)}`}
+      title={`taken ${moment(latest.time_ms)}\ncame ${moment(latest.received_ms)}${confirmedText(latest)}\n${utc(latest.time_ms)}`}
       data-stale={stale || undefined}
     >
       {ageText(latest, now)}

@@ -137,6 +137,7 @@ pub(crate) fn envelope(seq: u64, values: [f64; 2]) -> Bytes {
                 filtered: 3,
                 samples: vec![sample(0), sample(1)],
             }],
+            unchanged: Vec::new(),
         }),
     };
     let key = RecordKey {

@@ -338,10 +338,11 @@ fn put_rollup(
 /// so afterwards its records may go.
 fn write_down(conn: &Connection, gateway: i64, state: &GatewayDerived) -> rusqlite::Result<()> {
     let mut put = conn.prepare_cached(
-        "INSERT OR REPLACE INTO series_state VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT OR REPLACE INTO series_state VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     for (id, series) in state.series.iter().filter(|(_, series)| series.dirty) {
         let latest = series.latest.as_ref();
+        let confirmed = latest.and_then(|latest| latest.confirmed);
         put.execute(params![
             id,
             series.stored.cast_signed(),
@@ -354,6 +355,8 @@ fn write_down(conn: &Connection, gateway: i64, state: &GatewayDerived) -> rusqli
                 .map(|time| time.0),
             latest.map(|latest| latest.suspect),
             to_sql(latest.and_then(|latest| latest.value.as_ref())),
+            confirmed.map(|confirmed| confirmed.at.0),
+            confirmed.map(|confirmed| confirmed.received.0),
         ])?;
     }
     conn.prepare_cached(

@@ -214,8 +214,14 @@ fn devices(
             .and_then(|state| state.series.get(&series.id.0))
             .and_then(|series| series.latest.as_ref());
         if let Some(latest) = latest {
-            device.newest = device.newest.max(Some(latest.time));
-            device.newest_received = device.newest_received.max(Some(latest.received));
+            let confirmed = latest
+                .confirmed
+                .map(|confirmed| (confirmed.at, confirmed.received));
+            let (time, received) = confirmed.unwrap_or((latest.time, latest.received));
+            device.newest = device.newest.max(Some(latest.time.max(time)));
+            device.newest_received = device
+                .newest_received
+                .max(Some(latest.received.max(received)));
             device.newest_good = device.newest_good.max(latest.last_good);
             device.bad += u64::from(latest.quality.is_bad());
         }

@@ -7,7 +7,7 @@ use super::row::{self, damaged, failed};
 use crate::derived::{GatewayDerived, SeriesState};
 use crate::digest::digest;
 use crate::error::StoreError;
-use crate::query::{Latest, SeriesId};
+use crate::query::{Confirmed, Latest, SeriesId};
 use protocols_model::{BootId, GatewayId, Timestamp, ValueType};
 use protocols_wire::{Body, Record, TimeMap};
 use rusqlite::Connection;
@@ -84,7 +84,7 @@ fn written_down(
     let mut statement = conn
         .prepare(
             "SELECT s.gateway, s.id, s.value_type, t.stored, t.filtered, t.time, t.received,
-               t.quality, t.last_good, t.suspect, t.value
+               t.quality, t.last_good, t.suspect, t.value, t.confirmed, t.confirmed_received
              FROM series_state t JOIN series s ON s.id = t.series",
         )
         .map_err(&fail)?;
@@ -110,6 +110,7 @@ fn series_state(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, i64, SeriesSt
             last_good: row.get::<_, Option<i64>>(8)?.map(Timestamp),
             suspect: row.get(9)?,
             value: row::from_sql(row.get_ref(10)?, kind),
+            confirmed: confirmed(row)?,
         }),
     };
     let state = SeriesState {
@@ -119,6 +120,14 @@ fn series_state(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, i64, SeriesSt
         dirty: false,
     };
     Ok((row.get(0)?, id, state))
+}
+
+fn confirmed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Confirmed>> {
+    let (at, received): (Option<i64>, Option<i64>) = (row.get(11)?, row.get(12)?);
+    Ok(at.zip(received).map(|(at, received)| Confirmed {
+        at: Timestamp(at),
+        received: Timestamp(received),
+    }))
 }
 
 /// Time maps by row of the gateway.

@@ -11,10 +11,16 @@ use std::path::Path;
 const APPLICATION_ID: i32 = 0x464f_474c;
 
 /// Each entry takes the schema from its index to its index + 1.
-const MIGRATIONS: [&str; NEWEST as usize] = [INITIAL, ALARMS];
+const MIGRATIONS: [&str; NEWEST as usize] = [INITIAL, ALARMS, CONFIRMED];
 
 /// Newest schema version.
-pub(super) const NEWEST: u32 = 2;
+pub(super) const NEWEST: u32 = 3;
+
+/// Latest values know when a sign of life last confirmed them.
+const CONFIRMED: &str = "
+ALTER TABLE series_state ADD COLUMN confirmed INTEGER;
+ALTER TABLE series_state ADD COLUMN confirmed_received INTEGER;
+";
 
 /// u64 numbers (epoch, seq, boot) are stored as the i64 with the same bits; times are nanoseconds
 /// UTC; sets of seqs are pairs of u64, little-endian.

@@ -71,6 +71,7 @@ fn incoming(seqs: std::ops::RangeInclusive<u64>) -> Vec<Incoming> {
         let body = Body::Telemetry(Telemetry {
             dictionaries: vec![dictionary.hash()],
             columns: vec![column],
+            unchanged: Vec::new(),
         });
         EnvelopeRecord {
             key: RecordKey {

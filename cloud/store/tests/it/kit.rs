@@ -165,6 +165,7 @@ pub(crate) fn telemetry_stamped(
     let body = Body::Telemetry(Telemetry {
         dictionaries: vec![dictionary.hash()],
         columns: columns.collect(),
+        unchanged: Vec::new(),
     });
     encode(stamp, body)
 }

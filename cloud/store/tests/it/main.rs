@@ -53,6 +53,7 @@ mod sqlite_passes {
         events_and_device_links_are_listed,
         the_four_truths_are_kept_apart,
         live_updates_bring_new_values_and_tell_a_lagging_reader,
+        a_sign_of_life_makes_a_latest_value_fresh_and_is_stored_nowhere,
         quarantine_is_bounded_and_counts_repeats,
         sessions_end_idle_or_old_or_with_the_password,
         failed_logins_are_forgotten_after_a_quiet_hour,

@@ -10,9 +10,10 @@ use protocols_model::{
     ValueType,
 };
 use protocols_wire::{
-    Body, DecodeError, Dictionary, EnvelopeRecord, Event, EventKind, RecordStamp, RetryReason,
-    TimeMap,
+    Body, Column, DecodeError, Dictionary, EnvelopeRecord, Event, EventKind, RecordStamp,
+    RetryReason, Sample, Telemetry, TimeMap, Unchanged,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 fn set(ranges: &[(u64, u64)]) -> SeqSet {
@@ -680,6 +681,94 @@ pub(crate) async fn live_updates_bring_new_values_and_tell_a_lagging_reader(mut 
         send(&*store, &gw, vec![], vec![one(&dict, seq)]).await;
     }
     assert!(matches!(live.recv().await, Err(RecvError::Lagged(_))));
+}
+
+/// A record of one point without readings, that says what was sent of it at `sent` still held `confirmed`.
+fn still(dictionary: &Dictionary, seq: u64, sent: Sample, confirmed: Timestamp) -> EnvelopeRecord {
+    let body = Body::Telemetry(Telemetry {
+        dictionaries: vec![dictionary.hash()],
+        columns: vec![Column {
+            dictionary: 0,
+            index: 0,
+            filtered: 10,
+            samples: Vec::new(),
+        }],
+        unchanged: vec![Unchanged {
+            dictionary: 0,
+            index: 0,
+            sample: sent,
+            confirmed,
+        }],
+    });
+    record(key(1, Lane::Telemetry, seq), encode(stamp_at(now()), body))
+}
+
+pub(crate) async fn a_sign_of_life_makes_a_latest_value_fresh_and_is_stored_nowhere(
+    mut kit: impl Kit,
+) {
+    let mut store = kit.open(eager());
+    let gw = enter(&*store, "gw-1").await;
+    let dict = floats(1);
+    let at = |s: i64| seconds(NOW_S - 1000 + s);
+    let reading = |seq, time, value| {
+        let body = telemetry(&dict, vec![(0, vec![good(time, value)])]);
+        record(key(1, Lane::Telemetry, seq), body)
+    };
+    let latest = async |store: &Arc<dyn Store>| {
+        let all = store.latest(&gw, None).await.unwrap();
+        let [latest] = all.as_slice() else {
+            panic!("{all:?}")
+        };
+        let confirmed = latest.confirmed.map(|confirmed| confirmed.at);
+        (
+            latest.time,
+            latest.value.clone(),
+            confirmed,
+            latest.last_good,
+        )
+    };
+    let five = Some(Value::F64(5.0));
+    let mut live = store.subscribe();
+    // The sign comes ahead of the reading that it repeats, as live data comes ahead of a backlog.
+    let sign = still(&dict, 2, good(at(0), 5.0), at(60));
+    send(&*store, &gw, vec![dict.clone()], vec![sign.clone()]).await;
+    let held = (at(0), five.clone(), Some(at(60)), Some(at(60)));
+    assert_eq!(latest(&store).await, held);
+    let told = live.recv().await.unwrap();
+    assert_eq!(told.values[0].confirmed.unwrap().at, at(60));
+    assert_eq!(export(&*store).await.len(), 0, "nothing of it is a reading");
+    let settled = send(&*store, &gw, vec![], vec![reading(1, at(0), 5.0), sign]).await;
+    assert_eq!((settled.readings, settled.duplicates), (1, 1));
+    assert_eq!(latest(&store).await, held);
+    // An older sign takes nothing back, and none for a value that is no longer the last one counts.
+    let old = still(&dict, 3, good(at(0), 5.0), at(30));
+    let other = still(&dict, 4, good(at(-10), 4.0), at(90));
+    send(&*store, &gw, vec![], vec![old, other]).await;
+    assert_eq!(latest(&store).await, held);
+    for round in 0..2 {
+        assert_eq!(export(&*store).await.len(), 1);
+        let counts = store.counts(&gw).await.unwrap();
+        assert_eq!((counts[0].stored, counts[0].filtered), (1, 2 + 30));
+        if round == 0 {
+            maintain(&*store, now()).await;
+        }
+        drop(store);
+        store = kit.open(eager());
+        assert_eq!(
+            latest(&store).await,
+            held,
+            "also after compaction and reopening"
+        );
+    }
+    let next = reading(5, at(120), 7.0);
+    send(&*store, &gw, vec![], vec![next]).await;
+    let seven = Some(Value::F64(7.0));
+    assert_eq!(latest(&store).await, (at(120), seven, None, Some(at(120))));
+    let mut wrong = good(at(120), 0.0);
+    wrong.value = Some(Value::Bool(true));
+    let wrong = still(&dict, 6, wrong, at(180));
+    let settled = send(&*store, &gw, vec![], vec![wrong]).await;
+    assert_eq!(settled.items[0].refused.len(), 1);
 }
 
 pub(crate) async fn quarantine_is_bounded_and_counts_repeats(mut kit: impl Kit) {

@@ -8,6 +8,7 @@ use gateway_rules::{Action, Rule};
 use protocols_model::PointKey;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// `device/point` of a key.
 pub(super) fn name(config: &GatewayConfig, key: PointKey) -> String {
@@ -81,7 +82,23 @@ fn filters_text(config: &GatewayConfig) -> String {
     for (bound, points) in alike {
         text += &format!("\nfiltered, {bound}: {}\n", points.join(" "));
     }
+    let mut signs: BTreeMap<Duration, Vec<String>> = BTreeMap::new();
+    for key in (0..).map(PointKey).take(config.points.len()) {
+        if let Some(every) = keep_alive(config, key) {
+            signs.entry(every).or_default().push(name(config, key));
+        }
+    }
+    for (every, points) in signs {
+        let (every, points) = (show_duration(every), points.join(" "));
+        text += &format!("\nwhile nothing is new, tells so each {every}: {points}\n");
+    }
     text
+}
+
+/// How often a point tells that it still says the same.
+fn keep_alive(config: &GatewayConfig, key: PointKey) -> Option<Duration> {
+    let filtered = config.fog.keep_alive.get(&key).copied();
+    filtered.or_else(|| point(config, key)?.report.keep_alive())
 }
 
 fn rule_text(config: &GatewayConfig, rule: &Rule) -> String {
@@ -149,6 +166,7 @@ pub(super) fn json(config: &GatewayConfig) -> serde_json::Value {
             Some(json!({
                 "point": name(config, key), "stages": count, "error": bound.to_string(),
                 "reconstruct": kind, "absolute": absolute, "relative": relative,
+                "keep_alive_s": keep_alive(config, key).map(|every| every.as_secs_f64()),
             }))
         })
         .collect();

@@ -7,26 +7,27 @@ use gateway_rules::{Action, Rule};
 use protocols_model::PointKey;
 use serde_json::json;
 
-/// What the gateway tells of itself beside its points; none of it holds a value of a point.
-const OF_ITSELF: [&str; 5] = [
+/// What the gateway tells of itself beside its points; none of it holds a value that is not told as a field.
+const OF_ITSELF: [&str; 6] = [
     "id, version and boot of the gateway, clock, use of the spool",
     "revision and path of the configuration, numbers of buses, devices and points",
     "names of devices whose link comes or goes, and of buses that skip polls",
     "ranges of records that were lost, with their times and the number of readings",
     "alarms and events of rules, listed above, and whether their writes were done",
+    "of points with keep_alive, that they still say what was told of them last, and since when",
 ];
 
 /// One field.
-struct Field {
-    point: String,
+pub(crate) struct Field {
+    pub(crate) point: String,
     value_type: &'static str,
     unit: String,
     /// None: it stays.
-    form: Option<Vec<String>>,
+    pub(crate) form: Option<Vec<String>>,
     why: &'static str,
 }
 
-fn fields(config: &GatewayConfig) -> Vec<Field> {
+pub(crate) fn fields(config: &GatewayConfig) -> Vec<Field> {
     let keys = (0..).map(PointKey).zip(&config.points);
     let fields = keys.map(|(key, point)| {
         let (form, why) = match config.fog.privacy.get(&key) {

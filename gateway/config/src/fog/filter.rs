@@ -3,6 +3,7 @@
 //! Filters apply in the order of the file; those of one point work one behind the other, after what the
 //! point's own `report` leaves. Every stage lets each change of quality pass at once, by construction.
 
+use crate::config::PointConfig;
 use crate::fog::kinds::Selectors;
 use crate::fog::names::Catalogue;
 use crate::fog::window::{self, RawWindow, WINDOW, Windows};
@@ -10,6 +11,7 @@ use crate::key::kinds::{Durations, Inner, List, Named, Number, Whole};
 use crate::key::{Key, Section};
 use crate::notes::Notes;
 use crate::problem::Problem;
+use crate::report::KEEP_ALIVE;
 use crate::source::{Located, Place};
 use crate::walk::Table;
 use gateway_filter::{Band, Bound, Stage};
@@ -101,7 +103,7 @@ const BEAT: Key<Durations> = Key::new(
 static BAND: Section = Section::new(
     "[filter.NAME] do = [ { deadband = { … } } ]",
     "One of abs, pct, pct_of_range and rate.",
-    &[&ABS, &PCT, &PCT_OF_RANGE, &RATE, &BEAT],
+    &[&ABS, &PCT, &PCT_OF_RANGE, &RATE, &BEAT, &KEEP_ALIVE],
 );
 
 const ERROR: Key<Number> = Key::new(
@@ -147,7 +149,7 @@ enum RawBand {
 
 #[derive(Debug)]
 enum Step {
-    Deadband(RawBand, Option<Duration>),
+    Deadband(RawBand, Option<Duration>, Option<Duration>),
     Swing(f64, Duration),
     MinInterval(Duration),
     Every(u32),
@@ -236,6 +238,7 @@ fn read_band(table: Table<'_>) -> Option<Step> {
         table.get(&RATE).map(|found| RawBand::Rate(found.value)),
     ];
     let beat = table.get(&BEAT).map(|found| found.value);
+    let keep_alive = table.get(&KEEP_ALIVE).map(|found| found.value);
     let said = [
         table.has(&ABS),
         table.has(&PCT),
@@ -255,7 +258,7 @@ fn read_band(table: Table<'_>) -> Option<Step> {
         let message = "a slow drift is never faster than the rate: it would not be sent at all";
         notes.push(Problem::warning(&place, message, "a beat beside the rate"));
     }
-    Some(Step::Deadband(band, beat))
+    Some(Step::Deadband(band, beat, keep_alive))
 }
 
 /// What filters make of the points.
@@ -264,6 +267,8 @@ pub(super) struct Applied {
     pub(super) stages: BTreeMap<PointKey, Vec<Stage>>,
     /// How long readings may be held back.
     pub(super) held: BTreeMap<PointKey, Duration>,
+    /// How often points tell that they still say the same.
+    pub(super) keep_alive: BTreeMap<PointKey, Duration>,
 }
 
 impl RawFilter {
@@ -310,7 +315,12 @@ pub(super) fn make_windows(
 }
 
 /// Attaches the stages, when all points are known.
-pub(super) fn attach(filters: &[RawFilter], catalogue: &Catalogue, notes: &Notes<'_>) -> Applied {
+pub(super) fn attach(
+    filters: &[RawFilter],
+    points: &[PointConfig],
+    catalogue: &Catalogue,
+    notes: &Notes<'_>,
+) -> Applied {
     let mut applied = Applied::default();
     for filter in filters {
         for key in catalogue.matching_all(&filter.selectors, notes) {
@@ -322,7 +332,11 @@ pub(super) fn attach(filters: &[RawFilter], catalogue: &Catalogue, notes: &Notes
             };
             for (place, step) in &filter.steps {
                 let stage = match step {
-                    Step::Deadband(band, beat) => {
+                    Step::Deadband(band, beat, keep_alive) => {
+                        if let Some(every) = keep_alive {
+                            let held = applied.keep_alive.entry(key).or_insert(*every);
+                            *held = (*held).min(*every);
+                        }
                         let band = match band {
                             RawBand::Absolute(width) => Band::Absolute(*width),
                             RawBand::Percent(percent) => Band::Percent(*percent),
@@ -360,8 +374,40 @@ pub(super) fn attach(filters: &[RawFilter], catalogue: &Catalogue, notes: &Notes
             }
         }
         tell_unstated(filter, &applied, catalogue, notes);
+        refuse_empty_signs(filter, points, &applied, catalogue, notes);
     }
     applied
+}
+
+/// A sign of life says "still within the band of what was sent last". What stages other than deadbands
+/// leave out may be anywhere.
+fn refuse_empty_signs(
+    filter: &RawFilter,
+    points: &[PointConfig],
+    applied: &Applied,
+    catalogue: &Catalogue,
+    notes: &Notes<'_>,
+) {
+    for (key, stages) in &applied.stages {
+        let place = usize::try_from(key.0).ok();
+        let report = place.and_then(|place| points.get(place));
+        let reported = report.and_then(|point| point.report.keep_alive());
+        if !applied.keep_alive.contains_key(key) && reported.is_none() {
+            continue;
+        }
+        let is_band = |stage: &Stage| matches!(stage.bound(), Bound::Hold { .. });
+        let name = catalogue.get(*key).map(super::names::Known::name);
+        if let Some(name) = name.filter(|name| filter.selects(name))
+            && !stages.iter().all(is_band)
+        {
+            let message = format!(
+                "a keep-alive of {name} would say nothing: what its other stages leave out may have changed"
+            );
+            let allowed = "keep_alive where deadbands (not of rate) alone filter a point";
+            notes.push(Problem::error(&filter.name.place, message, allowed));
+            return;
+        }
+    }
 }
 
 /// A swinging door states a bound that other stages take away again; that is worth knowing.

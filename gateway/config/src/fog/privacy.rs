@@ -173,6 +173,8 @@ pub(super) struct Policies {
     /// Points that only aggregates may tell of, and where that is written.
     groups: BTreeMap<PointKey, (u64, Place)>,
     open: BTreeSet<PointKey>,
+    /// Points that tell when they were last found unchanged.
+    signs: BTreeSet<PointKey>,
 }
 
 pub(super) fn read(
@@ -181,9 +183,13 @@ pub(super) fn read(
     catalogue: &Catalogue,
     windows: &mut Windows,
     derived: &[derive::Made],
+    signs: BTreeSet<PointKey>,
 ) -> Policies {
     let notes = root.notes();
-    let mut policies = Policies::default();
+    let mut policies = Policies {
+        signs,
+        ..Policies::default()
+    };
     for (name, table) in root.named(&POLICIES) {
         policies.read_one(&name, table, base, catalogue);
     }
@@ -373,6 +379,17 @@ impl Policies {
             let message = format!("{}: {error}", known.name());
             let allowed = "points that it goes with";
             notes.push(Problem::error(place, message, allowed));
+            return;
+        }
+        // A sign of life has a time of its own, and repeats a name that may have been changed since.
+        if self.signs.contains(&key)
+            && matches!(treatment, Treatment::Time(_) | Treatment::Pseudonym(_))
+        {
+            let message = format!(
+                "a keep-alive of {} would tell when, or of whom, beside what this treatment hides",
+                known.name()
+            );
+            notes.push(Problem::error(place, message, "points without keep_alive"));
             return;
         }
         let leaves = self.leaves.entry(key).or_insert(Leaves::Treated {

@@ -127,7 +127,11 @@ fn the_inner_level_wins_key_by_key() {
     };
     assert_eq!(periods(0), [100, 30_000]);
     assert_eq!(periods(1), [100, 10_000, 10_000]);
-    let changes = |deadband, beat| Report::Changes { deadband, beat };
+    let changes = |deadband, beat| Report::Changes {
+        deadband,
+        beat,
+        keep_alive: None,
+    };
     assert_eq!(
         config.points[0].report,
         changes(Deadband::Absolute(0.0), None)

@@ -118,6 +118,27 @@ time = { "m1/p" = "15m", "m1/on" = "1h" }
 }
 
 #[test]
+fn a_keep_alive_belongs_to_deadbands_and_the_shortest_of_a_point_counts() {
+    let config = accepted(
+        r#"
+[filter.slow]
+match = "*/p"
+do = [ { deadband = { abs = 1, keep_alive = "5m" } } ]
+[filter.fast]
+match = "m1/*"
+do = [ { deadband = { abs = 0, keep_alive = "1m", beat = "1h" } } ]
+[privacy.rounded]
+round = { "m1/p" = 10 }
+"#,
+    );
+    let every = |key| config.fog.keep_alive.get(&PointKey(key)).copied();
+    assert_eq!(every(0), Some(60 * SECOND));
+    assert_eq!(every(2), Some(60 * SECOND), "texts that do not change too");
+    assert_eq!(every(3), Some(300 * SECOND));
+    assert_eq!(every(4), None);
+}
+
+#[test]
 fn windows_make_points_of_the_same_device_and_derived_points_may_look_at_them() {
     let config = accepted(
         r#"

@@ -6,6 +6,7 @@ use gateway_filter::{Chain, Stage};
 use gateway_privacy::{Guard, Treatment};
 use protocols_model::{Instant, PointKey, Reading, ValueType};
 use protocols_wire::Sample;
+use std::time::Duration;
 
 /// What became of the readings of one point: `taken = sent + filtered + held`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +33,18 @@ pub(super) struct Point {
     private: Option<Box<Private>>,
     captured: Option<Instant>,
     latest: Option<Latest>,
+    alive: Option<Box<Alive>>,
     counts: PointCounts,
+}
+
+/// Signs of life, where they are wanted.
+#[derive(Debug)]
+struct Alive {
+    every: Duration,
+    /// The reading that was sent last, as it left.
+    sent: Option<Sample>,
+    /// When it, or a sign of life, was told.
+    told: Instant,
 }
 
 /// What most points do not have.
@@ -46,7 +58,12 @@ struct Private {
 }
 
 impl Point {
-    pub(super) fn new(value_type: ValueType, stages: Vec<Stage>, privacy: &Privacy) -> Self {
+    pub(super) fn new(
+        value_type: ValueType,
+        stages: Vec<Stage>,
+        privacy: &Privacy,
+        keep_alive: Option<Duration>,
+    ) -> Self {
         let private = |treatments, withheld, latitude| {
             Some(Box::new(Private {
                 guard: Guard::new(treatments),
@@ -69,6 +86,13 @@ impl Point {
             private,
             captured: None,
             latest: None,
+            alive: keep_alive.map(|every| {
+                Box::new(Alive {
+                    every,
+                    sent: None,
+                    told: Instant::default(),
+                })
+            }),
             counts: PointCounts::default(),
         }
     }
@@ -140,6 +164,14 @@ impl Point {
             });
         }
         let held_before = self.held();
+        let mut alive = self.alive.as_deref_mut();
+        let mut sink = |sample: Sample| {
+            if let Some(alive) = &mut alive {
+                alive.sent = Some(sample.clone());
+                alive.told = now;
+            }
+            sink(sample);
+        };
         let mut out = Out::new(self.private.as_deref_mut(), now, latitude);
         out.see(&sample);
         if captured || self.chain.is_empty() {
@@ -155,6 +187,19 @@ impl Point {
         // Every reading is kept, held or filtered; one that was held before may have been decided now.
         let filtered = (1 + held_before).saturating_sub(kept + held);
         self.book(Sent { kept, filtered })
+    }
+
+    /// What was sent last, when it is time to tell that the point, of which a reading was just left out,
+    /// still says so.
+    pub(super) fn still(&mut self, now: Instant) -> Option<Sample> {
+        let is_held = self.alive.is_some() && self.held() > 0;
+        let alive = self.alive.as_mut()?;
+        if is_held || now.since(alive.told) < alive.every {
+            return None;
+        }
+        let sent = alive.sent.clone()?;
+        alive.told = now;
+        Some(sent)
     }
 
     /// Lets go what privacy held back until `now`; how many samples.

@@ -567,3 +567,83 @@ fn what_is_kept_of_a_point_for_people_stays_small() {
     // Ten thousand points times this is what the view costs.
     assert!(size_of::<Latest>() <= 48);
 }
+
+#[test]
+fn a_quiet_point_tells_that_it_still_says_the_same_and_counts_nothing_twice() {
+    let mut quiet = point("p0", vec![Stage::deadband(Band::Absolute(1.0), None)]);
+    quiet.keep_alive = Some(Duration::from_secs(10));
+    let setup = Setup {
+        points: vec![
+            quiet,
+            point("p1", vec![Stage::deadband(Band::Absolute(1.0), None)]),
+        ],
+        ..Setup::default()
+    };
+    let mut pipeline = made(setup, Vec::new());
+    let mut signs = Vec::new();
+    let (mut sent, mut filtered) = (0, 0);
+    for n in 0..45u64 {
+        // Moves at 25 s, and loses its value at 40 s.
+        let value = if n < 25 { 5.0 } else { 9.0 };
+        let mut first = reading(0, n * 1000, value);
+        if n >= 40 {
+            first = Reading::bad(PointKey(0), first.sampled, Reason::Timeout);
+        }
+        take(
+            &mut pipeline,
+            at(n * 1000),
+            [first, reading(1, n * 1000, 5.0)],
+        );
+        for record in pipeline.seal(stamp(at(n * 1000))) {
+            sent += record.summary.readings;
+            filtered += record.summary.filtered;
+            let Body::Telemetry(telemetry) = Record::decode(&record.body).unwrap().body else {
+                panic!("not telemetry");
+            };
+            signs.extend(telemetry.unchanged.into_iter().map(|sign| {
+                let at = sign.sample.time.as_millis() / 1000;
+                (
+                    n,
+                    sign.index,
+                    at,
+                    sign.sample.value,
+                    sign.confirmed.as_millis() / 1000,
+                )
+            }));
+        }
+    }
+    let five = Some(Value::F64(5.0));
+    let nine = Some(Value::F64(9.0));
+    assert_eq!(
+        signs,
+        [
+            (10, 0, 0, five.clone(), 10),
+            (20, 0, 0, five, 20),
+            (35, 0, 25, nine, 35),
+        ]
+    );
+    assert_eq!((sent, filtered), (3 + 1, 90 - 4));
+    for counts in pipeline.counts() {
+        assert_eq!(counts.taken, counts.sent + counts.filtered);
+    }
+}
+
+#[test]
+fn of_one_batch_the_newest_reading_says_more_than_a_sign_of_life() {
+    let mut quiet = point("p0", vec![Stage::deadband(Band::Absolute(1.0), None)]);
+    quiet.keep_alive = Some(Duration::from_secs(1));
+    let setup = Setup {
+        points: vec![quiet],
+        ..Setup::default()
+    };
+    let mut pipeline = made(setup, Vec::new());
+    for (n, value) in [(0, 5.0), (2, 5.0), (3, 9.0), (4, 9.0), (6, 9.0)] {
+        take(&mut pipeline, at(n * 1000), [reading(0, n * 1000, value)]);
+    }
+    let records = pipeline.seal(stamp(at(7000)));
+    let Body::Telemetry(telemetry) = Record::decode(&records[0].body).unwrap().body else {
+        panic!("not telemetry");
+    };
+    assert_eq!(telemetry.unchanged, []);
+    assert_eq!(telemetry.columns[0].samples.len(), 2);
+}

@@ -61,6 +61,7 @@ impl Core {
         let mut book = EpochBook::new(current, now.wall);
         let before = tally.as_ref().and_then(|t| t.epochs.last()?.at_most);
         book.at_most = Some(before.unwrap_or(0).max(AT_MOST_FIRST));
+        book.batch_age = config.batch_age;
         let mut core = Self {
             pace: Pace::new(
                 config.commit_interval,
@@ -372,7 +373,9 @@ impl Core {
         let Some(book) = self.books.get(&age).filter(|book| !book.clean) else {
             return Vec::new();
         };
-        let window = self.config.batch_age + self.config.max_commit_interval;
+        // The configuration of today may hold readings back for less than the one that crashed.
+        let batch_age = self.config.batch_age.max(book.batch_age);
+        let window = batch_age + self.config.max_commit_interval;
         let from = book.durable_at.minus(window);
         let to = book.ended.unwrap_or(now.wall).max(from);
         let tail = |lane| {

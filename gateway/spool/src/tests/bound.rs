@@ -100,6 +100,7 @@ fn telemetry(hash: DictionaryHash, points: u32, samples: u32, now: u64) -> Seale
     let telemetry = Telemetry {
         dictionaries: vec![hash],
         columns: (0..points).map(column).collect(),
+        unchanged: Vec::new(),
     };
     let mut sealed = Record::seal_telemetry(stamp(now), telemetry).unwrap();
     assert_eq!(sealed.len(), 1);
@@ -690,6 +691,23 @@ fn the_crash_tails_upper_bound_holds_what_was_in_memory() {
         (waiting..waiting * 10).contains(&at_most),
         "{waiting} {at_most}"
     );
+}
+
+#[test]
+fn a_crash_tail_reaches_back_as_far_as_the_configuration_that_crashed_held_readings() {
+    const LONG: Duration = Duration::from_secs(600);
+    let medium = Arc::new(Mutex::new(Medium::default()));
+    let mut core = in_model(&medium, 10 << 20, 1, 0);
+    // A swinging door of ten minutes, say; the next start finds a configuration without it.
+    core.set_batch_age(LONG);
+    core.append(Lane::Telemetry, vec![record(1, 50)], at(1));
+    core.tick(at(100_000));
+    core.append(Lane::Telemetry, vec![record(2, 50)], at(100_001));
+    drop(core);
+    let mut core = in_model(&medium, 10 << 20, 2, 200_000);
+    let claim = claims(&mut core, 200_000).remove(0);
+    assert_eq!(claim.reason, LossReason::CrashTail);
+    assert!(claim.to.since(claim.from) > LONG, "{claim:?}");
 }
 
 #[test]

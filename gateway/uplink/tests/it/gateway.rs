@@ -132,6 +132,7 @@ pub(crate) async fn append_sized(
                     filtered: 0,
                     samples: (0..samples).map(sample).collect(),
                 }],
+                unchanged: Vec::new(),
             }),
         };
         let sealed = record.encode().unwrap();

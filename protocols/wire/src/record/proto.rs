@@ -13,6 +13,10 @@ pub(super) struct Record {
     pub(super) wall_ns: i64,
     #[prost(oneof = "Body", tags = "5, 6, 7, 8")]
     pub(super) body: Option<Body>,
+    /// Beside telemetry: signs of life of points without news. Its dictionaries are those of the
+    /// telemetry; each column has two samples.
+    #[prost(message, optional, tag = "9")]
+    pub(super) unchanged: Option<Telemetry>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]

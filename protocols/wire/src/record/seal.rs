@@ -1,13 +1,16 @@
 //! From contents to bodies that fit the size limit: one record, or as many as it takes.
 
-use super::{claims, event, proto, telemetry};
+use super::{claims, event, proto, telemetry, unchanged};
 use crate::error::{DecodeError, EncodeError};
 use crate::limits::{MAX_RECORD_BYTES, MAX_RECORD_CLAIMS, MAX_RECORD_COLUMNS, MAX_RECORD_READINGS};
 use crate::pack::read_hashes;
-use crate::record::{Body, Column, Record, RecordStamp, RecordSummary, SealedRecord, Telemetry};
+use crate::record::{
+    Body, Column, Record, RecordStamp, RecordSummary, SealedRecord, Telemetry, Unchanged,
+};
 use prost::Message;
 use protocols_model::{BootId, Claim, DictionaryHash, Instant, PointLoss, Timestamp, Value};
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// The format that [`Record::encode`] writes.
@@ -31,20 +34,21 @@ impl Record {
             last: wall,
             ..RecordSummary::default()
         };
+        let mut beside = None;
         let (body, summary) = match &self.body {
             Body::Telemetry(telemetry) => {
                 let known = telemetry.dictionaries.len();
+                let place = |place: u32| ((place as usize) < known).then_some(place);
                 let (packed, summary) =
-                    telemetry::pack(wall, &telemetry.dictionaries, &telemetry.columns, |place| {
-                        ((place as usize) < known).then_some(place)
-                    })?;
+                    telemetry::pack(wall, &telemetry.dictionaries, &telemetry.columns, place)?;
+                beside = unchanged::pack(wall, telemetry.unchanged.iter(), place)?;
                 (proto::Body::Telemetry(packed), summary)
             }
             Body::Claims(claims) => (proto::Body::Claims(claims::pack(claims)?), nothing),
             Body::Event(event) => (proto::Body::Event(event::pack(event)?), nothing),
             Body::TimeMap(map) => (proto::Body::TimeMap(event::pack_time_map(*map)), nothing),
         };
-        let sealed = seal(self.stamp, body, summary);
+        let sealed = seal(self.stamp, body, beside, summary);
         fits(&sealed).map(|()| sealed)
     }
 
@@ -53,10 +57,19 @@ impl Record {
     /// # Errors
     /// [`DecodeError`]; never panics, whatever the bytes.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
-        let (stamp, body) = open(body)?;
+        let Opened {
+            stamp,
+            body,
+            beside,
+        } = open(body)?;
         let body = match body {
             proto::Body::Telemetry(packed) => {
-                Body::Telemetry(telemetry::unpack(&packed, stamp.wall)?)
+                let mut telemetry = telemetry::unpack(&packed, stamp.wall)?;
+                if let Some(beside) = beside {
+                    let dictionaries = &telemetry.dictionaries;
+                    telemetry.unchanged = unchanged::unpack(&beside, dictionaries, stamp.wall)?;
+                }
+                Body::Telemetry(telemetry)
             }
             proto::Body::Claims(packed) => Body::Claims(claims::unpack(&packed)?),
             proto::Body::Event(packed) => Body::Event(event::unpack(packed)?),
@@ -67,7 +80,8 @@ impl Record {
 
     /// Encodes telemetry of any size as as many records as the size limit asks for, in order. Each
     /// lists only the dictionaries it uses. A column that alone is too large is continued in the
-    /// next record; its filtered count stays with its first part.
+    /// next record; its filtered count stays with its first part. A sign of life goes with the column of
+    /// its point; one whose point has none is left out.
     ///
     /// # Errors
     /// [`EncodeError`] where a column mixes value types, has a value over the limit or names a
@@ -80,6 +94,11 @@ impl Record {
         let mut cutter = Cutter {
             stamp,
             dictionaries: &telemetry.dictionaries,
+            unchanged: telemetry
+                .unchanged
+                .iter()
+                .map(|unchanged| ((unchanged.dictionary, unchanged.index), unchanged))
+                .collect(),
             bytes_per_kilo: 1024,
             sealed: Vec::new(),
         };
@@ -106,7 +125,7 @@ impl Record {
     /// # Errors
     /// [`DecodeError`] where the bytes are damaged.
     pub fn dictionaries(body: &[u8]) -> Result<Vec<DictionaryHash>, DecodeError> {
-        let mut hashes = match open(body)?.1 {
+        let mut hashes = match open(body)?.body {
             proto::Body::Telemetry(packed) => read_hashes(&packed.dictionaries)?,
             proto::Body::Claims(packed) => {
                 let each = packed.claims.iter().map(|c| read_hashes(&c.dictionaries));
@@ -126,7 +145,7 @@ impl Record {
     /// # Errors
     /// [`DecodeError`] where the bytes are damaged.
     pub fn losses(body: &[u8]) -> Result<(RecordSummary, Vec<PointLoss>), DecodeError> {
-        let (stamp, body) = open(body)?;
+        let Opened { stamp, body, .. } = open(body)?;
         if let proto::Body::Telemetry(packed) = body {
             return telemetry::count(&packed, stamp.wall);
         }
@@ -139,13 +158,19 @@ impl Record {
     }
 }
 
-fn seal(stamp: RecordStamp, body: proto::Body, summary: RecordSummary) -> SealedRecord {
+fn seal(
+    stamp: RecordStamp,
+    body: proto::Body,
+    beside: Option<proto::Telemetry>,
+    summary: RecordSummary,
+) -> SealedRecord {
     let message = proto::Record {
         version: VERSION,
         boot: stamp.boot.0,
         mono_ns: u64::try_from(stamp.mono.0.as_nanos()).unwrap_or(u64::MAX),
         wall_ns: stamp.wall.0,
         body: Some(body),
+        unchanged: beside,
     };
     SealedRecord {
         body: message.encode_to_vec().into(),
@@ -164,7 +189,15 @@ fn fits(sealed: &SealedRecord) -> Result<(), EncodeError> {
     Ok(())
 }
 
-fn open(body: &[u8]) -> Result<(RecordStamp, proto::Body), DecodeError> {
+/// A record taken apart.
+struct Opened {
+    stamp: RecordStamp,
+    body: proto::Body,
+    /// Signs of life; known beside telemetry only.
+    beside: Option<proto::Telemetry>,
+}
+
+fn open(body: &[u8]) -> Result<Opened, DecodeError> {
     if body.len() > MAX_RECORD_BYTES {
         return Err(DecodeError::TooLarge {
             what: "record in bytes",
@@ -187,17 +220,26 @@ fn open(body: &[u8]) -> Result<(RecordStamp, proto::Body), DecodeError> {
     let body = message
         .body
         .ok_or(DecodeError::Malformed("the record is empty"))?;
-    Ok((stamp, body))
+    Ok(Opened {
+        stamp,
+        body,
+        beside: message.unchanged,
+    })
 }
 
 /// Cuts columns into records: guesses how many fit from how the last ones turned out.
 struct Cutter<'a> {
     stamp: RecordStamp,
     dictionaries: &'a [DictionaryHash],
+    /// Signs of life by point.
+    unchanged: HashMap<(u32, u32), &'a Unchanged>,
     /// Encoded bytes for 1024 units of [`weight`], as last seen.
     bytes_per_kilo: usize,
     sealed: Vec<SealedRecord>,
 }
+
+/// A rough measure of what a sign of life adds to a column.
+const SIGN: usize = 6;
 
 /// A rough measure of what a column takes.
 fn weight(column: &Column) -> usize {
@@ -216,21 +258,27 @@ fn weight(column: &Column) -> usize {
     }
 }
 
-/// How many of `columns` weigh at most `target` and keep the limits of a record; at least one.
-fn prefix(columns: &[Column], target: usize) -> usize {
-    let (mut weighed, mut readings) = (0, 0);
-    let fitting = columns
-        .iter()
-        .take(MAX_RECORD_COLUMNS)
-        .take_while(|column| {
-            weighed += weight(column);
-            readings += column.samples.len();
-            weighed <= target && readings <= MAX_RECORD_READINGS
-        });
-    fitting.count().max(1)
-}
-
 impl Cutter<'_> {
+    fn weight(&self, column: &Column) -> usize {
+        let key = (column.dictionary, column.index);
+        let sign = !self.unchanged.is_empty() && self.unchanged.contains_key(&key);
+        weight(column) + if sign { SIGN } else { 0 }
+    }
+
+    /// How many of `columns` weigh at most `target` and keep the limits of a record; at least one.
+    fn prefix(&self, columns: &[Column], target: usize) -> usize {
+        let (mut weighed, mut readings) = (0, 0);
+        let fitting = columns
+            .iter()
+            .take(MAX_RECORD_COLUMNS)
+            .take_while(|column| {
+                weighed += self.weight(column);
+                readings += column.samples.len();
+                weighed <= target && readings <= MAX_RECORD_READINGS
+            });
+        fitting.count().max(1)
+    }
+
     fn cut(&mut self, mut columns: &[Column]) -> Result<(), EncodeError> {
         while !columns.is_empty() {
             let (rest, sealed) = self.next(columns)?;
@@ -248,16 +296,16 @@ impl Cutter<'_> {
         &mut self,
         columns: &'c [Column],
     ) -> Result<(&'c [Column], Option<SealedRecord>), EncodeError> {
-        let mut most = prefix(columns, usize::MAX);
+        let mut most = self.prefix(columns, usize::MAX);
         let mut best: Option<(usize, SealedRecord)> = None;
         // Ends: each try is shorter than the last that failed or longer than the last that fitted.
         // After some tries the guesses are not trusted any more: halve, and take what fits.
         for tries in 0.. {
             let target = AIM * 1024 / self.bytes_per_kilo.max(1);
             let least = best.as_ref().map_or(1, |(count, _)| count + 1);
-            let count = prefix(columns, target).clamp(least, most);
+            let count = self.prefix(columns, target).clamp(least, most);
             let chunk = columns.get(..count).unwrap_or(columns);
-            let weighed: usize = chunk.iter().map(weight).sum();
+            let weighed: usize = chunk.iter().map(|column| self.weight(column)).sum();
             let sealed = self.seal(chunk)?;
             let size = sealed
                 .as_ref()
@@ -322,14 +370,18 @@ impl Cutter<'_> {
                 used.push(*hash);
             }
         }
-        let (packed, summary) = telemetry::pack(self.stamp.wall, &used, columns, |place| {
-            places.get(place as usize).copied().flatten()
-        })?;
-        Ok(Some(seal(
-            self.stamp,
-            proto::Body::Telemetry(packed),
-            summary,
-        )))
+        let wall = self.stamp.wall;
+        let place = |place: u32| places.get(place as usize).copied().flatten();
+        let (packed, summary) = telemetry::pack(wall, &used, columns, place)?;
+        let beside = if self.unchanged.is_empty() {
+            None
+        } else {
+            let key = |column: &Column| (column.dictionary, column.index);
+            let signs = columns.iter().filter_map(|c| self.unchanged.get(&key(c)));
+            unchanged::pack(wall, signs.copied(), place)?
+        };
+        let body = proto::Body::Telemetry(packed);
+        Ok(Some(seal(self.stamp, body, beside, summary)))
     }
 }
 

@@ -131,7 +131,11 @@ struct ShapeColumn {
 }
 
 impl Shape {
-    fn read(message: &proto::Telemetry, wall: Timestamp) -> Result<Self, DecodeError> {
+    fn read(
+        message: &proto::Telemetry,
+        dictionaries: Vec<DictionaryHash>,
+        wall: Timestamp,
+    ) -> Result<Self, DecodeError> {
         let count = message.columns as usize;
         if count > MAX_RECORD_COLUMNS {
             return Err(DecodeError::TooLarge {
@@ -140,7 +144,6 @@ impl Shape {
                 allowed: MAX_RECORD_COLUMNS,
             });
         }
-        let dictionaries = read_hashes(&message.dictionaries)?;
         let absent = read_absent(&message.absent, count)?;
         let present = absent.iter().filter(|absent| !**absent).count();
         let mut times = TimeVectors::read(message, wall)?;
@@ -197,7 +200,16 @@ pub(super) fn unpack(
     message: &proto::Telemetry,
     wall: Timestamp,
 ) -> Result<Telemetry, DecodeError> {
-    let shape = Shape::read(message, wall)?;
+    unpack_with(message, read_hashes(&message.dictionaries)?, wall)
+}
+
+/// The same, where the dictionaries stand elsewhere.
+pub(super) fn unpack_with(
+    message: &proto::Telemetry,
+    dictionaries: Vec<DictionaryHash>,
+    wall: Timestamp,
+) -> Result<Telemetry, DecodeError> {
+    let shape = Shape::read(message, dictionaries, wall)?;
     let mut qualities = RunReader::new(&message.qualities, "qualities");
     let mut all: Vec<Quality> = Vec::new();
     let mut values_per_column = Vec::new();
@@ -243,6 +255,7 @@ pub(super) fn unpack(
     Ok(Telemetry {
         dictionaries: shape.dictionaries,
         columns,
+        unchanged: Vec::new(),
     })
 }
 
@@ -251,7 +264,7 @@ pub(super) fn count(
     message: &proto::Telemetry,
     wall: Timestamp,
 ) -> Result<(RecordSummary, Vec<PointLoss>), DecodeError> {
-    let shape = Shape::read(message, wall)?;
+    let shape = Shape::read(message, read_hashes(&message.dictionaries)?, wall)?;
     let mut summary = Tally::default();
     let mut points = Vec::with_capacity(shape.columns.len());
     for column in &shape.columns {

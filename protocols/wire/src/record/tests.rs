@@ -14,6 +14,7 @@ fn record(body: Option<proto::Body>) -> proto::Record {
         mono_ns: 2,
         wall_ns: 1_000_000_000,
         body,
+        unchanged: None,
     }
 }
 
@@ -37,6 +38,7 @@ fn small() -> proto::Telemetry {
                     quality: Quality::Good,
                 }],
             }],
+            unchanged: Vec::new(),
         }),
     };
     let bytes = sealed.encode().unwrap().body;
@@ -188,4 +190,94 @@ fn alike_devices_are_packed_in_frames_and_a_few_columns_are_not() {
     };
     assert_eq!(stride(2000), 100);
     assert_eq!(stride(50), 0);
+}
+
+/// The record as readers knew it before there were signs of life.
+#[derive(Clone, PartialEq, Message)]
+struct Before {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(fixed64, tag = "2")]
+    boot: u64,
+    #[prost(uint64, tag = "3")]
+    mono_ns: u64,
+    #[prost(sfixed64, tag = "4")]
+    wall_ns: i64,
+    #[prost(oneof = "proto::Body", tags = "5, 6, 7, 8")]
+    body: Option<proto::Body>,
+}
+
+fn alive() -> Record {
+    let sample = Sample {
+        time: Timestamp(900_000_000),
+        value: Some(Value::F64(20.5)),
+        quality: Quality::Good,
+    };
+    Record {
+        stamp: RecordStamp {
+            boot: BootId(1),
+            mono: Instant::default(),
+            wall: Timestamp(1_000_000_000),
+        },
+        body: Body::Telemetry(Telemetry {
+            dictionaries: vec![DictionaryHash([1; 16])],
+            columns: vec![Column {
+                dictionary: 0,
+                index: 3,
+                filtered: 10,
+                samples: Vec::new(),
+            }],
+            unchanged: vec![Unchanged {
+                dictionary: 0,
+                index: 3,
+                sample,
+                confirmed: Timestamp(999_000_000),
+            }],
+        }),
+    }
+}
+
+#[test]
+fn a_reader_that_knows_no_signs_of_life_reads_all_the_rest() {
+    let mut record = alive();
+    let sealed = record.encode().unwrap();
+    assert_eq!((sealed.summary.readings, sealed.summary.filtered), (0, 10));
+    let before = Before::decode(sealed.body.clone()).unwrap();
+    assert_eq!(before.version, 1);
+    let Body::Telemetry(telemetry) = &mut record.body else {
+        panic!("not telemetry");
+    };
+    telemetry.unchanged.clear();
+    let without = record.encode().unwrap();
+    assert_eq!(before.encode_to_vec(), without.body);
+    assert_eq!(sealed.summary, without.summary);
+    assert_eq!(
+        Record::losses(&sealed.body).unwrap(),
+        Record::losses(&without.body).unwrap(),
+        "nothing of it is a reading"
+    );
+    assert!(sealed.body.len() - without.body.len() < 40);
+}
+
+#[test]
+fn a_sign_of_life_that_is_none_is_refused() {
+    let change = |change: fn(&mut proto::Telemetry)| {
+        let mut message = proto::Record::decode(alive().encode().unwrap().body).unwrap();
+        change(message.unchanged.as_mut().unwrap());
+        Record::decode(&message.encode_to_vec()).is_err()
+    };
+    assert!(!change(|_| {}));
+    assert!(change(|signs| signs.dictionaries = vec![1; 16]));
+    // One sample, and three.
+    assert!(change(|signs| signs.time_lengths = vec![1]));
+    assert!(change(|signs| signs.filtered_present = vec![3]));
+    assert!(change(|signs| signs.qualities = vec![0x81, 1]));
+    assert!(change(|signs| signs.points = vec![1, 7, 0]));
+    // Beside anything else it is not looked at.
+    let mut message = record(Some(proto::Body::TimeMap(proto::TimeMap::default())));
+    message.unchanged = Some(proto::Telemetry {
+        columns: u32::MAX,
+        ..proto::Telemetry::default()
+    });
+    assert!(Record::decode(&message.encode_to_vec()).is_ok());
 }

@@ -13,7 +13,7 @@ use protocols_wire::limits::MAX_ALARM_POINTS;
 use protocols_wire::{
     Ack, AckItem, AlarmNote, AlarmPoint, Body, ClockState, Column, Down, EpochState, Event,
     EventKind, Held, Hello, HelloAnswer, Pace, Record, RecordStamp, RetryLater, RetryReason,
-    Sample, Telemetry, TimeMap,
+    Sample, Telemetry, TimeMap, Unchanged,
 };
 use std::time::Duration;
 
@@ -136,10 +136,31 @@ pub(crate) fn hash() -> impl Strategy<Value = DictionaryHash> {
 
 pub(crate) fn telemetry() -> impl Strategy<Value = Telemetry> {
     vec(hash(), 1..4).prop_flat_map(|dictionaries| {
-        columns(dictionaries.len() as u32).prop_map(move |columns| Telemetry {
+        let count = dictionaries.len() as u32;
+        let parts = (columns(count), vec(unchanged(count), 0..8));
+        parts.prop_map(move |(columns, unchanged)| Telemetry {
             dictionaries: dictionaries.clone(),
             columns,
+            unchanged,
         })
+    })
+}
+
+/// A sign of life; of a point that need not have a column.
+pub(crate) fn unchanged(dictionaries: u32) -> impl Strategy<Value = Unchanged> {
+    let point = (0..dictionaries, prop_oneof![0u32..50, any::<u32>()]);
+    let sample = (time(), kind().prop_flat_map(value), quality());
+    (point, sample, time()).prop_map(|((dictionary, index), (time, value, quality), confirmed)| {
+        Unchanged {
+            dictionary,
+            index,
+            sample: Sample {
+                time,
+                value: (!quality.is_bad()).then_some(value),
+                quality,
+            },
+            confirmed,
+        }
     })
 }
 

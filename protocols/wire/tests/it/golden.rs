@@ -13,7 +13,7 @@ use protocols_model::{
 use protocols_wire::{
     Ack, AckItem, AlarmNote, AlarmPoint, Body, ClockState, Column, Dictionary, Down, EpochState,
     Event, EventKind, Held, Hello, HelloAnswer, Pace, Record, RecordStamp, RetryLater, RetryReason,
-    Sample, Telemetry, TimeMap, decode_envelope, encode_envelope,
+    Sample, Telemetry, TimeMap, Unchanged, decode_envelope, encode_envelope,
 };
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -168,6 +168,7 @@ fn kinds() -> Telemetry {
     Telemetry {
         dictionaries: vec![DictionaryHash([0xd1; 16]), DictionaryHash([0xd2; 16])],
         columns,
+        unchanged: Vec::new(),
     }
 }
 
@@ -191,6 +192,34 @@ fn fleet() -> Telemetry {
     Telemetry {
         dictionaries: vec![DictionaryHash([0xd3; 16])],
         columns: columns.collect(),
+        unchanged: Vec::new(),
+    }
+}
+
+/// Three quiet points, one of them without a value, beside one that moved.
+fn quiet() -> Telemetry {
+    let sign = |index, confirmed, sample| Unchanged {
+        dictionary: 0,
+        index,
+        sample,
+        confirmed: Timestamp::from_millis(START + confirmed),
+    };
+    let mut dead = good(-60_000, Value::Bool(true));
+    dead.value = None;
+    dead.quality = Quality::Bad(Reason::Timeout);
+    Telemetry {
+        dictionaries: vec![DictionaryHash([0xd1; 16])],
+        columns: vec![
+            column(0, 0, vec![good(0, Value::F64(21.5))]),
+            column(1, 10, Vec::new()),
+            column(2, 10, Vec::new()),
+            column(9, 1, Vec::new()),
+        ],
+        unchanged: vec![
+            sign(1, 9_000, good(-600_000, Value::F64(230.1))),
+            sign(2, 9_000, good(-45_123, Value::Text("idle".into()))),
+            sign(9, 8_900, dead),
+        ],
     }
 }
 
@@ -288,6 +317,7 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
         ("record-v1-time-map", record(Body::TimeMap(map))),
         ("record-v1-alarm", record(Body::Event(alarm))),
         ("record-v1-alarm-points", record(Body::Event(pointed))),
+        ("record-v1-unchanged", record(Body::Telemetry(quiet()))),
     ]
 }
 

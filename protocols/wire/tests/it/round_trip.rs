@@ -17,7 +17,8 @@ use protocols_wire::{
 pub(crate) fn exact(record: &Record) -> String {
     let mut text = format!("{record:?}");
     if let Body::Telemetry(telemetry) = &record.body {
-        for sample in telemetry.columns.iter().flat_map(|c| &c.samples) {
+        let signs = telemetry.unchanged.iter().map(|sign| &sign.sample);
+        for sample in readings(telemetry).chain(signs) {
             if let Some(Value::F64(float)) = sample.value {
                 text.push_str(&format!(" {:016x}", float.to_bits()));
             }
@@ -71,11 +72,49 @@ proptest! {
     }
 
     #[test]
+    fn a_sign_of_life_goes_with_the_column_of_its_point_and_counts_as_nothing(
+        stamp in any::stamp(),
+        signs in prop::collection::vec(any::unchanged(2), 0..900),
+        quiet in 0u32..900,
+    ) {
+        // One a point, each with a column as the filters leave it; some columns have none.
+        let mut unchanged: Vec<_> = (0u32..).zip(signs).map(|(index, mut sign)| {
+            sign.index = index;
+            sign
+        }).collect();
+        unchanged.sort_by_key(|sign| (sign.dictionary, sign.index));
+        let column = |dictionary, index| Column { dictionary, index, filtered: 3, samples: Vec::new() };
+        let mut columns: Vec<_> = unchanged.iter().map(|sign| column(sign.dictionary, sign.index)).collect();
+        columns.extend((0..quiet).map(|index| column(1, 1_000_000 + index)));
+        let dictionaries = vec![DictionaryHash([7; 16]), DictionaryHash([8; 16])];
+        let telemetry = Telemetry { dictionaries: dictionaries.clone(), columns, unchanged };
+        let mut back = Vec::new();
+        let mut filtered = 0;
+        for record in Record::seal_telemetry(stamp, &telemetry).unwrap() {
+            prop_assert!(record.body.len() <= MAX_RECORD_BYTES);
+            prop_assert_eq!(record.summary.readings, 0);
+            filtered += record.summary.filtered;
+            let Body::Telemetry(part) = Record::decode(&record.body).unwrap().body else { panic!() };
+            let known: std::collections::BTreeSet<_> = part.columns.iter().map(|c| (c.dictionary, c.index)).collect();
+            for sign in part.unchanged {
+                let hash = part.dictionaries[sign.dictionary as usize];
+                prop_assert!(known.contains(&(sign.dictionary, sign.index)));
+                back.push((hash, sign.index, format!("{:?}", (sign.sample, sign.confirmed))));
+            }
+        }
+        let sent: Vec<_> = telemetry.unchanged.iter().map(|sign| {
+            (dictionaries[sign.dictionary as usize], sign.index, format!("{:?}", (&sign.sample, sign.confirmed)))
+        }).collect();
+        prop_assert_eq!(back, sent);
+        prop_assert_eq!(filtered, 3 * telemetry.columns.len() as u64);
+    }
+
+    #[test]
     fn times_travel_rounded_down_to_milliseconds(ns in any::<i64>()) {
         let sample = Sample { time: Timestamp(ns), value: Some(Value::Bool(true)), quality: Default::default() };
         let column = Column { dictionary: 0, index: 0, filtered: 0, samples: vec![sample] };
         let dictionaries = vec![DictionaryHash([7; 16])];
-        let record = Record { stamp: stamp(), body: Body::Telemetry(Telemetry { dictionaries, columns: vec![column] }) };
+        let record = Record { stamp: stamp(), body: Body::Telemetry(Telemetry { dictionaries, columns: vec![column], unchanged: Vec::new() }) };
         let Body::Telemetry(back) = Record::decode(&record.encode().unwrap().body).unwrap().body else { panic!() };
         prop_assert_eq!(back.columns[0].samples[0].time, Timestamp::from_millis(Timestamp(ns).as_millis()));
     }
@@ -293,6 +332,7 @@ fn what_breaks_a_rule_of_the_domain_is_not_written() {
                 filtered: 0,
                 samples,
             }],
+            unchanged: Vec::new(),
         }),
     };
     let sample = |value, quality| Sample {
@@ -376,6 +416,7 @@ fn ten_thousand_columns_of_text_and_numbers_seal_into_full_records() {
     let telemetry = Telemetry {
         dictionaries: vec![DictionaryHash([1; 16]), DictionaryHash([2; 16])],
         columns: columns.collect(),
+        unchanged: Vec::new(),
     };
     let sealed = Record::seal_telemetry(stamp(), telemetry.clone()).unwrap();
     let back: Vec<_> = joined(&sealed)

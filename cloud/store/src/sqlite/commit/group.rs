@@ -17,7 +17,7 @@ use crate::sqlite::{Shared, alarm, claims, event, read};
 use crate::stamp;
 use protocols_model::{
     BootId, Claim, DictionaryHash, Epoch, GatewayId, Lane, LossReason, RefuseReason, SeqRange,
-    Timestamp,
+    Timestamp, Value,
 };
 use protocols_wire::{Body, Record, RetryReason, TimeMap};
 use rusqlite::{Connection, params};
@@ -183,6 +183,16 @@ impl Group<'_> {
                 let why = self.over_the_limit(hash.copied(), column.index, most)?;
                 return self
                     .refuse(from, record, RefuseReason::SeriesLimit, Some(&why))
+                    .map(Err);
+            }
+        }
+        for sign in &prepared.signs {
+            let series = series_of(&dictionaries, sign.dictionary, sign.index);
+            let kind = sign.sample.value.as_ref().map(Value::value_type);
+            if series.is_none_or(|series| kind.is_some_and(|kind| kind != series.kind)) {
+                let why = "a sign of life is not of a point of its dictionary, or not of its type";
+                return self
+                    .refuse(from, record, RefuseReason::Malformed, Some(why))
                     .map(Err);
             }
         }
