@@ -217,12 +217,14 @@ impl AlarmBook {
 
     /// Takes the states of a snapshot for alarms that are known. Of those that are not known any more and
     /// were open, the end is to be told.
+    #[must_use]
     pub fn restore(&mut self, kept: BTreeMap<String, Alarm>, now: Instant) -> Vec<AlarmChange> {
         let mut gone = Vec::new();
         for (name, mut old) in kept {
             let Some(alarm) = self.0.get_mut(&name) else {
                 if old.state.is_open() {
                     old.state = AlarmState::Normal;
+                    old.text = format!("no rule has this alarm any more: {}", old.text);
                     gone.push(old.told(&name, false));
                 }
                 continue;
@@ -355,9 +357,9 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_changes_nothing_and_forgets_alarms_that_are_gone() {
+    fn a_restart_changes_nothing_and_clears_alarms_that_no_rule_has_any_more() {
         let mut old = book(true);
-        old.define("gone", AlarmLevel::Low, "", false);
+        old.define("gone", AlarmLevel::Low, "away", false);
         old.raise("gone", at(1), WALL);
         old.raise("hot", at(1), WALL);
         old.acknowledge("hot", "ada", at(2), WALL).unwrap();
@@ -365,11 +367,14 @@ mod tests {
         let kept = old.snapshot(at(40));
         let mut new = book(true);
         let gone = new.restore(kept, at(5));
-        assert_eq!(gone.len(), 1);
+        let [gone] = gone.as_slice() else {
+            panic!("{gone:?}")
+        };
         assert_eq!(
-            (gone[0].name.as_str(), gone[0].state),
+            (gone.name.as_str(), gone.state),
             ("gone", AlarmState::Normal)
         );
+        assert!(gone.text.contains("away"));
         assert_eq!(state(&new), AlarmState::Acknowledged);
         assert_eq!(new.get("hot").unwrap().by, "ada");
         assert_eq!(new.due(), Some(at(75)), "what was left of the shelving");

@@ -69,6 +69,7 @@ struct Running {
     due: Option<Instant>,
     /// The turn in which it was evaluated last.
     turn: u64,
+    fired: u64,
 }
 
 /// All rules of a gateway.
@@ -125,6 +126,7 @@ impl Engine {
                 // Inputs that never come are bad inputs: looked at once, from the start.
                 due: Some(now),
                 turn: 0,
+                fired: 0,
             });
         }
         Self {
@@ -140,13 +142,13 @@ impl Engine {
     }
 
     /// Takes the alarms as they are kept by now, before anything was evaluated: a configuration is made
-    /// ready while another one still runs.
+    /// ready while another one still runs. The next tick clears those that no rule has any more.
     pub fn restore(
         &mut self,
         kept: std::collections::BTreeMap<String, crate::Alarm>,
         now: Instant,
     ) {
-        self.gone = self.alarms.restore(kept, now);
+        self.gone.extend(self.alarms.restore(kept, now));
         for running in &mut self.rules {
             let fired = self.alarms.get(&running.rule.name).is_some_and(is_there);
             running.condition = Condition::new(times(&running.rule), fired);
@@ -257,6 +259,12 @@ impl Engine {
         };
         let rules = self.rules.iter().filter(raises);
         rules.map(|running| (running.rule.name.as_str(), running.rule.when.inputs()))
+    }
+
+    /// Rules by name, and how often each has fired.
+    pub fn fired(&self) -> impl Iterator<Item = (&str, u64)> {
+        let rules = self.rules.iter();
+        rules.map(|running| (running.rule.name.as_str(), running.fired))
     }
 
     /// The points that rules write.
@@ -394,6 +402,7 @@ fn follow(
     alarms: &mut AlarmBook,
     effects: &mut Vec<Effect>,
 ) {
+    running.fired += u64::from(change == Change::Fired);
     let rule = &running.rule;
     match change {
         Change::Fired => {

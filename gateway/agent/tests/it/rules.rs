@@ -233,3 +233,30 @@ fn an_alarm_survives_a_kill_and_a_reload_with_what_people_said_to_it() {
     assert!((1..=3600).contains(&left), "{left}");
     assert_eq!(pump.written(), writes, "what was done is not done again");
 }
+
+#[test]
+fn an_alarm_whose_rule_is_removed_is_taken_back() {
+    let (cellar, pump) = (Plant::start(), Plant::start());
+    cellar.set(0, 400);
+    let rig = Rig::new(&config(&cellar, &pump, OVERTEMP));
+    let mut gateway = rig.start();
+    rig.wait("the alarm is raised", || {
+        state(&rig).as_deref() == Some("raised")
+    });
+    rig.write("gateway.toml", &config(&cellar, &pump, ""));
+    gateway.signal("HUP");
+    rig.wait("it is told", || {
+        rig.log()
+            .contains("no rule has this alarm any more: cellar hot")
+    });
+    let kept = || std::fs::read_to_string(rig.path("state/alarms.json")).unwrap_or_default();
+    rig.wait("it is forgotten", || kept() == "{}");
+    gateway.signal("TERM");
+    assert_eq!(gateway.end(&rig), Some(0), "{}", rig.log());
+    let spooled = rig.output(&["spool", "export", "--config", "gateway.toml"]);
+    let spooled = String::from_utf8_lossy(&spooled.stdout).into_owned();
+    assert!(
+        spooled.contains("no rule has this alarm any more"),
+        "{spooled}"
+    );
+}

@@ -374,6 +374,35 @@ fn after_a_restart_a_raised_alarm_is_not_raised_again_and_ends_with_its_cause() 
 }
 
 #[test]
+fn an_alarm_whose_rule_was_removed_is_cleared_once() {
+    let mut hot = rule("hot", "cellar.temperature > 30", Vec::new());
+    hot.actions.push(Action::Alarm {
+        level: AlarmLevel::Low,
+        text: "cellar hot".to_owned(),
+        latch: true,
+    });
+    let mut run = Run::new(vec![hot]);
+    assert_eq!(run.read("cellar.temperature", Value::F64(31.0)).len(), 1);
+    assert_eq!(run.engine.fired().collect::<Vec<_>>(), [("hot", 1)]);
+    let kept = run.engine.alarms().snapshot(run.now);
+    // A configuration without any rule: what was told must be taken back all the same.
+    let mut none = Run::new(Vec::new());
+    none.engine.restore(kept, none.now);
+    assert!(none.engine.due().is_some_and(|due| due <= none.now));
+    let mut effects = Vec::new();
+    none.engine.tick(none.now, Timestamp(0), &mut effects);
+    assert!(
+        matches!(&effects[..], [Effect::Alarm(change)]
+            if change.name == "hot" && change.state == AlarmState::Normal && change.text.contains("cellar hot")),
+        "{effects:?}"
+    );
+    effects.clear();
+    none.engine.tick(none.now, Timestamp(0), &mut effects);
+    assert_eq!(effects, []);
+    assert_eq!(none.engine.due(), None);
+}
+
+#[test]
 fn loops_unwritable_points_and_too_much_work_are_refused_with_the_reason() {
     let a = || rule("a", "pump.on", vec![("fan.speed", Value::I64(1))]);
     let b = || rule("b", "fan.speed > 0", vec![("door.open", ON)]);
