@@ -13,11 +13,11 @@ use anyhow::bail;
 use gateway_config::units::show_duration;
 use gateway_config::{Options, Severity, load};
 use protocols_model::AlarmState;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) fn run(args: &AlarmsArgs) -> anyhow::Result<Exit> {
-    let state_dir = state_dir(args);
+    let state_dir = state_dir(&args.config);
     let what = match &args.command {
         None | Some(AlarmCommand::List) => What::List,
         Some(AlarmCommand::Ack(ack)) => What::Ack {
@@ -56,21 +56,21 @@ pub(crate) fn run(args: &AlarmsArgs) -> anyhow::Result<Exit> {
 }
 
 /// Where the gateway that is meant keeps its state, also when its configuration has errors.
-fn state_dir(args: &AlarmsArgs) -> PathBuf {
+pub(crate) fn state_dir(config: &Path) -> PathBuf {
     let options = Options {
         unknown_keys: Severity::Warning,
         overload: Severity::Warning,
         memory: machine::memory_limit(),
     };
-    let loaded = load(&args.config, options);
-    let mut places = last_good::places(&args.config, &loaded.state_dir).into_iter();
+    let loaded = load(config, options);
+    let mut places = last_good::places(config, &loaded.state_dir).into_iter();
     places
         .find(|place| lock::owner(place).is_some())
         .unwrap_or(loaded.state_dir)
 }
 
 /// What the last run kept.
-fn kept(args: &AlarmsArgs, state_dir: &std::path::Path) -> anyhow::Result<Exit> {
+fn kept(args: &AlarmsArgs, state_dir: &Path) -> anyhow::Result<Exit> {
     let kept = alarm_file::read(state_dir);
     if args.json {
         let report = serde_json::json!({ "running": false, "kept": kept });

@@ -2,6 +2,7 @@
 
 pub(crate) mod alarms;
 pub(crate) mod find;
+pub(crate) mod record;
 pub(crate) mod watch;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -28,6 +29,9 @@ Examples:
       what rules have raised; `alarms ack NAME`, `alarms shelve NAME --for 1h`
   fogline-gateway explain --privacy gateway.toml
       every field that leaves the site, and in what form
+  fogline-gateway record --for 1h --out plant.rec
+  fogline-gateway replay --config new.toml --data plant.rec --against
+      what a changed configuration would send, raise and write, tried on an hour of this plant
   fogline-gateway spool stat --config gateway.toml
       what a stopped gateway still holds
   fogline-gateway probe modbus --rtu /dev/ttyUSB0 --line '9600 8N1'
@@ -65,6 +69,10 @@ pub(crate) enum Command {
     Spool(SpoolCommand),
     /// Show what a configuration will do: requests, bus load, bytes a day
     Explain(ExplainArgs),
+    /// Keep the raw readings of the gateway that runs for a while, to try configurations on them
+    Record(record::RecordArgs),
+    /// Try a configuration on a recording: what it would send, raise and write
+    Replay(record::ReplayArgs),
     /// Read points now, of a configuration or of any Modbus device
     Read(ReadArgs),
     /// Write one point now, of a configuration or of any Modbus device

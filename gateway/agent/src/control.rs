@@ -4,9 +4,11 @@
 //!
 //! One line of JSON each way: `{"device":"meter1","point":"relay","value":"true"}` and
 //! `{"read_back":true,"error":null}`; `{"alarms":"list"}` and what `fogline-gateway alarms --json`
-//! prints; `{"watch":{…}}` and what `fogline-gateway watch` shows. Bounded in size, in time and in number.
+//! prints; `{"watch":{…}}` and what `fogline-gateway watch` shows; `{"record":{"millis":3600000}}`, which is
+//! answered by a line and then by the frames of a recording. Bounded in size, in time and in number.
 
 mod alarms;
+pub(crate) mod record;
 mod watch;
 
 use crate::field::Desks;
@@ -22,7 +24,7 @@ use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as Blocking;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader};
@@ -51,6 +53,7 @@ enum Asked {
     Write(Order),
     Alarms(alarms::Order),
     Watch(watch::Order),
+    Record(record::Order),
 }
 
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -84,15 +87,34 @@ pub(crate) struct Reach {
     desks: Desks,
     asks: mpsc::Sender<Ask>,
     names: Arc<PointNames>,
+    /// The revision of its configuration.
+    revision: String,
 }
 
 impl Reach {
-    pub(crate) fn of(generation: &Generation) -> Self {
+    pub(crate) fn of(generation: &Generation, revision: &str) -> Self {
         Self {
             desks: generation.desks(),
             asks: generation.asks(),
             names: generation.names(),
+            revision: revision.to_owned(),
         }
+    }
+}
+
+/// What callers reach, and how.
+struct Door {
+    reach: CurrentReach,
+    source: Arc<Source>,
+    state_dir: PathBuf,
+    /// One recording at a time: each costs a little of everything.
+    recording: Semaphore,
+}
+
+impl Door {
+    fn reach(&self) -> Reach {
+        let current = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
     }
 }
 
@@ -114,9 +136,15 @@ pub(crate) fn start(
         Ok(listener)
     });
     match opened {
-        Ok(listener) => Some(AbortOnDropHandle::new(tokio::spawn(serve(
-            listener, reach, source,
-        )))),
+        Ok(listener) => {
+            let door = Door {
+                reach,
+                source,
+                state_dir: state_dir.to_owned(),
+                recording: Semaphore::new(1),
+            };
+            Some(AbortOnDropHandle::new(tokio::spawn(serve(listener, door))))
+        }
         Err(error) => {
             tracing::warn!(%error, "no door for `fogline-gateway write` at {}", path.display());
             None
@@ -124,7 +152,8 @@ pub(crate) fn start(
     }
 }
 
-async fn serve(listener: UnixListener, reach: CurrentReach, source: Arc<Source>) {
+async fn serve(listener: UnixListener, door: Door) {
+    let door = Arc::new(door);
     let seats = Arc::new(Semaphore::new(MOST_CALLERS));
     loop {
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
@@ -135,9 +164,9 @@ async fn serve(listener: UnixListener, reach: CurrentReach, source: Arc<Source>)
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         };
-        let (reach, source) = (Arc::clone(&reach), Arc::clone(&source));
+        let door = Arc::clone(&door);
         tokio::spawn(async move {
-            if let Err(error) = answer(stream, &reach, &source).await {
+            if let Err(error) = answer(stream, &door).await {
                 tracing::debug!(%error, "a caller at the door went away");
             }
             drop(seat);
@@ -145,20 +174,16 @@ async fn serve(listener: UnixListener, reach: CurrentReach, source: Arc<Source>)
     }
 }
 
-async fn answer(
-    mut stream: UnixStream,
-    reach: &CurrentReach,
-    source: &Source,
-) -> anyhow::Result<()> {
+async fn answer(mut stream: UnixStream, door: &Door) -> anyhow::Result<()> {
     let (read, mut write) = stream.split();
     let mut line = String::new();
     let mut read = AsyncBufReader::new(read.take(MOST_BYTES));
     tokio::time::timeout(PATIENCE, read.read_line(&mut line)).await??;
+    let Reach {
+        desks, asks, names, ..
+    } = door.reach();
+    let source = &door.source;
     let clock = source.clock.as_ref();
-    let Reach { desks, asks, names } = {
-        let current = reach.lock().unwrap_or_else(PoisonError::into_inner);
-        current.clone()
-    };
     let mut text = match serde_json::from_str::<Asked>(&line) {
         Ok(Asked::Write(order)) => serde_json::to_string(&carry_out(order, &desks, clock).await)?,
         Ok(Asked::Alarms(order)) => {
@@ -169,6 +194,7 @@ async fn answer(
             let answer = watch::carry_out(order, &asks, &names, source).await;
             serde_json::to_string(&answer)?
         }
+        Ok(Asked::Record(order)) => return record::carry_out(order, door, stream).await,
         Err(error) => serde_json::to_string(&Outcome::failed(format!("not an order: {error}")))?,
     };
     text.push('\n');
@@ -190,6 +216,21 @@ async fn carry_out(order: Order, desks: &Desks, clock: &dyn Clock) -> Outcome {
     tracing::info!(point = name, "a person at the machine writes");
     let until = clock.monotonic().plus(BEGIN_WITHIN);
     desks.write(key, value, until).await.into()
+}
+
+/// The door of the gateway that runs on `state_dir`, for what takes longer than a question.
+///
+/// # Errors
+/// When it is not open.
+pub(crate) async fn connect(state_dir: &Path) -> anyhow::Result<UnixStream> {
+    let path = state_dir.join(FILE);
+    let stream = UnixStream::connect(&path).await;
+    stream.with_context(|| closed(&path))
+}
+
+fn closed(path: &Path) -> String {
+    let path = path.display();
+    format!("the gateway that runs does not open its door {path}")
 }
 
 /// Asks the gateway that runs on `state_dir` to write.
@@ -217,13 +258,7 @@ fn ask<T: serde::de::DeserializeOwned>(
     patience: Duration,
 ) -> anyhow::Result<anyhow::Result<T>> {
     let path = state_dir.join(FILE);
-    let door = || {
-        format!(
-            "the gateway that runs does not open its door {}",
-            path.display()
-        )
-    };
-    let mut stream = Blocking::connect(&path).with_context(door)?;
+    let mut stream = Blocking::connect(&path).with_context(|| closed(&path))?;
     stream.set_read_timeout(Some(patience))?;
     writeln!(stream, "{}", serde_json::to_string(order)?)?;
     let mut line = String::new();

@@ -2,7 +2,7 @@
 //! readings, what it sends.
 
 mod fog;
-mod privacy;
+pub(crate) mod privacy;
 
 use crate::cli::Format;
 use crate::cli::find::ExplainArgs;
@@ -294,7 +294,7 @@ fn show_volume(volume: Volume) -> String {
 }
 
 /// An estimate in two digits: 4.1 MiB, 350 KiB.
-fn size(bytes: f64) -> String {
+pub(crate) fn size(bytes: f64) -> String {
     const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
     let mut amount = bytes;
     let mut unit = "B";

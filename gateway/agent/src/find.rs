@@ -8,7 +8,7 @@ pub(crate) mod probe_modbus;
 pub(crate) mod probe_serial;
 pub(crate) mod read;
 pub(crate) mod scan_ble;
-mod value;
+pub(crate) mod value;
 pub(crate) mod write;
 
 pub(crate) use value::{parse as parse_value, show as show_value};

@@ -154,7 +154,7 @@ impl Gateway {
         let about = swap::about(&path, &chosen);
         let field = std::mem::take(&mut chosen.field);
         let generation = prepare(&config, field, &shared)?.start(&shared);
-        let reach = Arc::new(Mutex::new(Reach::of(&generation)));
+        let reach = Arc::new(Mutex::new(Reach::of(&generation, &chosen.revision)));
         let ground = Ground {
             spool: spool.clone(),
             clock: Arc::clone(&clock),

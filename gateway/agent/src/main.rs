@@ -35,7 +35,9 @@ mod manual;
 mod metrics;
 mod point_names;
 mod processing;
+mod record;
 mod reload;
+mod replay;
 mod service;
 mod sim;
 mod snapshot;
@@ -65,6 +67,8 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args),
         Command::Spool(command) => spool_command::run(&command),
         Command::Explain(args) => explain::run(&args),
+        Command::Record(args) => record::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Read(args) => find::read::run(&args),
         Command::Write(args) => find::write::run(&args),
         Command::Probe(ProbeCommand::Modbus(args)) => find::probe_modbus::run(&args),

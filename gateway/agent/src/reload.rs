@@ -114,7 +114,8 @@ pub(crate) fn from_file(
     }
 }
 
-fn revision(files: &[Arc<Source>]) -> String {
+/// Digest of the files of a configuration, for people.
+pub(crate) fn revision(files: &[Arc<Source>]) -> String {
     let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
     for file in files {
         digest.update(file.text().as_bytes());

@@ -8,6 +8,7 @@
 mod args;
 mod around;
 mod matching;
+mod played;
 mod quick;
 mod screen;
 mod words;
@@ -19,6 +20,7 @@ use crate::exit::Exit;
 use anyhow::Context as _;
 use args::What;
 use around::Around;
+use gateway_recorder::Recording;
 use protocols_sim::control::{Command, help};
 use protocols_sim::event::Hook;
 use protocols_sim::{Sim, Site};
@@ -62,7 +64,7 @@ fn read(args: &SimArgs) -> anyhow::Result<(Site, PathBuf)> {
             anyhow::bail!("--file and a quick form exclude each other: leave one out")
         }
         (None, None) => anyhow::bail!(
-            "say what to serve: --file site.toml, or one of modbus-tcp, modbus-rtu, modbus-rtu-over-tcp, serial, ble; \"fogline-gateway sim --help\" has examples"
+            "say what to serve: --file site.toml, or one of modbus-tcp, modbus-rtu, modbus-rtu-over-tcp, serial, ble, recording; \"fogline-gateway sim --help\" has examples"
         ),
         (Some(file), None) => {
             let text = std::fs::read_to_string(file).with_context(|| {
@@ -75,6 +77,13 @@ fn read(args: &SimArgs) -> anyhow::Result<(Site, PathBuf)> {
             let file = file.canonicalize()?;
             let folder = file.parent().context("a file without a folder")?;
             Ok((site, folder.to_owned()))
+        }
+        (None, Some(What::Recording(recorded))) => {
+            let folder = std::env::current_dir().context("looking where we are")?;
+            let recording = Recording::read(&recorded.data, recorded.last)?;
+            let text = played::site(&recording, recorded.listen)
+                .with_context(|| recorded.data.display().to_string())?;
+            Ok((Site::parse(&text)?, folder))
         }
         (None, Some(what)) => {
             let folder = std::env::current_dir().context("looking where we are")?;

@@ -2,11 +2,12 @@
 
 use crate::core::{Pipeline, PointCounts};
 use crate::latest::{Look, Looked};
+use crate::tap::Heard;
 use gateway_rules::{Alarm, AlarmError, Effect};
 use protocols_model::{Instant, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// The alarms that must survive a restart, by name.
 pub type KeptAlarms = BTreeMap<String, Alarm>;
@@ -50,10 +51,12 @@ pub enum Ask {
         /// Whether it was done.
         done: oneshot::Sender<Result<(), AlarmError>>,
     },
+    /// Tell the raw readings of every sweep from now on, until the receiver is gone or another listens.
+    Listen(mpsc::Sender<Heard>),
 }
 
 impl Ask {
-    /// Answers; whether alarms changed.
+    /// Answers; whether alarms changed. A listener is the task's.
     pub(crate) fn answer(
         self,
         pipeline: &mut Pipeline,
@@ -99,6 +102,8 @@ impl Ask {
                 );
                 changed
             }
+            // Taken by the task before it comes here: the pipeline does not know of it.
+            Self::Listen(_) => false,
         }
     }
 }

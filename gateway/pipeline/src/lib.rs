@@ -14,6 +14,7 @@
 //! | [`normal`] | what is well formed |
 //! | [`latest`] | the latest reading of every point, for people at the site |
 //! | [`mod@run`], `act`, [`ask`] | the thin task around it: records, writes, questions |
+//! | [`tap`] | raw readings for whoever listens for a while |
 //! | [`stats`] | the counters that `/metrics` and `status` show |
 //!
 //! Guarantee: for every point, readings taken = kept + filtered + held back, and both kept and filtered
@@ -32,6 +33,7 @@ pub mod normal;
 pub mod run;
 pub mod setup;
 pub mod stats;
+pub mod tap;
 
 pub use crate::core::{BatchAge, MAX_BATCH_BYTES, Pipeline, PointCounts};
 pub use act::Writable;
@@ -40,3 +42,4 @@ pub use latest::{Latest, Look, Looked, Standing};
 pub use run::{Inputs, SWEEP_CAPACITY, run};
 pub use setup::{DerivedSetup, PointSetup, Privacy, Setup, SetupError, WindowSetup};
 pub use stats::{Stats, Totals};
+pub use tap::{Heard, TAP_CAPACITY};

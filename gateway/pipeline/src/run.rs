@@ -7,6 +7,7 @@
 use crate::act::{Hands, Writable};
 use crate::ask::Ask;
 use crate::core::Pipeline;
+use crate::tap::Tap;
 use gateway_rules::Effect;
 use gateway_spool::{SpoolHandle, SpoolStopped};
 use protocols_driver::Sweep;
@@ -75,6 +76,7 @@ pub async fn run(
         pipeline,
         clock,
         alarms,
+        tap: None,
     };
     let dictionaries = task.pipeline.take_dictionaries();
     task.hands.spool.keep_dictionaries(dictionaries).await?;
@@ -129,10 +131,17 @@ struct Task {
     hands: Hands,
     clock: Arc<dyn Clock>,
     alarms: watch::Sender<crate::ask::KeptAlarms>,
+    /// Who listens to raw readings; as a rule nobody.
+    tap: Option<Tap>,
 }
 
 impl Task {
     async fn take(&mut self, sweep: Sweep) -> Result<(), SpoolStopped> {
+        if let Some(tap) = &mut self.tap
+            && !tap.tell(&sweep)
+        {
+            self.tap = None;
+        }
         let mut effects = Vec::new();
         let wall = self.clock.wall();
         let unknown = self
@@ -173,6 +182,10 @@ impl Task {
     }
 
     async fn answer(&mut self, ask: Ask) -> Result<(), SpoolStopped> {
+        if let Ask::Listen(listener) = ask {
+            self.tap = Some(Tap::new(listener));
+            return Ok(());
+        }
         let mut effects = Vec::new();
         let (now, wall) = (self.clock.monotonic(), self.clock.wall());
         let changed = ask.answer(&mut self.pipeline, now, wall, &mut effects);

@@ -13,6 +13,10 @@ pub enum Kind {
     Dictionary,
     /// An encoded record of telemetry.
     Record,
+    /// So many readings are missing here: the recorder could not keep up. Eight bytes, little-endian.
+    Missed,
+    /// The recording ends here as it was meant to; travels, and is not kept.
+    End,
 }
 
 impl Kind {
@@ -20,6 +24,8 @@ impl Kind {
         match self {
             Self::Dictionary => 1,
             Self::Record => 2,
+            Self::Missed => 3,
+            Self::End => 4,
         }
     }
 
@@ -27,6 +33,8 @@ impl Kind {
         match code {
             1 => Some(Self::Dictionary),
             2 => Some(Self::Record),
+            3 => Some(Self::Missed),
+            4 => Some(Self::End),
             _ => None,
         }
     }
@@ -42,6 +50,42 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Says that so many readings are missing.
+    #[must_use]
+    pub fn missed(readings: u64) -> Self {
+        Self {
+            kind: Kind::Missed,
+            body: Bytes::copy_from_slice(&readings.to_le_bytes()),
+        }
+    }
+
+    /// The end.
+    #[must_use]
+    pub const fn end() -> Self {
+        Self {
+            kind: Kind::End,
+            body: Bytes::new(),
+        }
+    }
+
+    /// Readings that it says are missing.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        let bytes = <[u8; 8]>::try_from(self.body.as_ref());
+        match (self.kind, bytes) {
+            (Kind::Missed, Ok(bytes)) => u64::from_le_bytes(bytes),
+            _ => 0,
+        }
+    }
+
+    /// How many bytes the frame has that begins here; `None` while its header is not whole.
+    #[must_use]
+    pub fn length(begin: &[u8]) -> Option<usize> {
+        let [_, l0, l1, l2, l3, ..] = begin.first_chunk::<HEADER_BYTES>()?;
+        let body = usize::try_from(u32::from_le_bytes([*l0, *l1, *l2, *l3])).ok()?;
+        HEADER_BYTES.checked_add(body)
+    }
+
     /// Its bytes; `None` for a body that is too large, which the wire's limits rule out.
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
@@ -91,11 +135,12 @@ mod tests {
             let (back, rest) = Frame::split(&Bytes::from(bytes.clone())).unwrap();
             prop_assert_eq!(&back, &frame);
             prop_assert!(rest.is_empty());
+            prop_assert_eq!(Frame::length(&bytes), Some(bytes.len()));
             let mut broken = bytes;
             let at = at.index(broken.len());
             broken[at] ^= 1 << bit;
             if let Some((other, _)) = Frame::split(&Bytes::from(broken)) {
-                // The kind has no checksum: all it can become is the other kind.
+                // The kind has no checksum: all it can become is another kind.
                 prop_assert_eq!(other.body, frame.body);
             }
         }

@@ -28,5 +28,5 @@ pub mod recording;
 pub mod tape;
 
 pub use recorder::Recorder;
-pub use recording::{Recorded, Recording, RecordingError};
+pub use recording::{MAX_READINGS, Recorded, Recording, RecordingError};
 pub use tape::{Tape, TapeLimits};

@@ -7,6 +7,7 @@ use protocols_model::{DictionaryHash, PointDescriptor, Timestamp};
 use protocols_wire::{Body, Dictionary, Record, Sample};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// One reading of a recording.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +27,12 @@ pub struct Recording {
     pub readings: Vec<Recorded>,
     /// Segments whose end was torn or damaged.
     pub torn: Vec<PathBuf>,
+    /// Readings that the recorder could not keep up with.
+    pub missed: u64,
 }
+
+/// Most readings that are held at once: each takes about fifty bytes.
+pub const MAX_READINGS: usize = 5_000_000;
 
 /// Why a recording cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,18 +43,23 @@ pub enum RecordingError {
     /// Nothing there.
     #[error("{} holds no recording: `fogline-gateway record` makes one", .0.display())]
     Nothing(PathBuf),
+    /// More than may be held.
+    #[error(
+        "{} holds more than {} million readings: try its end alone, with --last 1h",
+        .0.display(), MAX_READINGS / 1_000_000
+    )]
+    TooMany(PathBuf),
     /// No segment of ours.
     #[error("{} is no recording of this version", .0.display())]
     Foreign(PathBuf),
 }
 
 impl Recording {
-    /// Reads all segments of a folder. A recording is as large as its tape was allowed to be, so it fits
-    /// where it is read.
+    /// Reads all segments of a folder, or what was taken in its `last` so many minutes.
     ///
     /// # Errors
     /// [`RecordingError`].
-    pub fn read(folder: &Path) -> Result<Self, RecordingError> {
+    pub fn read(folder: &Path, last: Option<Duration>) -> Result<Self, RecordingError> {
         let io = |path: &Path| {
             let path = path.to_owned();
             move |error| RecordingError::Io(path, error)
@@ -59,16 +70,34 @@ impl Recording {
         }
         let mut recording = Self::default();
         let mut places = HashMap::new();
-        for (_, path) in all {
+        // The newest first: what is too old, or too much, is known when it comes.
+        let mut from = None;
+        let mut parts = Vec::with_capacity(all.len());
+        for (_, path) in all.into_iter().rev() {
             let bytes = Bytes::from(std::fs::read(&path).map_err(io(&path))?);
             let Some(rest) = bytes.strip_prefix(MAGIC) else {
                 return Err(RecordingError::Foreign(path));
             };
-            let rest = bytes.slice_ref(rest);
-            if !recording.take_segment(rest, &mut places) {
+            let mut part = Vec::new();
+            if !recording.take_segment(bytes.slice_ref(rest), &mut places, &mut part) {
                 recording.torn.push(path);
             }
+            let end = part.iter().map(|reading| reading.sample.time).max();
+            from = from.or_else(|| Some(end?.minus(last?)));
+            let before = part.len();
+            part.retain(|reading| from.is_none_or(|from| reading.sample.time >= from));
+            let is_whole = part.len() == before;
+            parts.push(part);
+            if parts.iter().map(Vec::len).sum::<usize>() > MAX_READINGS {
+                return Err(RecordingError::TooMany(folder.to_owned()));
+            }
+            // A clock that was set back may hide newer ones in older segments: those are not looked for.
+            if !is_whole {
+                break;
+            }
         }
+        recording.torn.reverse();
+        recording.readings = parts.into_iter().rev().flatten().collect();
         // Stable: what was taken at one moment keeps its order.
         recording
             .readings
@@ -88,6 +117,7 @@ impl Recording {
         &mut self,
         mut bytes: Bytes,
         places: &mut HashMap<DictionaryHash, Vec<usize>>,
+        readings: &mut Vec<Recorded>,
     ) -> bool {
         while !bytes.is_empty() {
             let Some((frame, rest)) = Frame::split(&bytes) else {
@@ -96,7 +126,12 @@ impl Recording {
             bytes = rest;
             let taken = match frame.kind {
                 Kind::Dictionary => self.take_dictionary(frame.body, places),
-                Kind::Record => self.take_record(&frame.body, places),
+                Kind::Record => take_record(&frame.body, places, readings),
+                Kind::Missed => {
+                    self.missed = self.missed.saturating_add(frame.missing());
+                    Some(())
+                }
+                Kind::End => Some(()),
             };
             if taken.is_none() {
                 return false;
@@ -124,25 +159,24 @@ impl Recording {
         });
         Some(())
     }
+}
 
-    fn take_record(
-        &mut self,
-        body: &[u8],
-        places: &HashMap<DictionaryHash, Vec<usize>>,
-    ) -> Option<()> {
-        let Body::Telemetry(telemetry) = Record::decode(body).ok()?.body else {
-            return None;
-        };
-        for column in telemetry.columns {
-            let dictionary = usize::try_from(column.dictionary).ok()?;
-            let points = places.get(telemetry.dictionaries.get(dictionary)?)?;
-            let point = *points.get(usize::try_from(column.index).ok()?)?;
-            let samples = column.samples.into_iter();
-            let readings = samples.map(|sample| Recorded { point, sample });
-            self.readings.extend(readings);
-        }
-        Some(())
+fn take_record(
+    body: &[u8],
+    places: &HashMap<DictionaryHash, Vec<usize>>,
+    readings: &mut Vec<Recorded>,
+) -> Option<()> {
+    let Body::Telemetry(telemetry) = Record::decode(body).ok()?.body else {
+        return None;
+    };
+    for column in telemetry.columns {
+        let dictionary = usize::try_from(column.dictionary).ok()?;
+        let points = places.get(telemetry.dictionaries.get(dictionary)?)?;
+        let point = *points.get(usize::try_from(column.index).ok()?)?;
+        let samples = column.samples.into_iter();
+        readings.extend(samples.map(|sample| Recorded { point, sample }));
     }
+    Some(())
 }
 
 #[cfg(test)]
@@ -154,7 +188,6 @@ mod tests {
     };
     use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
-    use std::time::Duration;
 
     fn points() -> Vec<PointDescriptor> {
         let point = |name| PointDescriptor {
@@ -178,7 +211,8 @@ mod tests {
     /// Records two points once a second.
     fn record(folder: &Path, limits: TapeLimits, seconds: std::ops::Range<u64>) {
         let mut recorder = Recorder::new(points(), BootId(1)).unwrap();
-        let mut tape = Tape::open(folder, limits, recorder.beginning()).unwrap();
+        let mut tape = Tape::open(folder, limits).unwrap();
+        tape.write(&recorder.beginning()).unwrap();
         for second in seconds {
             let (now, wall) = at(second);
             let value = i64::try_from(second).unwrap();
@@ -200,7 +234,7 @@ mod tests {
         record(&path, LARGE, 0..100);
         // A second run of the gateway goes on in the same folder.
         record(&path, LARGE, 100..150);
-        let recording = Recording::read(&path).unwrap();
+        let recording = Recording::read(&path, None).unwrap();
         assert_eq!(recording.points, points());
         assert_eq!(recording.readings.len(), 300);
         assert!(recording.torn.is_empty());
@@ -215,6 +249,52 @@ mod tests {
     }
 
     #[test]
+    fn the_end_alone_can_be_read_and_what_was_missed_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = TapeLimits { max_bytes: 20_000 };
+        assert!(!Tape::is_there(&folder.path().join("none")).unwrap());
+        record(folder.path(), limits, 0..500);
+        let mut tape = Tape::open(folder.path(), limits).unwrap();
+        tape.write(&[Frame::missed(7), Frame::end()]).unwrap();
+        assert!(Tape::is_there(folder.path()).unwrap());
+        let last = Recording::read(folder.path(), Some(Duration::from_secs(60))).unwrap();
+        assert_eq!(last.span(), Some((at(439).1, at(499).1)));
+        assert_eq!(last.readings.len(), 2 * 61);
+        assert_eq!(last.missed, 7);
+    }
+
+    #[test]
+    fn a_configuration_that_changes_meanwhile_brings_its_own_points() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tape = Tape::open(folder.path(), LARGE).unwrap();
+        let mut other = points();
+        other.reverse();
+        for (points, second) in [(points(), 0), (other, 1)] {
+            let mut recorder = Recorder::new(points, BootId(1)).unwrap();
+            tape.write(&recorder.beginning()).unwrap();
+            let (now, wall) = at(second);
+            let value = Value::I64(i64::try_from(second).unwrap());
+            recorder.take(now, &[Reading::good(PointKey(0), wall, value)]);
+            tape.write(&recorder.seal(now, wall)).unwrap();
+        }
+        let recording = Recording::read(folder.path(), None).unwrap();
+        let read: Vec<_> = recording
+            .readings
+            .iter()
+            .map(|r| {
+                (
+                    recording.points[r.point].point.as_str(),
+                    r.sample.value.clone(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            read,
+            [("a", Some(Value::I64(0))), ("b", Some(Value::I64(1)))]
+        );
+    }
+
+    #[test]
     fn the_oldest_make_room_and_the_newest_keep() {
         let folder = tempfile::tempdir().unwrap();
         let limits = TapeLimits { max_bytes: 20_000 };
@@ -225,7 +305,7 @@ mod tests {
             .map(|(_, path)| std::fs::metadata(path).unwrap().len())
             .sum();
         assert!(bytes <= 21_000, "{bytes}");
-        let recording = Recording::read(folder.path()).unwrap();
+        let recording = Recording::read(folder.path(), None).unwrap();
         let (first, last) = recording.span().unwrap();
         assert!(first > at(1000).1);
         assert_eq!(last, at(2999).1);
@@ -238,18 +318,18 @@ mod tests {
         let (_, segment) = segments(folder.path()).unwrap().pop().unwrap();
         let bytes = std::fs::read(&segment).unwrap();
         std::fs::write(&segment, &bytes[..bytes.len() - 7]).unwrap();
-        let recording = Recording::read(folder.path()).unwrap();
+        let recording = Recording::read(folder.path(), None).unwrap();
         assert_eq!(recording.torn, std::slice::from_ref(&segment));
         assert_eq!(recording.readings.len(), 98);
         let mut file = std::fs::File::create(&segment).unwrap();
         file.write_all(b"something else").unwrap();
         assert!(matches!(
-            Recording::read(folder.path()),
+            Recording::read(folder.path(), None),
             Err(RecordingError::Foreign(_))
         ));
         std::fs::remove_file(segment).unwrap();
         assert!(matches!(
-            Recording::read(folder.path()),
+            Recording::read(folder.path(), None),
             Err(RecordingError::Nothing(_))
         ));
     }

@@ -3,7 +3,7 @@
 //! Blocking; lives on a thread of its own. Nothing is synced: a recording is for trying things, and must
 //! not wear the flash.
 
-use crate::frame::Frame;
+use crate::frame::{Frame, Kind};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -29,8 +29,11 @@ pub struct Tape {
     folder: PathBuf,
     limits: TapeLimits,
     segment: Option<(File, u64)>,
-    /// What each segment begins with.
-    beginning: Vec<Frame>,
+    /// The dictionaries that what follows refers to: each segment begins with them.
+    dictionaries: Vec<Frame>,
+    /// The last frame was one: others that follow belong to it.
+    in_dictionaries: bool,
+    written: u64,
 }
 
 impl Tape {
@@ -38,7 +41,7 @@ impl Tape {
     ///
     /// # Errors
     /// Where the folder cannot be made.
-    pub fn open(folder: &Path, limits: TapeLimits, beginning: Vec<Frame>) -> io::Result<Self> {
+    pub fn open(folder: &Path, limits: TapeLimits) -> io::Result<Self> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -47,30 +50,66 @@ impl Tape {
             folder: folder.to_owned(),
             limits,
             segment: None,
-            beginning,
+            dictionaries: Vec::new(),
+            in_dictionaries: false,
+            written: 0,
         })
     }
 
-    /// Writes frames; the oldest segments make room.
+    /// Whether `folder` holds a recording already.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn is_there(folder: &Path) -> io::Result<bool> {
+        match segments(folder) {
+            Ok(segments) => Ok(!segments.is_empty()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Bytes written so far; the oldest of them may have made room.
+    #[must_use]
+    pub const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Writes frames; the oldest segments make room. Dictionaries stand before the records that use
+    /// them, all of a configuration together.
     ///
     /// # Errors
     /// Where the disk refuses. What was not written is not tried again.
     pub fn write(&mut self, frames: &[Frame]) -> io::Result<()> {
         for frame in frames {
-            let Some(bytes) = frame.encode() else {
-                continue;
-            };
-            if self.is_full() {
-                self.segment = None;
-                self.make_room()?;
-                self.begin()?;
+            match frame.kind {
+                // A run of dictionaries is a configuration: what came before refers to others.
+                Kind::Dictionary => {
+                    if !self.in_dictionaries {
+                        self.dictionaries.clear();
+                        self.segment = None;
+                    }
+                    self.dictionaries.push(frame.clone());
+                }
+                Kind::Record | Kind::Missed => self.append(frame)?,
+                Kind::End => {}
             }
-            let Some((file, len)) = &mut self.segment else {
-                continue;
-            };
-            file.write_all(&bytes)?;
-            *len += bytes.len() as u64;
+            self.in_dictionaries = frame.kind == Kind::Dictionary;
         }
+        Ok(())
+    }
+
+    fn append(&mut self, frame: &Frame) -> io::Result<()> {
+        if self.is_full() {
+            self.segment = None;
+            self.make_room()?;
+            self.begin()?;
+        }
+        let (Some(bytes), Some((file, len))) = (frame.encode(), &mut self.segment) else {
+            return Ok(());
+        };
+        file.write_all(&bytes)?;
+        *len += bytes.len() as u64;
+        self.written += bytes.len() as u64;
         Ok(())
     }
 
@@ -92,12 +131,13 @@ impl Tape {
             .open(path)?;
         file.write_all(MAGIC)?;
         let mut len = MAGIC.len() as u64;
-        for frame in &self.beginning {
+        for frame in &self.dictionaries {
             if let Some(bytes) = frame.encode() {
                 file.write_all(&bytes)?;
                 len += bytes.len() as u64;
             }
         }
+        self.written += len;
         self.segment = Some((file, len));
         Ok(())
     }

@@ -3,14 +3,20 @@
 use gateway_filter::Bound;
 use protocols_model::Value;
 use protocols_wire::Sample;
+use std::borrow::Borrow;
 
 /// The largest distance of a good number that was read from its reconstruction, drawn as `bound` says;
 /// held where the bound states nothing. `None` where there is no number to compare.
 #[must_use]
-pub fn largest(bound: Bound, read: &[Sample], sent: &[Sample]) -> Option<f64> {
+pub fn largest(
+    bound: Bound,
+    read: impl Iterator<Item = impl Borrow<Sample>>,
+    sent: &[Sample],
+) -> Option<f64> {
     let mut largest: Option<f64> = None;
     let mut next = 0;
     for original in read {
+        let original = original.borrow();
         while sent
             .get(next)
             .is_some_and(|sample| sample.time <= original.time)

@@ -22,5 +22,5 @@ pub mod difference;
 pub mod error;
 pub mod run;
 
-pub use difference::{Difference, compare};
+pub use difference::{Difference, compare, raised};
 pub use run::{PointRan, Ran, run};

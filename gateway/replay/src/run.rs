@@ -1,15 +1,19 @@
 //! One configuration over a recording.
 
 use crate::error;
+use bytes::Bytes;
 use gateway_filter::Bound;
 use gateway_pipeline::Pipeline;
 use gateway_recorder::{Recorded, Recording};
 use gateway_rules::engine::Ticket;
 use gateway_rules::{AlarmChange, Effect};
 use protocols_model::{
-    BootId, DictionaryHash, Instant, PointDescriptor, PointKey, Reading, Timestamp, Value,
+    BootId, DictionaryHash, Epoch, Instant, Lane, PointDescriptor, PointKey, Reading, RecordKey,
+    Timestamp, Value,
 };
-use protocols_wire::{Body, Dictionary, Record, RecordStamp, Sample, SealedRecord};
+use protocols_wire::{
+    Body, Dictionary, Record, RecordStamp, Sample, SealedRecord, encode_envelope,
+};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -18,7 +22,8 @@ use std::time::Duration;
 pub struct Ran {
     /// The points of the configuration, in the order of their keys.
     pub points: Vec<PointRan>,
-    /// Bytes of records, before they are packed into envelopes.
+    /// Bytes of envelopes as they are published, without what MQTT and TLS put around them. What rules
+    /// tell is not in it.
     pub bytes: u64,
     /// From the first stamp of the recording to the last.
     pub span: Duration,
@@ -28,14 +33,42 @@ pub struct Ran {
     pub told: Vec<(Timestamp, String, String)>,
     /// What rules wrote.
     pub writes: Vec<(Timestamp, PointKey, Value)>,
-    /// Recorded points that the configuration does not have.
+    /// How often each rule fired.
+    pub fired: Vec<(String, u64)>,
+    /// Recorded points with readings that the configuration does not have.
     pub missing: Vec<PointDescriptor>,
+    /// Recorded points whose values are of another type than the configuration's: their readings are left
+    /// out, because nobody can know what would have been read.
+    pub retyped: Vec<PointDescriptor>,
+}
+
+/// Below this a recording tells nothing of a day.
+const LEAST: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_hours(24);
+
+impl Ran {
+    /// Readings that would leave in a day like this.
+    #[must_use]
+    pub fn readings_a_day(&self) -> f64 {
+        let sent: u64 = self.points.iter().map(|point| point.sent).sum();
+        sent as f64 / self.days()
+    }
+
+    /// Bytes that would leave in a day like this.
+    #[must_use]
+    pub fn bytes_a_day(&self) -> f64 {
+        self.bytes as f64 / self.days()
+    }
+
+    fn days(&self) -> f64 {
+        self.span.max(LEAST).as_secs_f64() / DAY.as_secs_f64()
+    }
 }
 
 /// What became of one point.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PointRan {
-    /// `device.point`.
+    /// `device/point`.
     pub name: String,
     /// Readings taken.
     pub taken: u64,
@@ -57,13 +90,12 @@ pub fn run(recording: &Recording, mut pipeline: Pipeline, names: &[PointDescript
         return ran;
     };
     ran.span = last.since(first);
-    let keys = keys(recording, names, &mut ran.missing);
+    let keys = keys(recording, names, &mut ran);
     let mut taker = Taker {
         sent: HashMap::new(),
         keys: entries(&pipeline.take_dictionaries(), names),
         first,
     };
-    let mut read: HashMap<PointKey, Vec<Sample>> = HashMap::new();
     let mut effects = Vec::new();
     for sweep in recording
         .readings
@@ -73,13 +105,18 @@ pub fn run(recording: &Recording, mut pipeline: Pipeline, names: &[PointDescript
             continue;
         };
         taker.pass(&mut pipeline, stamp, &mut ran, &mut effects);
-        let readings = readings(sweep, &keys, &mut read);
+        let readings = readings(sweep, &keys);
         let now = taker.instant(stamp);
         pipeline.take(now, stamp, readings, &mut effects);
         follow(&mut pipeline, now, stamp, &mut effects, &mut ran);
     }
     pipeline.flush(taker.instant(last));
     taker.seal(&mut pipeline, last, &mut ran);
+    let fired = pipeline.engine().fired();
+    ran.fired = fired
+        .map(|(name, times)| (name.to_owned(), times))
+        .collect();
+    let read = places(recording, &keys);
     let bounds: Vec<Bound> = pipeline.bounds().collect();
     for ((name, counts), (key, bound)) in names
         .iter()
@@ -88,38 +125,56 @@ pub fn run(recording: &Recording, mut pipeline: Pipeline, names: &[PointDescript
     {
         let sent = taker.sent.get(&key).map_or(&[][..], Vec::as_slice);
         ran.points.push(PointRan {
-            name: format!("{}.{}", name.device, name.point),
+            name: format!("{}/{}", name.device, name.point),
             taken: counts.taken,
             sent: counts.sent,
             bound,
-            error: read
-                .get(&key)
-                .and_then(|read| error::largest(bound, read, sent)),
+            error: read.get(&key).and_then(|places| {
+                let read = places
+                    .iter()
+                    .filter_map(|place| recording.readings.get(*place));
+                error::largest(bound, read.map(|reading| &reading.sample), sent)
+            }),
         });
     }
     ran
 }
 
 /// Which point of the configuration each recorded point is: device and name decide.
-fn keys(
-    recording: &Recording,
-    names: &[PointDescriptor],
-    missing: &mut Vec<PointDescriptor>,
-) -> Vec<Option<PointKey>> {
-    let place = |point: &PointDescriptor| {
-        let same =
-            |name: &PointDescriptor| name.device == point.device && name.point == point.point;
-        names.iter().position(same)
-    };
-    let mut keys = Vec::with_capacity(recording.points.len());
-    for point in &recording.points {
-        let key = place(point).and_then(|place| u32::try_from(place).ok());
-        if key.is_none() {
-            missing.push(point.clone());
+fn keys(recording: &Recording, names: &[PointDescriptor], ran: &mut Ran) -> Vec<Option<PointKey>> {
+    let mut used = vec![false; recording.points.len()];
+    for reading in &recording.readings {
+        if let Some(used) = used.get_mut(reading.point) {
+            *used = true;
         }
-        keys.push(key.map(PointKey));
+    }
+    let mut known = HashMap::with_capacity(names.len());
+    for (key, name) in (0..).map(PointKey).zip(names) {
+        known.insert((&name.device, &name.point), (key, name.value_type));
+    }
+    let mut keys = Vec::with_capacity(recording.points.len());
+    for (point, used) in recording.points.iter().zip(used) {
+        let found = known.get(&(&point.device, &point.point));
+        let fits = found.filter(|(_, value_type)| *value_type == point.value_type);
+        if used && found.is_none() {
+            ran.missing.push(point.clone());
+        } else if used && fits.is_none() {
+            ran.retyped.push(point.clone());
+        }
+        keys.push(fits.map(|(key, _)| *key));
     }
     keys
+}
+
+/// Where the readings of each point are in the recording.
+fn places(recording: &Recording, keys: &[Option<PointKey>]) -> HashMap<PointKey, Vec<usize>> {
+    let mut places = HashMap::<_, Vec<usize>>::new();
+    for (place, reading) in recording.readings.iter().enumerate() {
+        if let Some(key) = keys.get(reading.point).copied().flatten() {
+            places.entry(key).or_default().push(place);
+        }
+    }
+    places
 }
 
 fn entries(
@@ -142,17 +197,12 @@ fn entries(
     all
 }
 
-fn readings(
-    sweep: &[Recorded],
-    keys: &[Option<PointKey>],
-    read: &mut HashMap<PointKey, Vec<Sample>>,
-) -> Vec<Reading> {
+fn readings(sweep: &[Recorded], keys: &[Option<PointKey>]) -> Vec<Reading> {
     let mut readings = Vec::with_capacity(sweep.len());
     for Recorded { point, sample } in sweep {
         let Some(key) = keys.get(*point).copied().flatten() else {
             continue;
         };
-        read.entry(key).or_default().push(sample.clone());
         readings.push(Reading {
             point: key,
             sampled: sample.time,
@@ -207,10 +257,17 @@ impl Taker {
             mono: self.instant(wall),
             wall,
         };
-        for record in pipeline.seal(stamp) {
-            ran.bytes += record.body.len() as u64;
+        let mut packed = Vec::new();
+        for (seq, record) in (1..).zip(pipeline.seal(stamp)) {
             self.unpack(&record);
+            let key = RecordKey {
+                epoch: Epoch(0),
+                lane: Lane::Telemetry,
+                seq,
+            };
+            packed.push((key, record.body));
         }
+        ran.bytes += published(&packed);
     }
 
     fn unpack(&mut self, record: &SealedRecord) {
@@ -235,6 +292,21 @@ impl Taker {
     fn key(&self, hash: DictionaryHash, index: u32) -> Option<PointKey> {
         let index = usize::try_from(index).ok()?;
         self.keys.get(&hash)?.get(index).copied()
+    }
+}
+
+/// Bytes of records in an envelope; where one is too small for them, in two, and so on.
+fn published(records: &[(RecordKey, Bytes)]) -> u64 {
+    if records.is_empty() {
+        return 0;
+    }
+    match encode_envelope(records, &[]) {
+        Ok(envelope) => envelope.len() as u64,
+        Err(_) if records.len() > 1 => {
+            let (front, back) = records.split_at(records.len() / 2);
+            published(front) + published(back)
+        }
+        Err(_) => records.iter().map(|(_, body)| body.len() as u64).sum(),
     }
 }
 

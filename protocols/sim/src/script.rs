@@ -8,6 +8,7 @@
 //! value = { noise = { mean = 20, spread = 0.5, every = "1s" } }
 //! value = { counter = { from = 0, step = 1, every = "1 poll", wrap = 65536 } }
 //! value = { steps = { values = [1, 2, 5], every = "10s" } }
+//! value = { course = { at = [0, 10.5, 60], values = [20.0, 20.5, 19.5], over = "90s" } }
 //! value = { recording = { file = "day.csv", column = "voltage", time = "seconds" } }
 //! value = { sum = [ { sine = { mean = 230, amplitude = 4 } }, { noise = { spread = 0.2 } } ] }
 //! ```
@@ -18,6 +19,7 @@
 
 mod recording;
 
+use crate::span::Time;
 pub use crate::span::{Moment, Span};
 pub use recording::RecordingError;
 
@@ -186,6 +188,15 @@ pub enum Shape {
         #[serde(default = "second")]
         every: Span,
     },
+    /// Values at their times, again and again: what was recorded, say.
+    Course {
+        /// When each value begins, in seconds: rising from 0.
+        at: Vec<f64>,
+        /// The values.
+        values: Vec<Value>,
+        /// How long one way takes.
+        over: Time,
+    },
     /// A column of a CSV file with a header, again and again.
     Recording {
         /// The file, relative to the site file.
@@ -231,7 +242,7 @@ impl<'de> Deserialize<'de> for Script {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(
-                    "a constant or one of { ramp, sine, square, noise, counter, steps, recording, sum }",
+                    "a constant or one of { ramp, sine, square, noise, counter, steps, course, recording, sum }",
                 )
             }
             fn visit_bool<E>(self, on: bool) -> Result<Script, E> {
@@ -274,6 +285,11 @@ pub enum ScriptError {
     /// A counter that cannot wrap.
     #[error("wrap = {0} is not allowed; use a number above 0")]
     Wrap(i64),
+    /// A course that nobody can follow.
+    #[error(
+        "a course has a time for each value, in seconds: 0 first, rising, the last before `over`"
+    )]
+    Course,
     /// A number that is none.
     #[error("a script needs finite numbers; nan and inf are none")]
     NotFinite,
@@ -366,6 +382,15 @@ impl Script {
                     return Err(ScriptError::Empty("steps"));
                 }
                 values.iter().try_for_each(|v| finite(&[v.as_f64()]))?;
+            }
+            Shape::Course { at, values, over } => {
+                values.iter().try_for_each(|v| finite(&[v.as_f64()]))?;
+                let rises = at.iter().is_sorted_by(|a, b| a < b);
+                let fits = at.last().is_some_and(|last| *last < over.0.as_secs_f64());
+                let begins = at.first().is_some_and(|first| *first == 0.0);
+                if at.len() != values.len() || !rises || !fits || !begins {
+                    return Err(ScriptError::Course);
+                }
             }
             Shape::Recording {
                 file,
@@ -514,6 +539,13 @@ fn moving(shape: &Shape, salt: u64, moment: Moment) -> Value {
             let turn = usize::try_from(every.passed(moment).0).unwrap_or(0);
             let value = values.get(turn % values.len().max(1));
             value.cloned().unwrap_or(Value::Int(0))
+        }
+        Shape::Course { at, values, over } => {
+            let span = over.0.as_nanos().max(1);
+            let into = moment.elapsed.as_nanos() % span;
+            let into = into as f64 / 1e9;
+            let place = at.partition_point(|begin| *begin <= into).saturating_sub(1);
+            values.get(place).cloned().unwrap_or(Value::Int(0))
         }
         // Made into parts of their own when the script was prepared.
         Shape::Recording { .. } | Shape::Sum(_) => Value::Int(0),

@@ -8,7 +8,7 @@ use protocols_modbus::config::Address;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| {
         format!(
             "not a duration; use {}",

@@ -37,7 +37,8 @@ impl Gateway {
             anyhow::bail!("the spool has ended");
         }
         self.generation = prepared.start(&self.shared);
-        *self.reach.lock().unwrap_or_else(PoisonError::into_inner) = Reach::of(&self.generation);
+        *self.reach.lock().unwrap_or_else(PoisonError::into_inner) =
+            Reach::of(&self.generation, &chosen.revision);
         self.private = chosen.private;
         self.config = Arc::clone(&chosen.config);
         self.skips = SkipReporter::new();

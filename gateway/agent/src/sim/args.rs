@@ -14,6 +14,8 @@ Examples:
       a scale that sends its weight; scale, nmea, scpi, binary
   fogline-gateway sim ble
       two sensors around a Bluetooth adapter that exists only on a bus of its own
+  fogline-gateway sim recording plant.rec --print-config=rehearsal.toml
+      every point of a recording behind one port, as it was, again and again: the plant without the plant
   fogline-gateway sim example > site.toml
   fogline-gateway sim --file site.toml
       everything together, by a file; the example explains each key
@@ -62,8 +64,23 @@ pub(super) enum What {
     Serial(Serial),
     /// Bluetooth LE sensors
     Ble(Ble),
+    /// The points of a recording behind a Modbus TCP port
+    Recording(Recorded),
     /// Print a commented site file with everything in it
     Example,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Recorded {
+    /// The recording that `fogline-gateway record` made
+    #[arg(value_name = "FOLDER")]
+    pub(super) data: PathBuf,
+    /// Only its end
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(super) last: Option<Duration>,
+    /// Address and port; port 0 lets the system choose
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(super) listen: std::net::SocketAddr,
 }
 
 #[derive(Debug, Args)]

@@ -28,7 +28,7 @@ pub(super) fn site(what: &What, folder: &Path) -> Option<String> {
         What::ModbusRtu(rtu) => meters_on(&mut text, rtu, folder),
         What::Serial(serial) => device(&mut text, serial, folder),
         What::Ble(ble) => sensors(&mut text, ble),
-        What::Example => return None,
+        What::Recording(_) | What::Example => return None,
     }
     Some(text)
 }

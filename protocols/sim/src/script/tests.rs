@@ -58,6 +58,14 @@ fn shapes_move_with_time_or_with_polls() {
 }
 
 #[test]
+fn a_course_shows_each_value_from_its_time_on_and_begins_again() {
+    let course =
+        signal("{ course = { at = [0, 1.5, 4], values = [1, 2.5, \"x\"], over = \"5s\" } }");
+    let values = [0, 1499, 1500, 3999, 4000, 4999, 5000].map(|ms| course.at(at(ms, 7)).to_string());
+    assert_eq!(values, ["1", "1", "2.5", "2.5", "x", "x", "1"]);
+}
+
+#[test]
 fn noise_stays_within_its_spread_and_is_the_same_for_the_same_seed_only() {
     let text = "{ noise = { mean = 20, spread = 0.5, every = \"1 poll\" } }";
     let (noise, other) = (
@@ -93,6 +101,16 @@ fn a_script_that_cannot_be_played_is_refused_with_what_is_allowed() {
     assert!(refused("{ counter = { wrap = 0 } }").contains("above 0"));
     assert!(refused("{ steps = { values = [] } }").contains("at least one"));
     assert!(refused("{ sum = [] }").contains("at least one"));
+    for wrong in [
+        "at = [], values = []",
+        "at = [0, 1], values = [1]",
+        "at = [1, 2], values = [1, 2]",
+        "at = [0, 2, 2], values = [1, 2, 3]",
+        "at = [0, 9], values = [1, 2]",
+    ] {
+        let text = format!("{{ course = {{ {wrong}, over = \"5s\" }} }}");
+        assert!(refused(&text).contains("rising"), "{wrong}");
+    }
     assert!(refused("{ recording = { file = \"no.csv\", column = \"u\" } }").contains("no.csv"));
     let unknown = toml::from_str::<Script>("saw = {}")
         .unwrap_err()
