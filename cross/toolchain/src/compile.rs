@@ -92,10 +92,13 @@ impl Toolchain {
             .arg(&self.target_dir)
             .env("CARGO_ZIGBUILD_ZIG_PATH", &self.zig)
             .env("ZIG_GLOBAL_CACHE_DIR", &self.cache)
+            .env("CARGO_ZIGBUILD_CACHE_DIR", &self.cache)
             // The folder of the native build, which cargo passes on to programs that it runs.
             .env_remove("CARGO_TARGET_DIR");
         if let Some(rustc) = &self.rustc {
-            command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "0");
+            command
+                .env("RUSTC", rustc)
+                .env("RUSTDOC", rustc.with_file_name("rustdoc"));
         }
         if let Some(runner) = &self.runner {
             command.env(
@@ -165,17 +168,18 @@ fn debian_rustc(
             return Err(error).with_context(|| format!("linking {}", here.display()));
         }
     }
-    let wrapper = compiler.join("rustc");
-    if !wrapper.exists() {
-        let libraries = compiler.join("usr/lib/x86_64-linux-gnu");
-        let script = format!(
-            "#!/bin/sh\nexport LD_LIBRARY_PATH='{}'\nexec '{}' \"$@\"\n",
-            libraries.display(),
-            compiler.join("usr/bin/rustc").display()
-        );
-        write_program(&wrapper, &script)?;
+    for name in ["rustc", "rustdoc"] {
+        let wrapper = compiler.join(name);
+        if !wrapper.exists() {
+            let script = format!(
+                "#!/bin/sh\nexport LD_LIBRARY_PATH='{}'\nexec '{}' \"$@\"\n",
+                compiler.join("usr/lib/x86_64-linux-gnu").display(),
+                compiler.join("usr/bin").join(name).display()
+            );
+            write_program(&wrapper, &script)?;
+        }
     }
-    Ok(wrapper)
+    Ok(compiler.join("rustc"))
 }
 
 /// Writes a script that appears whole or not at all.
