@@ -9,6 +9,7 @@ use crate::step;
 use crate::workspace::Workspace;
 use crate::{dashboard, fuzz, layers, tools};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 /// What property tests draw their cases from, except in a full run: with the same cases each time a red
@@ -83,6 +84,7 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
         machine::check(Wants {
             chromium: true,
             faketime: true,
+            valgrind: true,
             ..Wants::everything()
         })?;
         broker = tools::nats_server(workspace)?;
@@ -105,6 +107,13 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
     });
     let rig = |arguments: &[&str]| workspace.run_rig(&broker, arguments);
     stages.run(BUILD, 20, &[PREPARE], || workspace.build_system(&[]));
+    // The committed tables are those of one processor family.
+    if cfg!(target_arch = "x86_64") {
+        stages.run("instructions of the hot stages", 10, &[BUILD], || {
+            let counting = workspace.binary("fogline-instructions");
+            step::command(Command::new(counting).arg("check"))
+        });
+    }
     stages.run("from device to database, judged", 10, &[BUILD], || {
         rig(&["demo", "--check"])
     });

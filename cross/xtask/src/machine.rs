@@ -19,6 +19,8 @@ pub(crate) struct Wants {
     pub chromium: bool,
     /// libfaketime, to step one process' clock.
     pub faketime: bool,
+    /// valgrind, to count instructions.
+    pub valgrind: bool,
 }
 
 impl Wants {
@@ -31,6 +33,7 @@ impl Wants {
             node: true,
             chromium: false,
             faketime: false,
+            valgrind: false,
         }
     }
 }
@@ -95,6 +98,12 @@ pub(crate) fn check(wants: Wants) -> anyhow::Result<()> {
         faketime().is_some(),
         "libfaketime",
         "apt-get install faketime",
+    );
+    want(
+        wants.valgrind,
+        runs("valgrind", &["--version"]),
+        "valgrind",
+        "apt-get install valgrind",
     );
     anyhow::ensure!(
         missing.is_empty(),

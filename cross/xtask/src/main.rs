@@ -38,7 +38,9 @@ const EXAMPLES: &str = "Examples:
   cargo xtask cross aarch64            the gateway for ARM; armv7 for older boards
   cargo xtask cross aarch64 -- test -p protocols-wire   tests under emulation
   cargo xtask package gateway aarch64  a Debian package of it
-  cargo xtask bench line ble           two parts of them: tcp, ingest, filters, rules, write, ble, rss, line";
+  cargo xtask bench line ble           two parts of them: tcp, ingest, filters, rules, write, ble, rss,
+                                       outage, flash, link, fleet, line
+  cargo xtask bench instructions       instructions of the hot stages, against the committed table";
 
 #[derive(Debug, Subcommand)]
 enum Task {
@@ -68,8 +70,8 @@ enum Task {
     },
     /// Measure CPU, memory, bytes, latency and the use of a serial line.
     Bench {
-        /// Parts (tcp, ingest, filters, rules, write, ble, rss, line; everything by default) and options such
-        /// as --rounds 5 or --line-seconds 20.
+        /// Parts (tcp, ingest, filters, rules, write, ble, rss, outage, flash, link, fleet, line; everything by
+        /// default) and options such as --rounds 5 or --line-seconds 20; or instructions [--renew] alone.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

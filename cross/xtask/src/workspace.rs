@@ -15,8 +15,13 @@ const SYSTEM: [&str; 4] = [
     "tests-rig",
 ];
 
+/// What counts the instructions of the hot stages.
+const COUNTING: &str = "tests-instructions";
+
 /// Parts of the benchmark that run the system.
-const SYSTEM_PARTS: [&str; 7] = ["tcp", "ingest", "filters", "rules", "write", "ble", "rss"];
+const SYSTEM_PARTS: [&str; 11] = [
+    "tcp", "ingest", "filters", "rules", "write", "ble", "rss", "outage", "flash", "link", "fleet",
+];
 
 /// This workspace, as cargo describes it.
 #[derive(Debug)]
@@ -61,9 +66,9 @@ impl Workspace {
         command
     }
 
-    /// Builds the system's binaries.
+    /// Builds the system's binaries, and what counts instructions: beside them it costs hardly anything.
     pub(crate) fn build_system(&self, features: &[&str]) -> anyhow::Result<()> {
-        let mut command = self.cargo(&["build", "--bins"]);
+        let mut command = self.cargo(&["build", "--bins", "--package", COUNTING]);
         for package in SYSTEM {
             command.args(["--package", package]);
         }
@@ -111,8 +116,37 @@ impl Workspace {
         step::command(&mut rig)
     }
 
+    /// Counts the instructions of the hot stages under valgrind and holds them against the committed table, or
+    /// makes that anew.
+    pub(crate) fn instructions(&self, renew: bool) -> anyhow::Result<()> {
+        machine::check(Wants {
+            valgrind: true,
+            ..Wants::default()
+        })?;
+        let build = ["build", "--profile", "counted", "--package", COUNTING];
+        step::step("building what is counted, optimised", || {
+            step::command(&mut self.cargo(&build))
+        })?;
+        let mut count = Command::new(self.target().join("counted/fogline-instructions"));
+        count.arg(if renew { "renew" } else { "check" });
+        step::step("counting instructions", || {
+            step::command(count.current_dir(self.root()))
+        })
+    }
+
     /// Builds what is measured optimised and runs the benchmark.
     pub(crate) fn bench(&self, arguments: &[String]) -> anyhow::Result<()> {
+        if let [first, rest @ ..] = arguments
+            && first == "instructions"
+        {
+            return match rest {
+                [] => self.instructions(false),
+                [renew] if renew == "--renew" => self.instructions(true),
+                _ => anyhow::bail!(
+                    "instructions takes nothing but --renew, and no other part beside it"
+                ),
+            };
+        }
         let named = |part: &&str| arguments.iter().any(|argument| argument == part);
         // The line is measured with a driver and a simulator alone: minutes of building less.
         let system = !named(&"line") || SYSTEM_PARTS.iter().any(named);

@@ -52,4 +52,5 @@ pub use handle::{SpoolHandle, SpoolStopped};
 pub use record::{Cursor, FetchLimit, SettleOutcome, Settlement, SpooledRecord};
 pub use report::{EpochFound, OpenReport};
 pub use state::{SpoolAlarm, SpoolCounters, SpoolState};
+pub use value::stored_form;
 pub use worker::start;

@@ -11,9 +11,9 @@
 
 use crate::record::Age;
 use bytes::Bytes;
-use protocols_model::{DictionaryHash, Epoch, Lane, Seq, Timestamp};
-use protocols_wire::RecordSummary;
+use protocols_model::{DictionaryHash, Epoch, Lane, RecordKey, Seq, Timestamp};
 use protocols_wire::limits::MAX_RECORD_BYTES;
+use protocols_wire::{RecordSummary, SealedRecord};
 
 const FORMAT: u8 = 1;
 const FLAG_ZSTD: u8 = 1;
@@ -73,6 +73,26 @@ fn checksum(lane: Lane, flags: u8, key: &[u8], rest: &[u8]) -> u32 {
     hasher.update(key);
     hasher.update(rest);
     hasher.finalize()
+}
+
+/// How a record would lie on disk, without a spool around: for counting what that costs.
+#[must_use]
+pub fn stored_form(
+    record: RecordKey,
+    sealed: &SealedRecord,
+    dictionaries: &[DictionaryHash],
+) -> Vec<u8> {
+    let age = Age {
+        ordinal: 1,
+        epoch: record.epoch,
+    };
+    let value = Value {
+        body: sealed.body.clone(),
+        summary: sealed.summary,
+        dictionaries: dictionaries.to_vec(),
+        claim: false,
+    };
+    encode(record.lane, &key(age, record.seq), &value)
 }
 
 /// The value of a record under `key` in `lane`.
