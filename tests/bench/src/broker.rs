@@ -2,6 +2,7 @@
 //! and the load of the ingest measurement share.
 
 use anyhow::Context as _;
+use gateway_uplink::{Pem, TlsIdentity};
 use rumqttc::{AsyncClient, EventLoop, MqttOptions, Transport};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -50,6 +51,16 @@ impl Identity {
         options.set_max_packet_size(MAX_PACKET, MAX_PACKET);
         options.set_transport(Transport::tls_with_config(tls.into()));
         Ok(AsyncClient::new(options, QUEUE))
+    }
+
+    /// The same for the gateway's own uplink.
+    pub(crate) fn tls(&self) -> anyhow::Result<TlsIdentity> {
+        let inline = |key| anyhow::Ok(Pem::Inline(text(&self.table, key)?.into()));
+        Ok(TlsIdentity {
+            ca: inline("ca")?,
+            certificate: inline("certificate")?,
+            key: inline("key")?,
+        })
     }
 
     fn pem(&self, key: &str) -> anyhow::Result<&[u8]> {

@@ -17,18 +17,42 @@ pub(crate) struct Config(String);
 impl Config {
     /// A gateway `id` that seals live batches at `age`, without a device.
     pub(crate) fn new(id: &str, age: Duration) -> Self {
+        Self::aged(id, age, Duration::from_secs(10))
+    }
+
+    /// As [`Self::new`], with batches of `offline` while the uplink is not live.
+    pub(crate) fn aged(id: &str, live: Duration, offline: Duration) -> Self {
         Self(format!(
             "schema = 1\n\n[gateway]\nid = \"{id}\"\nstate_dir = \"state\"\n\n\
              [uplink.cloud]\nidentity = \"identity.toml\"\n\
-             batch_age = {{ live = \"{}ms\", offline = \"10s\" }}\n\n[http]\nport = 0\n",
-            age.as_millis(),
+             batch_age = {{ live = \"{}ms\", offline = \"{}ms\" }}\n\n[http]\nport = 0\n",
+            live.as_millis(),
+            offline.as_millis(),
         ))
     }
 
+    /// With more of it, as it is written.
+    pub(crate) fn add_text(mut self, text: &str) -> Self {
+        self.0.push_str(text);
+        self
+    }
+
     /// The 100 units of 100 registers; `report` stands at each point.
-    pub(crate) fn meters(mut self, ports: &BTreeMap<String, u16>, report: &str) -> Self {
+    pub(crate) fn meters(self, ports: &BTreeMap<String, u16>, report: &str) -> Self {
+        self.meters_each(ports, field::UNITS, Duration::from_secs(1), report)
+    }
+
+    /// The first `units` of them, each asked every `period`.
+    pub(crate) fn meters_each(
+        mut self,
+        ports: &BTreeMap<String, u16>,
+        units: u16,
+        period: Duration,
+        report: &str,
+    ) -> Self {
+        let period = period.as_millis();
         self.add(format_args!(
-            "\n[template.meter]\nkind = \"modbus\"\ngroups = {{ all = \"1s\" }}\npoints = [\n"
+            "\n[template.meter]\nkind = \"modbus\"\ngroups = {{ all = \"{period}ms\" }}\npoints = [\n"
         ));
         for register in 0..field::REGISTERS {
             let id = field::point_name(register);
@@ -39,7 +63,7 @@ impl Config {
             ));
         }
         self.add(format_args!("]\n"));
-        for number in 1..=field::UNITS {
+        for number in 1..=units {
             let bus = field::bus_name(number);
             let port = ports.get(&bus).copied().unwrap_or_default();
             let device = field::device_name(number);

@@ -19,14 +19,17 @@ mod config;
 mod database;
 mod drives;
 mod families;
+mod far;
 mod field;
 mod figures;
 mod filters;
+mod fleet;
 mod ingest;
 mod intake;
 mod line;
 mod machine;
 mod measure;
+mod outage;
 mod plan;
 mod reaction;
 mod report;
@@ -53,6 +56,12 @@ enum Role {
     /// Be the yardstick (started by the benchmark itself).
     #[command(hide = true)]
     Yardstick(yardstick::Yardstick),
+    /// Be the bare sender (started by the benchmark itself).
+    #[command(hide = true)]
+    Bulk(far::Bulk),
+    /// Be the bare sender's other end (started by the benchmark itself).
+    #[command(hide = true)]
+    Sink(far::Sink),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -65,6 +74,8 @@ fn main() -> anyhow::Result<ExitCode> {
             .enable_all()
             .build()?
             .block_on(yardstick::run(args)),
+        Some(Role::Bulk(bulk)) => bulk.run(),
+        Some(Role::Sink(sink)) => sink.run(),
         None => tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

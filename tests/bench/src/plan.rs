@@ -25,6 +25,18 @@ pub(crate) struct Plan {
     /// Seconds of the driver at each speed of the line: 60 where `line` is asked for by name, else 30.
     #[arg(long)]
     line_seconds: Option<u64>,
+    /// Seconds without a link, in which ten times as many seconds of the field pass.
+    #[arg(long, default_value_t = 360)]
+    outage_seconds: u64,
+    /// Seconds in which what goes to flash is counted.
+    #[arg(long, default_value_t = 60)]
+    flash_seconds: u64,
+    /// Seconds of the gateway over the slow link; the bare sender has a third of it, twice.
+    #[arg(long, default_value_t = 120)]
+    link_seconds: u64,
+    /// Gateways that come back together.
+    #[arg(long, default_value_t = 60)]
+    fleet: u64,
     /// Keep rounds that ran while others used the machine; the report says so.
     #[arg(long)]
     busy: bool,
@@ -50,6 +62,14 @@ enum Part {
     Ble,
     /// Memory with all three families.
     Rss,
+    /// Memory and spool through an hour without a link.
+    Outage,
+    /// What goes to flash while the link is up.
+    Flash,
+    /// Many gateways that come back together.
+    Fleet,
+    /// Live values and backlog over a slow, long, lossy link, beside a bare sender.
+    Link,
     /// Share of a serial line that is used, beside an ideal master; what dead units cost.
     Line,
 }
@@ -62,7 +82,7 @@ impl Part {
 
     /// Whether it needs the running system.
     const fn needs_rig(self) -> bool {
-        !matches!(self, Self::Line)
+        !matches!(self, Self::Line | Self::Link)
     }
 }
 
@@ -104,6 +124,9 @@ impl Plan {
             self.on_the_rig(&mut rig, &mut found).await;
             let stopped = rig.stop(found.failed > 0).await;
             found.keep("stopping", stopped.map(|()| Vec::new()));
+        }
+        if self.wants(Part::Link) {
+            found.keep("link", self.link().await);
         }
         if self.wants(Part::Line) {
             found.keep("line", self.line().await);
@@ -147,6 +170,15 @@ impl Plan {
         }
         if self.wants(Part::Rss) {
             found.keep("rss", self.rss(rig).await);
+        }
+        if self.wants(Part::Flash) {
+            found.keep("flash", self.flash(rig).await);
+        }
+        if self.wants(Part::Outage) {
+            found.keep("outage", self.outage(rig).await);
+        }
+        if self.wants(Part::Fleet) {
+            found.keep("fleet", self.returning(rig).await);
         }
         // Last: it leaves the cloud with another configuration.
         if self.wants(Part::Ingest) {

@@ -31,6 +31,7 @@ pub(crate) struct Results {
     fast_discarded: usize,
     wire_10s: Vec<f64>,
     wire_10s_up: Vec<f64>,
+    wire_2s: Vec<f64>,
     ingest: Vec<f64>,
     ingest_cpu: Vec<f64>,
     ingest_discarded: usize,
@@ -79,6 +80,11 @@ impl Results {
         self.wire_10s_up.push(long.wire_up_bytes_per_reading());
     }
 
+    /// The round with batches of 2 s.
+    pub(crate) fn add_two(&mut self, two: &Measured) {
+        self.wire_2s.push(two.wire_bytes_per_reading());
+    }
+
     /// A round of ingest.
     pub(crate) fn add_ingest(&mut self, round: &IngestRound, counts: bool) {
         if !counts {
@@ -115,6 +121,7 @@ impl Results {
             row("polled_pct", "polls made of those due, the worse of both, percent", AtLeast(98.0), self.polled, pairs, rounds),
             row("peak_rss_mb", "gateway: peak resident memory, MB", AtMost(20.0), self.rss, 0, rounds),
             row("wire_bytes_1s", "wire, both ways, 1 s batches: bytes per reading", AtMost(3.5), self.wire_1s, 0, rounds),
+            row("wire_bytes_2s", "wire, both ways, 2 s batches: bytes per reading", AtMost(2.2), self.wire_2s, 0, 1),
             row("wire_bytes_10s", "wire, both ways, 10 s batches: bytes per reading", AtMost(1.0), self.wire_10s, 0, 1),
             row("latency_p50_ms", "answer → database, 250 ms batches: median, ms", AtMost(400.0), self.p50, fast, rounds),
             row("latency_p99_ms", "answer → database, 250 ms batches: 99 %, ms", AtMost(800.0), self.p99, fast, rounds),

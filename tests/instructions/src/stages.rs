@@ -201,6 +201,7 @@ fn telemetry() -> anyhow::Result<(Vec<Dictionary>, Telemetry)> {
         });
     let telemetry = Telemetry {
         columns: columns.collect(),
+        unchanged: Vec::new(),
         dictionaries: dictionaries.iter().map(Dictionary::hash).collect(),
     };
     Ok((dictionaries, telemetry))

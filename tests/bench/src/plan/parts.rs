@@ -9,7 +9,7 @@ use crate::report::{Results, row, say};
 use crate::rig::{GATEWAY, Rig};
 use crate::turns::Measured;
 use crate::write::{Delays, Writes};
-use crate::{families, filters, ingest, line, reaction};
+use crate::{families, far, filters, fleet, ingest, line, outage, reaction};
 use std::time::Duration;
 
 /// Share of the machine's CPU that others may take in a round that counts.
@@ -24,11 +24,14 @@ const LISTEN: Duration = Duration::from_secs(30);
 /// Live batches: by default, for latency, for small bytes.
 const AGE_DEFAULT: Duration = Duration::from_secs(1);
 const AGE_FAST: Duration = Duration::from_millis(250);
+const AGE_TWO: Duration = Duration::from_secs(2);
 const AGE_LONG: Duration = Duration::from_secs(10);
 /// Long batches need whole ones.
 const LONG_BATCHES: u64 = 3;
 /// Seconds of field time in a round of the ingest measurement.
 const INGEST_SECONDS: u32 = 15;
+/// Longer than the longest back-off while a broker is away.
+const FLEET_OUTAGE: Duration = Duration::from_secs(30);
 
 /// Seconds of the driver at each speed of the line.
 const LINE_ALONE: u64 = 60;
@@ -44,6 +47,12 @@ impl Plan {
         let span = Duration::from_secs(self.line_seconds.unwrap_or(usual));
         let folder = tempfile::tempdir()?;
         line::figures(folder.path(), span).await
+    }
+
+    pub(super) async fn link(&self) -> anyhow::Result<Vec<Figure>> {
+        let window = Duration::from_secs(self.link_seconds);
+        let bare = window / 3;
+        far::figures(far::Spans { window, bare }, self.keep).await
     }
 
     pub(super) async fn tcp(&self, rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {
@@ -67,6 +76,9 @@ impl Plan {
             tries.done(quiet);
             results.add_fast(fast, quiet);
         }
+        say("gateway, batches of 2 s");
+        let two = rig.gateway(AGE_TWO, window.max(AGE_TWO * 5)).await?;
+        results.add_two(&two);
         say("gateway, batches of 10 s");
         let long = AGE_LONG * u32::try_from(LONG_BATCHES)?;
         let long = rig.gateway(AGE_LONG, long).await?;
@@ -158,6 +170,33 @@ impl Plan {
         say("gateway with all three families");
         let round = rig.all_families(LISTEN).await?;
         Ok(families::memory(&round))
+    }
+
+    pub(super) async fn outage(&self, rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {
+        let seconds = self.outage_seconds;
+        say(&format!(
+            "gateway without a link: {} minutes of 10 000 points/s in {seconds} s",
+            seconds / 6
+        ));
+        let outage = rig.outage(seconds).await;
+        // Whatever happened, the next part needs the link and a gateway that is down.
+        rig.mend().await?;
+        Ok(outage::figures(&outage?))
+    }
+
+    pub(super) async fn returning(&self, rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {
+        say(&format!(
+            "{} gateways lose their broker together",
+            self.fleet
+        ));
+        let fleet = rig.fleet(self.fleet, FLEET_OUTAGE).await;
+        rig.mend().await?;
+        Ok(fleet::figures(&fleet?))
+    }
+
+    pub(super) async fn flash(&self, rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {
+        say("gateway with 200 readings/s");
+        Ok(outage::flash(rig.flash(self.flash_seconds).await?))
     }
 
     pub(super) async fn ingest(&self, rig: &mut Rig) -> anyhow::Result<Vec<Figure>> {
