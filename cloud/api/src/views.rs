@@ -12,7 +12,7 @@ pub(crate) use alarms::{
 };
 pub(crate) use gateway::{DeviceView, GatewayView};
 pub(crate) use records::{EventView, LedgerView, QuarantineView, RefusalView, StatsView};
-pub(crate) use series::{DataView, GapView, LatestView, SeriesView};
+pub(crate) use series::{DataView, EstimatedView, GapView, LatestView, SeriesView};
 
 use protocols_model::{Quality, Timestamp, Value};
 use serde::Serialize;

@@ -46,7 +46,7 @@ pub use error::StoreError;
 pub use ingest::{HelloState, Incoming, LiveUpdate, QuarantineInput, Settled};
 pub use maintain::{MaintainReport, MaintainStep};
 pub use query::{
-    Bucket, Confirmed, DeviceState, ExportFilter, ExportedSample, Gap, GapKind, Latest,
+    Bucket, Confirmed, DeviceState, Estimated, ExportFilter, ExportedSample, Gap, GapKind, Latest,
     LedgerEntry, LedgerFilter, LedgerPoint, PointCounts, Points, QuarantineEntry, QueryRange,
     QueryResult, RawSample, Series, SeriesId, StoredEvent, TimeRange,
 };

@@ -110,6 +110,22 @@ pub struct QueryResult {
     pub points: Points,
     /// Where there is nothing good to draw; at most [`MAX_GAPS`], the longest are kept.
     pub gaps: Vec<Gap>,
+    /// Where times are estimated; at most [`MAX_ESTIMATED`].
+    pub estimated: Vec<Estimated>,
+}
+
+/// Most estimated spans that one query returns.
+pub const MAX_ESTIMATED: usize = 100;
+
+/// A span whose readings come from a boot that never got a clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimated {
+    /// The first reading, as placed.
+    pub from: Timestamp,
+    /// The last.
+    pub to: Timestamp,
+    /// All of them together may lie so much earlier or later.
+    pub uncertainty: Duration,
 }
 
 /// Most gaps that one query returns.

@@ -15,6 +15,7 @@ mod alarm;
 mod claims;
 mod commit;
 mod compact;
+mod estimated;
 mod event;
 mod export;
 mod fold;

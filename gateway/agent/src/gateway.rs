@@ -10,11 +10,12 @@
 //! error and is started again from outside. The watchdog hears of progress only after a round trip
 //! through the spool, on the thread that everything else runs on.
 
+mod clocks;
+mod gnss;
 mod swap;
 
 use crate::alarm_file;
-use crate::boots::Boots;
-use crate::clock_watch::{ClockWatch, Seen};
+use crate::clock_watch::Seen;
 use crate::control::{self, CurrentReach, Reach};
 use crate::events::Events;
 use crate::exit::Exit;
@@ -24,8 +25,9 @@ use crate::reload::Chosen;
 use crate::snapshot::{Running, Source};
 use crate::spool_watch::SpoolWatch;
 use crate::uplink::{Ground, Uplink};
-use crate::{boot, http, last_good, lock, machine, systemd, uplink};
+use crate::{boot, http, last_good, lock, systemd, uplink};
 use anyhow::Context;
+use clocks::Clocks;
 use gateway_config::GatewayConfig;
 use gateway_spool::{OpenReport, SpoolHandle, SpoolState};
 use protocols_model::{BootId, Clock, SystemClock};
@@ -64,8 +66,7 @@ pub(crate) struct Gateway {
     ground: Ground,
     uplink: Option<Uplink>,
     source: Arc<Source>,
-    clock_watch: ClockWatch,
-    boots: Boots,
+    clocks: Clocks,
     skips: SkipReporter,
     spool_watch: SpoolWatch,
     _lock: Option<File>,
@@ -136,7 +137,7 @@ impl Gateway {
         let boot = boot::draw()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let started = clock.wall();
-        let boots = Boots::begin(&state_dir, boot, clock.monotonic());
+        let clocks = Clocks::start(&config, &clock, boot).await;
         let (spool, found) = open_spool(&config, &clock, boot).await?;
         let events = Events {
             spool: spool.clone(),
@@ -184,8 +185,7 @@ impl Gateway {
             spool_state: spool.state(),
             generation,
             uplink,
-            clock_watch: ClockWatch::default(),
-            boots,
+            clocks,
             skips: SkipReporter::new(),
             spool_watch: SpoolWatch::new(),
             _lock: lock,
@@ -296,11 +296,17 @@ impl Gateway {
 
     async fn look(&mut self) {
         let clock = &self.shared.events.clock;
-        let synced = machine::clock_is_synced();
+        let found = self.clocks.found.borrow().clone();
+        let synced = found.confirmed_by().is_some();
         self.ground.clock_synced.store(synced, Ordering::Relaxed);
-        self.source.update(|running| running.time.synced = synced);
+        let gnss = gnss::look(&self.config, &self.generation, clock.as_ref()).await;
+        self.source.update(|running| {
+            found.tell(&mut running.time);
+            running.time.gnss = gnss.as_ref().map(|(report, _)| report.clone());
+        });
+        let gnss = gnss.and_then(|(_, origin)| origin);
         let (mono, wall) = (clock.monotonic(), clock.wall());
-        for seen in self.clock_watch.look(mono, wall, synced) {
+        for seen in self.clocks.watch.look(mono, wall, synced, gnss) {
             match seen {
                 Seen::Step(ns) => {
                     self.source.update(|running| {
@@ -317,12 +323,15 @@ impl Gateway {
                 }
                 Seen::Map(origin, uncertainty) => {
                     self.shared.events.map(origin, uncertainty).await;
-                    let earlier = self.boots.mapped(mono, origin, uncertainty);
+                    let within = Some(uncertainty / 1_000_000);
+                    self.source
+                        .update(|running| running.time.placed_within_ms = within);
+                    let earlier = self.clocks.boots.mapped(mono, origin, uncertainty);
                     self.shared.events.maps(earlier).await;
                 }
             }
         }
-        self.boots.look(mono);
+        self.clocks.boots.look(mono);
         let state = Arc::clone(&self.spool_state.borrow());
         let mut events = self.spool_watch.look(mono, &state);
         events.extend(self.skips.look(mono, &self.generation.slots()));
@@ -357,7 +366,7 @@ impl Gateway {
         alarm_file::keep_last(&state_dir, &alarms);
         let gateway = self.config.gateway.id.to_string();
         let events = &self.shared.events;
-        self.boots.note(events.now());
+        self.clocks.boots.note(events.now());
         let last = events.tell(EventKind::Stopping, &gateway, why.to_owned());
         if tokio::time::timeout(EVENT_DEADLINE, last).await.is_err() {
             tracing::error!("the spool does not take the last event");

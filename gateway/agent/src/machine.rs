@@ -45,12 +45,6 @@ pub(crate) fn cpu_seconds() -> Option<f64> {
     Some((f64::from(user) + f64::from(system)) / f64::from(ticks))
 }
 
-/// Whether a time service of the machine says that the wall clock is right. A machine without
-/// systemd's time service says nothing, which counts as no.
-pub(crate) fn clock_is_synced() -> bool {
-    std::path::Path::new("/run/systemd/timesync/synchronized").exists()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,6 +46,7 @@ mod spool_watch;
 mod status;
 mod supervisor;
 mod systemd;
+mod time_sources;
 mod uplink;
 mod watch;
 

@@ -123,16 +123,62 @@ pub(crate) struct LaneReport {
     pub(crate) last_seq: u64,
 }
 
-/// What is known of the wall clock.
+/// What is known of the time.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct TimeReport {
-    /// A time source says that it is right.
+    /// A time service says that the wall clock is right.
     pub(crate) synced: bool,
+    /// Which one.
+    #[serde(default)]
+    pub(crate) confirmed_by: Option<String>,
+    /// Where readings of this run are known to lie: how far off at most, milliseconds.
+    #[serde(default)]
+    pub(crate) placed_within_ms: Option<u64>,
+    /// Time services of this machine.
+    #[serde(default)]
+    pub(crate) services: Vec<SourceReport>,
+    /// The battery-backed clock.
+    #[serde(default)]
+    pub(crate) rtc: Option<RtcReport>,
+    /// The GNSS receiver that the configuration names.
+    #[serde(default)]
+    pub(crate) gnss: Option<GnssReport>,
     /// Steps seen since the start.
     pub(crate) steps: u64,
     /// The last of them, and when, by the clock after it.
     pub(crate) last_step_ms: Option<i64>,
     pub(crate) last_step_at: Option<i64>,
+}
+
+/// A time service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SourceReport {
+    pub(crate) name: String,
+    /// It says that the wall clock is right.
+    pub(crate) right: bool,
+    /// More, for people.
+    pub(crate) state: String,
+}
+
+/// The battery-backed clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RtcReport {
+    pub(crate) device: String,
+    /// It shows a time that can be.
+    pub(crate) is_set: bool,
+    /// So far ahead of the wall clock; none when it cannot be read.
+    pub(crate) offset_s: Option<i64>,
+}
+
+/// A GNSS receiver's time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GnssReport {
+    /// The point that carries it.
+    pub(crate) point: String,
+    /// `good`, or why there is none.
+    pub(crate) state: String,
+    /// So far ahead of the wall clock.
+    pub(crate) offset_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -161,8 +207,10 @@ pub(crate) struct UplinkReport {
     /// The cloud asked for no more backlog than this.
     pub(crate) slowed_to_bytes_per_s: Option<u64>,
     /// Backlog that may be unsettled now.
+    #[serde(default)]
     pub(crate) history_window_bytes: u64,
     /// What the link is thought to carry.
+    #[serde(default)]
     pub(crate) link_bytes_per_s: u64,
     pub(crate) settling_p50_ms: Option<f64>,
     pub(crate) settling_p99_ms: Option<f64>,

@@ -10,10 +10,10 @@ use crate::notes::{self, Notes};
 use crate::problem::{Problem, Severity};
 use crate::report::Report;
 use crate::settings::{self, Gateway, Http, Log, Uplink};
-use crate::source::{Place, Source};
+use crate::source::{Located, Place, Source};
 use crate::walk::Table;
 use gateway_spool::SpoolConfig;
-use protocols_model::PointDescriptor;
+use protocols_model::{PointDescriptor, PointKey, ValueType};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,7 +171,7 @@ fn read_root(
 ) -> Option<GatewayConfig> {
     root.get(&VERSION);
     let mut defaults = Layer::default();
-    let mut gateway = None;
+    let (mut gateway, mut gnss) = (None, None);
     if let Some(table) = root.table(&GATEWAY) {
         if let Some(dir) = table.get(&settings::STATE_DIR) {
             *state_dir = settings::resolve(base, &dir.value);
@@ -181,6 +181,7 @@ fn read_root(
             table.finish();
         }
         gateway = settings::read_gateway(&table, base);
+        gnss = table.get(&settings::GNSS);
         table.finish();
     }
     let mut field = field::read(&root, &defaults, base);
@@ -192,6 +193,9 @@ fn read_root(
         &mut field.points,
         memory.or(options.memory),
     );
+    if let (Some(gateway), Some(wanted)) = (&mut gateway, gnss) {
+        gateway.gnss = time_point(&wanted, &field.points, root.notes());
+    }
     let uplinks = root.named(&UPLINK);
     if let Some((name, _)) = uplinks.get(1) {
         let message = "a second uplink";
@@ -238,4 +242,41 @@ fn read_root(
         http,
         log,
     })
+}
+
+/// The point that carries the time: one of a device or computed, in whole milliseconds.
+fn time_point(
+    wanted: &Located<String>,
+    points: &[PointConfig],
+    notes: &Notes<'_>,
+) -> Option<PointKey> {
+    let name = |point: &PointConfig| {
+        let named = &point.descriptor;
+        format!("{}/{}", named.device, named.point)
+    };
+    let is_time = |point: &PointConfig| {
+        let value_type = point.descriptor.value_type;
+        matches!(value_type, ValueType::I64 | ValueType::U64)
+    };
+    let found = (0u32..)
+        .zip(points)
+        .find(|(_, point)| name(point) == wanted.value);
+    match found {
+        Some((key, point)) if is_time(point) => return Some(PointKey(key)),
+        Some(_) => {
+            let message = format!(
+                "{} is no time: its values are not whole numbers",
+                wanted.value
+            );
+            let allowed = "a point in milliseconds since 1970 UTC, such as RMC.utc";
+            notes.push(Problem::error(&wanted.place, message, allowed));
+        }
+        None => {
+            let message = format!("there is no point {:?}", wanted.value);
+            let names: Vec<String> = points.iter().filter(|p| is_time(p)).map(name).collect();
+            let problem = Problem::error(&wanted.place, message, "device/point of a whole number");
+            notes.push(problem.suggest(&wanted.value, names.iter().map(String::as_str)));
+        }
+    }
+    None
 }

@@ -9,7 +9,7 @@ use crate::key::{Key, Section};
 use crate::modbus::level;
 use crate::poll::POLL;
 use crate::walk::Table;
-use protocols_model::GatewayId;
+use protocols_model::{GatewayId, PointKey};
 pub(crate) use spool::{SPOOL, read as read_spool};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,11 @@ pub struct Gateway {
     pub state_dir: PathBuf,
     /// Memory this process may use, where the configuration says so.
     pub memory: Option<u64>,
+    /// A file that is there while the wall clock is right, of a time service that the gateway does not
+    /// know by itself.
+    pub clock_file: Option<PathBuf>,
+    /// The point that carries the time of a GNSS receiver, milliseconds since 1970 UTC.
+    pub gnss: Option<PointKey>,
 }
 
 /// What frees a record (design.md C2).
@@ -131,6 +136,17 @@ const MEMORY: Key<Sizes> = Key::new(
     "memory this process may use; the bound of the spool is checked against it",
 )
 .otherwise("what the machine has");
+const CLOCK_FILE: Key<Text> = Key::new(
+    "clock_file",
+    Text("a path"),
+    "a file that is there while the clock is right, of a time service that is not found by itself; then it alone is believed",
+)
+.otherwise("systemd-timesyncd, chrony and NTP servers on this machine are found");
+pub(crate) const GNSS: Key<Text> = Key::new(
+    "gnss",
+    Text("a point"),
+    "point with the time of a GNSS receiver (`RMC.utc`): readings are placed by it while no time service is there",
+);
 pub(crate) const DEFAULTS: Key<Inner> = Key::new(
     "defaults",
     Inner(const { &[&LEVELS] }),
@@ -164,7 +180,15 @@ const FORMAT: Key<Words<LogFormat>> = Key::new(
 pub(crate) static GATEWAY: Section = Section::new(
     "[gateway]",
     "Who this gateway is and where it keeps its state.",
-    &[&ID, &LABELS, &STATE_DIR, &MEMORY, &DEFAULTS],
+    &[
+        &ID,
+        &LABELS,
+        &STATE_DIR,
+        &MEMORY,
+        &CLOCK_FILE,
+        &GNSS,
+        &DEFAULTS,
+    ],
 );
 static LEVELS: Section = Section::new(
     "[gateway.defaults]",
@@ -193,11 +217,15 @@ pub(crate) fn read_gateway(table: &Table<'_>, base: &Path) -> Option<Gateway> {
         .collect();
     let state_dir = STATE_DIR.value(table.get(&STATE_DIR));
     let memory = table.get(&MEMORY);
+    let clock_file = table.get(&CLOCK_FILE);
     Some(Gateway {
         id: id?.value,
         labels,
         state_dir: resolve(base, &state_dir),
         memory: memory.map(|m| m.value),
+        clock_file: clock_file.map(|file| resolve(base, &file.value)),
+        // Resolved when the points are known.
+        gnss: None,
     })
 }
 

@@ -4,7 +4,7 @@ use crate::app::AppState;
 use crate::input::{Params, parse_part};
 use crate::problem::Problem;
 use crate::routes::gateways;
-use crate::views::{DataView, GapView, LatestView, LedgerView, SeriesView};
+use crate::views::{DataView, EstimatedView, GapView, LatestView, LedgerView, SeriesView};
 use axum::Json;
 use axum::extract::{Path, State};
 use cloud_store::query::MAX_POINTS;
@@ -141,6 +141,7 @@ pub(crate) async fn data(
         samples,
         buckets,
         gaps: result.gaps.iter().map(GapView::from).collect(),
+        estimated: result.estimated.iter().map(EstimatedView::from).collect(),
         // A lost event is no lost reading of this series.
         lost: lost
             .iter()

@@ -1,7 +1,7 @@
 //! Series, latest values, and a series over time by columns.
 
 use super::{LedgerView, ms, number, quality_text, span_ms, value_text};
-use cloud_store::{Bucket, Gap, GapKind, Latest, Points, RawSample, Series};
+use cloud_store::{Bucket, Estimated, Gap, GapKind, Latest, Points, RawSample, Series};
 use protocols_model::Value;
 use serde::Serialize;
 use std::time::Duration;
@@ -148,6 +148,27 @@ impl From<&Gap> for GapView {
     }
 }
 
+/// A span whose readings come from a run of the gateway that never got a clock.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EstimatedView {
+    /// The first reading, as placed between its neighbours.
+    pub(crate) from_ms: i64,
+    /// The last.
+    pub(crate) to_ms: i64,
+    /// All of them together may lie so much earlier or later.
+    pub(crate) uncertainty_ms: u64,
+}
+
+impl From<&Estimated> for EstimatedView {
+    fn from(span: &Estimated) -> Self {
+        Self {
+            from_ms: ms(span.from),
+            to_ms: ms(span.to),
+            uncertainty_ms: span_ms(span.uncertainty),
+        }
+    }
+}
+
 /// A series over a span of time.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DataView {
@@ -163,6 +184,8 @@ pub(crate) struct DataView {
     pub(crate) buckets: Option<BucketsView>,
     /// Where there is nothing good to draw.
     pub(crate) gaps: Vec<GapView>,
+    /// Where times are estimated, because the gateway had no clock.
+    pub(crate) estimated: Vec<EstimatedView>,
     /// Readings known to be lost in this span.
     pub(crate) lost: Vec<LedgerView>,
 }

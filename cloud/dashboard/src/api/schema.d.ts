@@ -582,6 +582,8 @@ export interface components {
         /** @description A series over a span of time. */
         DataView: {
             buckets?: components["schemas"]["BucketsView"] | null;
+            /** @description Where times are estimated, because the gateway had no clock. */
+            estimated: components["schemas"]["EstimatedView"][];
             /**
              * Format: int64
              * @description Begin of the span asked for.
@@ -656,6 +658,24 @@ export interface components {
              * @description Devices whose link is up.
              */
             up: number;
+        };
+        /** @description A span whose readings come from a run of the gateway that never got a clock. */
+        EstimatedView: {
+            /**
+             * Format: int64
+             * @description The first reading, as placed between its neighbours.
+             */
+            from_ms: number;
+            /**
+             * Format: int64
+             * @description The last.
+             */
+            to_ms: number;
+            /**
+             * Format: int64
+             * @description All of them together may lie so much earlier or later.
+             */
+            uncertainty_ms: number;
         };
         /** @description What an event says of its alarm. */
         EventAlarmView: {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { SeriesData } from '../api/client'
-import { bounds, isLive, nearest, pan, searchOf, summary, toPlot, viewOf, zoom } from './chart'
+import { bounds, estimatedSpans, isLive, nearest, pan, searchOf, summary, toPlot, viewOf, zoom } from './chart'
 
 const empty: SeriesData = {
   series: {
@@ -18,6 +18,7 @@ const empty: SeriesData = {
   buckets: null,
   gaps: [],
   lost: [],
+  estimated: [],
 }
 
 const sampled = (t: number[], number: (number | null)[]): SeriesData => ({
@@ -124,5 +125,15 @@ describe('view', () => {
     expect(pan({ from: 1000, to: 3000 }, -0.5, 9000)).toEqual({ from: 0, to: 2000 })
     expect(isLive(pan({ from: 7000, to: 8500 }, 0.5, 9000))).toBe(true)
     expect(bounds({ span: 1000 }, 9000)).toEqual({ from: 8000, to: 9000 })
+  })
+})
+
+describe('times that nobody looked at a clock for', () => {
+  it('are named with how far off they may be', () => {
+    const estimated = [{ from_ms: 1000, to_ms: 5000, uncertainty_ms: 400_000 }]
+    const [one] = estimatedSpans({ ...empty, estimated })
+    expect([one?.from, one?.to, one?.lost]).toEqual([1000, 5000, false])
+    expect(one?.detail).toContain('6 min')
+    expect(estimatedSpans(empty)).toEqual([])
   })
 })

@@ -2,6 +2,7 @@
 // live tail behind the history.
 import type { SeriesData } from '../api/client'
 import type { TailPoint } from '../api/live'
+import { span } from './age'
 
 type Maybe = number | null
 export interface Plot {
@@ -74,6 +75,17 @@ export interface Span {
   lost: boolean
   label: string
   detail: string
+}
+
+/** Where times are estimated: the gateway had no clock and was placed between its neighbours. */
+export function estimatedSpans(data: SeriesData): Span[] {
+  return data.estimated.map((one) => ({
+    from: one.from_ms,
+    to: one.to_ms,
+    lost: false,
+    label: 'Estimated time',
+    detail: `the gateway had no clock; all of it may lie up to ${span(one.uncertainty_ms)} earlier or later`,
+  }))
 }
 
 /** Index of the sample nearest to a moment; undefined when there is none. */

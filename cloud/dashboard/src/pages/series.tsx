@@ -7,6 +7,7 @@ import { live, useLatest, useNow } from '../api/live'
 import { span } from '../logic/age'
 import {
   bounds,
+  estimatedSpans,
   isLive,
   pan,
   searchOf,
@@ -66,6 +67,29 @@ function gapSpans(data: SeriesData): Span[] {
         ? `nothing for ${span(gap.to_ms - gap.from_ms)}`
         : `${quality(gap.kind).words}, for ${span(gap.to_ms - gap.from_ms)}`,
   }))
+}
+
+function Estimated({ spans }: { spans: readonly Span[] }) {
+  if (spans.length === 0) return null
+  return (
+    <section className={page.card} aria-labelledby="estimated-title">
+      <div className={page.cardHead}>
+        <h2 id="estimated-title">Estimated times</h2>
+        <span className={page.muted}>{spans.length}</span>
+      </div>
+      <ul className={css.list} data-testid="estimated">
+        {spans.map((one) => (
+          <li key={one.from}>
+            <strong>
+              {moment(one.from)} – {moment(one.to)}
+            </strong>
+            <br />
+            <span className={page.muted}>{one.detail}</span>
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
 }
 
 function Toolbar({ view, go, shown }: { view: View; go: (view: View) => void; shown: [number, number] }) {
@@ -272,7 +296,9 @@ function Body({ series, view, go }: { series: Series; view: View; go: (view: Vie
     [data, moving, series.id, newest],
   )
   const spans = useMemo(
-    () => (data ? { gaps: gapSpans(data), lost: lostSpans(data.lost) } : undefined),
+    () => (data
+        ? { gaps: gapSpans(data), lost: lostSpans(data.lost), estimated: estimatedSpans(data) }
+        : undefined),
     [data],
   )
   const { from, to } = bounds(view, now)
@@ -305,6 +331,7 @@ function Body({ series, view, go }: { series: Series; view: View; go: (view: Vie
               to={to}
               gaps={spans.gaps}
               lost={spans.lost}
+              estimated={spans.estimated}
               switched={series.value_type === 'bool'}
               stepped={series.value_type === 'bool' && data.samples !== null}
               banded={data.buckets !== null && data.buckets !== undefined}
@@ -336,6 +363,7 @@ function Body({ series, view, go }: { series: Series; view: View; go: (view: Vie
         </div>
         {data && (table || !drawn) ? <DataTable data={data} show={show} /> : null}
       </section>
+      {spans ? <Estimated spans={spans.estimated} /> : null}
       {data ? <Lists data={data} /> : null}
     </>
   )

@@ -15,6 +15,8 @@ export interface ChartProps {
   to: number
   gaps: readonly Span[]
   lost: readonly Span[]
+  /** Where the gateway had no clock. */
+  estimated: readonly Span[]
   /** On and off only. */
   switched: boolean
   /** Values are drawn as steps. */
@@ -90,13 +92,19 @@ export function Chart(props: ChartProps) {
   useEffect(() => {
     const element = holder.current
     if (!element) return
-    const [accent, band, muted, grid, bad] = ['--accent', '--band', '--muted', '--line', '--bad'].map(
-      (name) => colour(name, element),
-    ) as [string, string, string, string, string]
+    const names = ['--accent', '--band', '--muted', '--line', '--bad', '--warn']
+    const [accent, band, muted, grid, bad, warn] = names.map((name) => colour(name, element)) as [
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+    ]
 
     const paint = (u: uPlot) => {
       const { ctx, bbox } = u
-      const { gaps, lost } = latest.current
+      const { gaps, lost, estimated } = latest.current
       const box = (span: Span) => {
         const x0 = Math.max(u.valToPos(span.from / 1000, 'x', true), bbox.left)
         const x1 = Math.min(u.valToPos(span.to / 1000, 'x', true), bbox.left + bbox.width)
@@ -112,6 +120,20 @@ export function Chart(props: ChartProps) {
         if (width > 1) ctx.fillRect(x0, bbox.top, width, bbox.height)
       }
       const narrowest = NARROWEST_BAND * devicePixelRatio
+      for (const span of estimated) {
+        const { x0, width } = box(span)
+        if (width < 0) continue
+        const wide = Math.max(width, narrowest)
+        ctx.fillStyle = warn
+        ctx.globalAlpha = 0.1
+        ctx.fillRect(x0, bbox.top, wide, bbox.height)
+        ctx.globalAlpha = 1
+        // A dashed edge: nobody looked at a clock here.
+        const dash = 6 * devicePixelRatio
+        for (let x = x0; x < x0 + wide; x += 2 * dash) {
+          ctx.fillRect(x, bbox.top, Math.min(dash, x0 + wide - x), 3 * devicePixelRatio)
+        }
+      }
       for (const span of lost) {
         const { x0, width } = box(span)
         if (width < 0) continue
@@ -134,13 +156,16 @@ export function Chart(props: ChartProps) {
       const at = u.posToVal(left, 'x') * 1000
       const slack = Math.abs(u.posToVal(left + NARROWEST_BAND, 'x') * 1000 - at)
       const over = (span: Span) => span.from - slack <= at && at <= span.to + slack
-      const { plot, gaps, lost } = latest.current
+      const { plot, gaps, lost, estimated } = latest.current
       const inLost = lost.filter(over)
       setHover({
         left,
         at,
         index: nearest(plot.x, at / 1000),
-        spans: inLost.length > 0 ? inLost : gaps.filter((gap) => gap.from < at && at < gap.to),
+        spans: [
+          ...(inLost.length > 0 ? inLost : gaps.filter((gap) => gap.from < at && at < gap.to)),
+          ...estimated.filter(over),
+        ],
       })
     }
 
@@ -206,7 +231,7 @@ export function Chart(props: ChartProps) {
 
   useEffect(() => {
     chart.current?.setData(columns(props.plot))
-  }, [props.plot, props.from, props.to, props.gaps, props.lost])
+  }, [props.plot, props.from, props.to, props.gaps, props.lost, props.estimated])
 
   return (
     <div className={css.frame}>

@@ -6,7 +6,7 @@
 use super::fold::{RECORD_COLUMNS, RecordRow, block_tables, blocks, hour_of, weeks};
 use super::known::Known;
 use super::row::{self, failed};
-use super::{read, schema};
+use super::{estimated, read, schema};
 use crate::downsample::{Gather, Level, bucket_start, plan};
 use crate::error::StoreError;
 use crate::query::{MAX_POINTS, QueryRange, QueryResult, RawSample, Series, SeriesId, TimeRange};
@@ -53,7 +53,11 @@ pub(super) fn query(
         }
     }
     let (points, gaps) = gather.finish(asked.silence);
-    Ok(QueryResult { points, gaps })
+    Ok(QueryResult {
+        points,
+        gaps,
+        estimated: estimated::spans(conn, &series, range)?,
+    })
 }
 
 /// Plausible samples of record rows within `range`.

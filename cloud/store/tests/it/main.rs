@@ -50,6 +50,7 @@ mod sqlite_passes {
         hello_names_missing_dictionaries_and_settled_ranges,
         a_stamp_that_cannot_be_right_is_kept_counted_and_shown_in_no_chart,
         a_time_map_corrects_what_was_sent_before_and_after_it,
+        times_of_a_boot_without_a_clock_are_estimated_until_a_better_map_comes,
         events_and_device_links_are_listed,
         the_four_truths_are_kept_apart,
         live_updates_bring_new_values_and_tell_a_lagging_reader,

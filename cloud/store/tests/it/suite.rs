@@ -595,6 +595,69 @@ pub(crate) async fn a_time_map_corrects_what_was_sent_before_and_after_it(mut ki
     }
 }
 
+pub(crate) async fn times_of_a_boot_without_a_clock_are_estimated_until_a_better_map_comes(
+    mut kit: impl Kit,
+) {
+    for compact_first in [false, true] {
+        let store = kit.open(eager());
+        let gw = enter(&*store, if compact_first { "gw-1" } else { "gw-2" }).await;
+        let dict = floats(1);
+        let of_boot = |boot, seq: u64, wall| {
+            let stamp = RecordStamp {
+                boot: BootId(boot),
+                mono: Instant(Duration::from_secs(seq)),
+                wall,
+            };
+            let body = telemetry_stamped(stamp, &dict, vec![(0, vec![good(wall, 1.0)])]);
+            record(key(boot, Lane::Telemetry, seq), body)
+        };
+        let second = |n: u64| seconds(i64::try_from(n).unwrap());
+        let records = vec![
+            of_boot(1, 1, seconds(NOW_S - 900)),
+            of_boot(2, 1, second(1)),
+            of_boot(2, 5, second(5)),
+            of_boot(3, 1, seconds(NOW_S - 90)),
+        ];
+        send(&*store, &gw, vec![dict.clone()], records).await;
+        if compact_first {
+            maintain(&*store, now()).await;
+        }
+        let map = |seq, boot, origin, uncertainty_ns| {
+            let (boot, origin) = (BootId(boot), seconds(origin));
+            let map = TimeMap {
+                boot,
+                origin,
+                uncertainty_ns,
+            };
+            record(
+                key(3, Lane::Event, seq),
+                encode(stamp_at(now()), Body::TimeMap(map)),
+            )
+        };
+        // The boot between the two lasted five seconds, somewhere in a quarter of an hour.
+        let maps = vec![
+            map(1, 3, NOW_S - 91, 100_000_000),
+            map(2, 2, NOW_S - 500, 400_000_000_000),
+        ];
+        send(&*store, &gw, vec![], maps).await;
+        maintain(&*store, now()).await;
+        let series = store.series(Some(&gw)).await.unwrap()[0].id;
+        let estimated = || async { store.query(series, whole_range()).await.unwrap().estimated };
+        let [span] = estimated().await[..] else {
+            panic!("one span: {:?}", estimated().await)
+        };
+        assert_eq!(
+            (span.from, span.to),
+            (seconds(NOW_S - 499), seconds(NOW_S - 495))
+        );
+        assert_eq!(span.uncertainty, Duration::from_secs(400));
+        let better = vec![map(3, 2, NOW_S - 700, 1_000_000_000)];
+        send(&*store, &gw, vec![], better).await;
+        maintain(&*store, now()).await;
+        assert_eq!(estimated().await, []);
+    }
+}
+
 pub(crate) async fn events_and_device_links_are_listed(mut kit: impl Kit) {
     let store = kit.open(eager());
     let gw = enter(&*store, "gw-1").await;

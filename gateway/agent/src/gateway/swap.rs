@@ -100,6 +100,10 @@ impl Gateway {
                 "gateway.state_dir",
                 old.gateway.state_dir != new.gateway.state_dir,
             ),
+            (
+                "gateway.clock_file",
+                old.gateway.clock_file != new.gateway.clock_file,
+            ),
             ("[spool]", spool(old) != spool(new)),
             ("[http]", old.http != new.http),
             ("[log]", old.log != new.log),

@@ -4,7 +4,7 @@
 use super::{Found, StatusArgs};
 use crate::console::colour_out;
 use crate::human::{bytes as show_bytes, span as show_span};
-use crate::snapshot::{BusReport, Report, SpoolReport, UplinkReport};
+use crate::snapshot::{BusReport, Report, SpoolReport, TimeReport, UplinkReport};
 use gateway_config::units::show_duration;
 use gateway_config::{Loaded, Severity};
 use protocols_model::AlarmState;
@@ -76,6 +76,7 @@ impl fmt::Display for Running<'_> {
             None => writeln!(f, "   uplink   none configured")?,
             Some(uplink) => self.uplink(f, uplink)?,
         }
+        self.clock(f, &report.time)?;
         let process = &report.process;
         let memory = process
             .resident_bytes
@@ -125,6 +126,27 @@ impl Running<'_> {
             }
         }
         Ok(())
+    }
+
+    fn clock(&self, f: &mut Formatter<'_>, time: &TimeReport) -> fmt::Result {
+        let who = match (&time.confirmed_by, &time.gnss) {
+            (Some(name), _) => format!("right, says {name}"),
+            (None, Some(gnss)) if gnss.offset_ms.is_some() => {
+                format!("not confirmed; readings are placed by {}", gnss.point)
+            }
+            (None, _) => "not confirmed by any time service".to_owned(),
+        };
+        write!(f, "   clock    {who}")?;
+        if let Some(rtc) = &time.rtc {
+            match rtc.offset_s.filter(|_| rtc.is_set) {
+                Some(off) => write!(f, ", {} {off} s ahead of it", rtc.device)?,
+                None => write!(f, ", {} is not set", rtc.device)?,
+            }
+        }
+        match time.steps {
+            0 => writeln!(f),
+            steps => writeln!(f, ", {steps} steps since the start"),
+        }
     }
 
     fn spool(&self, f: &mut Formatter<'_>, spool: &SpoolReport) -> fmt::Result {

@@ -18,6 +18,7 @@ mod replay;
 mod rig;
 mod rules;
 mod sim;
+mod time;
 mod watch;
 
 use meter::Meter;

@@ -69,7 +69,7 @@ fn the_machine_form_names_file_line_column_key_and_suggestion() {
             "column": 1,
             "key": "gateway.state_dirr",
             "message": "unknown key `state_dirr`",
-            "allowed": "defaults, id, labels, memory, state_dir",
+            "allowed": "clock_file, defaults, gnss, id, labels, memory, state_dir",
             "suggestion": "state_dir",
         })
     );

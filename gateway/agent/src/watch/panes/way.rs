@@ -108,6 +108,18 @@ pub(super) fn uplink(report: &Report, seen: &Seen) -> (Line, Vec<Line>) {
         "not sent",
         &format!("{} records, {left}", uplink.backlog_records),
     ));
+    let window = human::bytes(uplink.history_window_bytes);
+    rows.push(fact("of it at once", &window));
+    let link = human::bytes(uplink.link_bytes_per_s);
+    rows.push(fact("the link carries", &format!("{link}/s")));
+    if let Some(slow) = uplink.slowed_to_bytes_per_s {
+        let slow = human::bytes(slow);
+        rows.push(styled(
+            "slowed by the cloud to",
+            Style::Warn,
+            &format!("{slow}/s of backlog"),
+        ));
+    }
     if let Some(rates) = &seen.rates {
         rows.push(fact(
             "sending",
