@@ -74,7 +74,6 @@ fn answer(taken: u64, busy: u64) -> WatchNow {
                 "window_bytes": 262_144, "in_flight_bytes": 3_072, "backlog_records": 0, "backlog_bytes": 0,
                 "slowed_to_bytes_per_s": 4_096, "history_window_bytes": 98_304, "link_bytes_per_s": 51_200,
                 "settling_p50_ms": 180.0, "settling_p99_ms": 420.0,
-                "slowed_to_bytes_per_s": null, "history_window_bytes": 65_536, "link_bytes_per_s": 1_000_000,
                 "counters": { "bytes": taken, "envelopes": 99, "reconnects": 2 } },
             "time": { "synced": true, "confirmed_by": "chrony", "placed_within_ms": 100,
                 "services": [ { "name": "chrony", "right": true, "state": "stratum 2, 0.3 ms to correct" } ],
