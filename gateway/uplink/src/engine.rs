@@ -438,7 +438,10 @@ impl Engine {
     fn close(&mut self, stream: Stream, seqs: &SeqSet, now: Instant) -> u64 {
         let before = self.window.records();
         for open in self.window.take_out(stream, seqs) {
-            self.delays.add(now.since(open.handed_at));
+            // What lost its connection tells how long that was away.
+            if open.phase != Phase::Unsure {
+                self.delays.add(now.since(open.handed_at));
+            }
             let delay = match open.phase {
                 Phase::Taken(at) => Some(now.since(at)),
                 // The cloud was quicker than the PUBACK.
