@@ -1,8 +1,9 @@
 //! What happens to the spool, as events: alarms that come and go, rotations, stores set aside.
 
 use crate::limiter::Limiter;
-use gateway_spool::{SpoolAlarm, SpoolState};
-use protocols_model::Instant;
+use gateway_config::units::show_duration;
+use gateway_spool::{SpoolAlarm, SpoolState, WhenFull};
+use protocols_model::{Instant, Lane};
 use protocols_wire::EventKind;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +16,7 @@ pub(crate) struct SpoolWatch {
     alarms: BTreeSet<SpoolAlarm>,
     rotations: u64,
     set_aside: u64,
-    limiter: Limiter<&'static str>,
+    limiter: Limiter<String>,
 }
 
 impl SpoolWatch {
@@ -37,9 +38,9 @@ impl SpoolWatch {
         let mut news = Vec::new();
         for alarm in self.alarms.symmetric_difference(&state.alarms) {
             let text = if state.alarms.contains(alarm) {
-                "began"
+                began(*alarm, state)
             } else {
-                "is over"
+                "is over".to_owned()
             };
             news.extend(self.limiter.changed(now, alarm.as_str(), text));
         }
@@ -48,7 +49,7 @@ impl SpoolWatch {
         let told = |subject: &str, text: String| (EventKind::Spool, subject.to_owned(), text);
         let mut events: Vec<_> = news
             .into_iter()
-            .map(|news| told(&news.subject, news.latest.to_owned()))
+            .map(|news| told(&news.subject, news.latest))
             .collect();
         let counters = &state.counters;
         if counters.rotations > self.rotations {
@@ -65,10 +66,39 @@ impl SpoolWatch {
     }
 }
 
+/// What is said when an alarm begins: the figures where there are some.
+fn began(alarm: SpoolAlarm, state: &SpoolState) -> String {
+    let interval = show_duration(state.commit_interval);
+    match alarm {
+        SpoolAlarm::Stretched => {
+            format!("began: records wait {interval} for the disk, to hold max_write")
+        }
+        SpoolAlarm::WriteLimit => {
+            format!("began: even with {interval} between commits more is written than max_write")
+        }
+        SpoolAlarm::Thinning => {
+            "began: the oldest readings become first, last, least and largest of longer buckets"
+                .to_owned()
+        }
+        SpoolAlarm::Refusing => {
+            let keeps = Lane::ALL.into_iter().zip(&state.lanes).filter(|(_, used)| {
+                used.full == WhenFull::Keep && used.bytes.saturating_mul(2) > used.share_bytes
+            });
+            let keeps: Vec<_> = keeps.map(|(lane, _)| lane.as_str()).collect();
+            let lanes = keeps.join(", ");
+            format!("began: what is new in a full lane that keeps its records is lost ({lanes})")
+        }
+        SpoolAlarm::DiskUnusable
+        | SpoolAlarm::AtBound
+        | SpoolAlarm::DiskShort
+        | SpoolAlarm::ClaimsFull => "began".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gateway_spool::SpoolCounters;
+    use gateway_spool::{LaneUse, SpoolCounters};
     use protocols_model::Epoch;
 
     fn state(alarms: &[SpoolAlarm], rotations: u64) -> SpoolState {
@@ -78,10 +108,18 @@ mod tests {
             unread: false,
             dictionaries: Vec::new(),
             last: [0; 4],
+            gone: Default::default(),
             live_bytes: 0,
             quota_bytes: 1,
             records: 0,
             memory_bytes: 0,
+            commit_interval: Duration::ZERO,
+            lanes: [LaneUse {
+                bytes: 0,
+                share_bytes: 0,
+                full: WhenFull::DropOldest,
+                thinned_to: None,
+            }; 4],
             loss_window: Duration::ZERO,
             alarms: alarms.iter().copied().collect(),
             disk_trouble: None,
@@ -116,5 +154,17 @@ mod tests {
         );
         assert_eq!(watch.look(at(65), &state(&[], 1)).len(), 1);
         assert!(watch.look(at(70), &state(&[], 1)).is_empty());
+    }
+
+    #[test]
+    fn a_stretched_commit_is_told_with_how_far() {
+        let mut state = state(&[SpoolAlarm::Stretched], 0);
+        state.commit_interval = Duration::from_secs(12);
+        let events = SpoolWatch::new().look(Instant(Duration::ZERO), &state);
+        let [(_, subject, text)] = events.as_slice() else {
+            panic!("{events:?}");
+        };
+        assert_eq!(subject, "stretched");
+        assert!(text.contains("12s") && text.contains("max_write"), "{text}");
     }
 }

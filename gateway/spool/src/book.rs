@@ -4,26 +4,81 @@
 //! not here is done with. Records are only appended to the running epoch, and commits take a prefix
 //! of each lane, so everything up to [`LaneBook::durable`] is on disk or gone.
 
+use crate::dictionaries::Names;
 use crate::record::Age;
 use crate::tally::{EpochTally, LaneTally};
 use bytes::Bytes;
-use protocols_model::{DictionaryHash, Instant, Lane, Seq, Timestamp};
+use protocols_model::{Instant, Lane, Seq, Timestamp};
 use protocols_wire::{Held, RecordSummary};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-/// One held record.
+/// One held record: 24 bytes, because there may be a hundred thousand of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// What it counts in the accounting.
-    pub(crate) bytes: u64,
-    /// Whether it is an entry of the loss ledger: never evicted.
-    pub(crate) claim: bool,
+    size: u32,
+    marks: u8,
+    /// How far it was thinned; 0 as appended.
+    pub(crate) level: u8,
     /// The dictionaries its columns refer to.
-    pub(crate) names: Arc<[DictionaryHash]>,
+    pub(crate) names: Names,
     /// The record itself while it is only in memory.
     pub(crate) pending: Option<Box<Pending>>,
+}
+
+/// What is known of an entry beside its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// An entry of the loss ledger: never evicted.
+    Claim = 1,
+    /// Given to the uplink, now or perhaps before: the cloud may have it, whatever it says.
+    Handed = 2,
+    /// The small file says that it may have been given to the uplink.
+    Noted = 4,
+    /// Thinning it gains nothing.
+    Stuck = 8,
+    /// Part of a thinning that is not durable: not to be given to anyone.
+    Unborn = 16,
+}
+
+impl Entry {
+    pub(crate) fn new(bytes: u64, level: u8, names: Names, pending: Option<Box<Pending>>) -> Self {
+        let mut entry = Self {
+            size: 0,
+            marks: 0,
+            level,
+            names,
+            pending,
+        };
+        entry.set_bytes(bytes);
+        entry
+    }
+
+    /// What it counts in the accounting.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.size as u64
+    }
+
+    pub(crate) fn set_bytes(&mut self, bytes: u64) {
+        self.size = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
+
+    pub(crate) const fn is(&self, mark: Mark) -> bool {
+        self.marks & mark as u8 != 0
+    }
+
+    pub(crate) const fn mark(&mut self, mark: Mark, on: bool) {
+        if on {
+            self.marks |= mark as u8;
+        } else {
+            self.marks &= !(mark as u8);
+        }
+    }
+
+    /// Whether it is an entry of the loss ledger: never evicted.
+    pub(crate) const fn claim(&self) -> bool {
+        self.is(Mark::Claim)
+    }
 }
 
 /// A record that is not on disk yet.
@@ -64,7 +119,15 @@ impl LaneBook {
         let on_disk = self.entries.range(..=self.durable).map(|(&seq, _)| seq);
         // What lies between was settled from memory: it needs no disk.
         let first_pending = self.pending().next().map(|(seq, ..)| seq);
-        LaneTally::new(on_disk, first_pending.map_or(self.last, |seq| seq - 1))
+        let last = first_pending.map_or(self.last, |seq| seq - 1);
+        LaneTally::new(on_disk, self.maybe_sent(), last)
+    }
+
+    /// What is on disk and may have been given to the uplink, or may be soon.
+    pub(crate) fn maybe_sent(&self) -> impl Iterator<Item = Seq> {
+        let on_disk = self.entries.range(..=self.durable);
+        let sent = on_disk.filter(|(_, e)| e.is(Mark::Handed) || e.is(Mark::Noted));
+        sent.map(|(&seq, _)| seq)
     }
 }
 

@@ -23,8 +23,8 @@ pub(crate) struct Loss {
     pub(crate) held: Option<(RecordSummary, Vec<PointLoss>)>,
 }
 
-/// The place of a claim record that another one stands for now.
-pub(crate) fn replaced(age: Age, seq: Seq, at: Timestamp) -> Loss {
+/// The place of a record that another one stands for now: nothing is lost with it.
+pub(crate) fn replaced(age: Age, lane: Lane, seq: Seq, at: Timestamp) -> Loss {
     let nothing = RecordSummary {
         first: at,
         last: at,
@@ -32,7 +32,7 @@ pub(crate) fn replaced(age: Age, seq: Seq, at: Timestamp) -> Loss {
     };
     Loss {
         age,
-        lane: Lane::Event,
+        lane,
         seq,
         reason: LossReason::Thinned,
         held: Some((nothing, Vec::new())),
@@ -122,6 +122,85 @@ fn merge(claim: &mut Claim, next: Claim) {
         .collect();
 }
 
+/// The claims for records of one epoch that became thinner ones: `lost` is what of them went. Which range
+/// carries the counts says nothing: none of these records was ever sent, so none can turn out to be
+/// stored (but by a copy of this spool elsewhere), and only the sum counts.
+pub(crate) fn thinned(
+    age: Age,
+    lane: Lane,
+    ranges: &[(Seq, Seq)],
+    span: (Timestamp, Timestamp),
+    lost: Vec<PointLoss>,
+) -> Vec<Claim> {
+    let claim = |&(first, last): &(Seq, Seq)| {
+        Some(Claim {
+            epoch: age.epoch,
+            lane,
+            range: SeqRange::new(first, last)?,
+            reason: LossReason::Thinned,
+            from: span.0,
+            to: span.1,
+            readings: Some(0),
+            at_most: None,
+            points: Vec::new(),
+        })
+    };
+    let mut claims: Vec<Claim> = ranges.iter().filter_map(claim).collect();
+    if let Some(carrier) = claims.iter_mut().max_by_key(|claim| claim.range.count()) {
+        carrier.readings = Some(lost.iter().map(|point| point.readings).sum());
+        carrier.points = lost;
+    }
+    claims
+}
+
+/// Gathers the counts of thinned records, epoch by epoch and lane by lane, in the claim on the longest
+/// range: as exact as before in the sum (see [`thinned`]), and far smaller.
+pub(crate) fn gather(claims: &mut [Claim]) {
+    let gatherable =
+        |claim: &Claim| claim.reason == LossReason::Thinned && claim.readings.is_some();
+    claims.sort_by_key(|claim| (claim.epoch, claim.lane, claim.reason, claim.range.first()));
+    for group in claims.chunk_by_mut(|a, b| {
+        (a.epoch, a.lane, a.reason) == (b.epoch, b.lane, b.reason) && gatherable(a) && gatherable(b)
+    }) {
+        let longest = (0..group.len()).max_by_key(|&at| group.get(at).map(|c| c.range.count()));
+        let Some(longest) = longest.filter(|_| group.len() > 1) else {
+            continue;
+        };
+        group.swap(0, longest);
+        let Some((carrier, others)) = group.split_first_mut() else {
+            continue;
+        };
+        for other in others {
+            let range = carrier.range;
+            merge(carrier, other.clone());
+            carrier.range = range;
+            other.readings = Some(0);
+            other.points = Vec::new();
+        }
+    }
+}
+
+/// Halves the claim for thinned records whose points do not fit one record (see [`thinned`]).
+fn halve(claim: &mut Claim) -> Option<Claim> {
+    let range = claim.range;
+    if claim.reason != LossReason::Thinned || claim.points.len() < 2 || range.count() < 2 {
+        return None;
+    }
+    let total = claim.readings?;
+    let middle = range.first() + (range.last() - range.first()) / 2;
+    let points = claim.points.split_off(claim.points.len() / 2);
+    let later: u64 = points.iter().map(|point| point.readings).sum();
+    let other = Claim {
+        range: SeqRange::new(middle + 1, range.last())?,
+        readings: Some(later.min(total)),
+        points,
+        ..claim.clone()
+    };
+    claim.range = SeqRange::new(range.first(), middle)?;
+    claim.readings = Some(total.saturating_sub(later));
+    Some(other)
+}
+
 /// Joins claims that touch; with `coarse`, also across gaps: then the count becomes an upper bound,
 /// because what lies between was not lost here.
 pub(crate) fn compact(mut claims: Vec<Claim>, coarse: bool) -> Vec<Claim> {
@@ -173,19 +252,23 @@ pub(crate) fn seal(stamp: RecordStamp, claims: Vec<Claim>) -> Vec<(SealedRecord,
                 work.push(rest);
                 work.push(part);
             }
-            Err(error) => match part.first_mut() {
-                Some(claim) if !claim.points.is_empty() => {
-                    claim
-                        .points
-                        .sort_by_key(|point| std::cmp::Reverse(point.readings));
-                    claim.points.truncate(claim.points.len() / 2);
-                    claim
-                        .points
-                        .sort_by_key(|point| (point.dictionary, point.index));
+            Err(error) => {
+                if let Some(other) = part.first_mut().and_then(halve) {
+                    work.push(vec![other]);
                     work.push(part);
+                    continue;
                 }
-                _ => tracing::error!(%error, "a claim without points cannot be encoded"),
-            },
+                match part.first_mut().filter(|claim| !claim.points.is_empty()) {
+                    Some(claim) => {
+                        let points = &mut claim.points;
+                        points.sort_by_key(|point| std::cmp::Reverse(point.readings));
+                        points.truncate(points.len() / 2);
+                        points.sort_by_key(|point| (point.dictionary, point.index));
+                        work.push(part);
+                    }
+                    None => tracing::error!(%error, "a claim without points cannot be encoded"),
+                }
+            }
         }
     }
     sealed

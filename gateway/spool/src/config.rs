@@ -1,5 +1,7 @@
 //! What the spool is told, and the check that its bound fits the machine.
 
+use crate::lanes::{LaneConfigs, WhenFull};
+use protocols_model::Lane;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +11,14 @@ const DISK_PER_LIVE_TENTHS: u64 = if cfg!(feature = "failpoints") {
     1600
 } else {
     25
+};
+/// The same where a lane is thinned: records of all ages lie side by side then, sled's file does not come to
+/// a halt (64 MB of disk became 112 in a simulated month), and it is moved to a fresh directory, for which
+/// there must be room beside it.
+const DISK_PER_THINNED_TENTHS: u64 = if cfg!(feature = "failpoints") {
+    1600
+} else {
+    32
 };
 /// Memory of sled per live byte, in tenths, whatever its cache setting (measured).
 const MEMORY_PER_LIVE_TENTHS: u64 = 6;
@@ -23,7 +33,7 @@ pub const MIN_DISK_QUOTA_BYTES: u64 =
 pub struct SpoolConfig {
     /// The spool's directory; made when missing. Nobody else may write there.
     pub dir: PathBuf,
-    /// Most bytes of disk. The bound in live bytes is this / 2.5.
+    /// Most bytes of disk. The bound in live bytes is this / 2.5, where a lane is thinned / 3.2.
     pub disk_quota_bytes: u64,
     /// Bytes of the file system that stay free for others.
     pub keep_free_bytes: u64,
@@ -40,6 +50,8 @@ pub struct SpoolConfig {
     pub max_write_per_day: Option<u64>,
     /// How long readings wait in a batch before they are appended; only for the loss window.
     pub batch_age: Duration,
+    /// What each lane may take, how soon it is on disk, and what it does when it is full.
+    pub lanes: LaneConfigs,
     /// An empty spool larger than this on disk moves to a fresh directory.
     pub rotate_above_bytes: u64,
     /// Most bytes of refused or damaged records, and of damaged stores, kept for `spool export`.
@@ -82,6 +94,32 @@ pub enum SpoolConfigError {
     /// A commit interval of zero would write every record at once.
     #[error("commit_interval is zero; at least 10 ms are needed")]
     NoInterval,
+    /// More is promised to the lanes than there is.
+    #[error("the shares of all lanes come to {percent} percent; at most 100 can be given away")]
+    Shares {
+        /// Their sum.
+        percent: u32,
+    },
+    /// A lane that keeps its records lives in its own share alone.
+    #[error("lane {lane} keeps its records but has no share; it needs at least 1 percent")]
+    KeepsNothing {
+        /// Which one.
+        lane: Lane,
+    },
+    /// Only readings can be thinned.
+    #[error("lane {lane} holds no readings and cannot be thinned; it can keep or drop-oldest")]
+    NotThinnable {
+        /// Which one.
+        lane: Lane,
+    },
+    /// A lane's own commit interval would write every record at once.
+    #[error("commit of lane {lane} is {commit:?}; at least 10 ms are needed")]
+    LaneCommit {
+        /// Which one.
+        lane: Lane,
+        /// What was configured.
+        commit: Duration,
+    },
 }
 
 impl SpoolConfig {
@@ -98,6 +136,7 @@ impl SpoolConfig {
             max_commit_interval: Duration::from_secs(30),
             max_write_per_day: None,
             batch_age: Duration::from_secs(1),
+            lanes: LaneConfigs::default(),
             rotate_above_bytes: 32 * 1024 * 1024,
             quarantine_bytes: 32 * 1024 * 1024,
             #[cfg(test)]
@@ -123,7 +162,7 @@ impl SpoolConfig {
                 let base = MEMORY_BASE_BYTES.saturating_add(self.memory_buffer_bytes);
                 let allowed = limit
                     .saturating_sub(base)
-                    .saturating_mul(DISK_PER_LIVE_TENTHS)
+                    .saturating_mul(self.disk_per_live_tenths())
                     / MEMORY_PER_LIVE_TENTHS;
                 errors.push(SpoolConfigError::QuotaExceedsMemory {
                     quota: self.disk_quota_bytes,
@@ -142,6 +181,7 @@ impl SpoolConfig {
         if self.commit_interval < Duration::from_millis(10) {
             errors.push(SpoolConfigError::NoInterval);
         }
+        errors.extend(self.lanes.problems());
         if errors.is_empty() {
             Ok(())
         } else {
@@ -149,10 +189,32 @@ impl SpoolConfig {
         }
     }
 
+    /// The longest that a record of any lane may wait for the disk.
+    pub(crate) fn longest_commit(&self) -> Duration {
+        let own = Lane::ALL
+            .into_iter()
+            .filter_map(|lane| self.lanes.of(lane).commit);
+        own.fold(self.max_commit_interval, Duration::max)
+    }
+
     /// Bound of the spool in live bytes.
     #[must_use]
     pub fn live_quota_bytes(&self) -> u64 {
-        self.disk_quota_bytes.saturating_mul(10) / DISK_PER_LIVE_TENTHS
+        self.disk_quota_bytes.saturating_mul(10) / self.disk_per_live_tenths()
+    }
+
+    /// Whether records of some lane are thinned.
+    pub(crate) fn thins(&self) -> bool {
+        let thins = |lane| self.lanes.of(lane).full == WhenFull::Thin;
+        Lane::ALL.into_iter().any(thins)
+    }
+
+    fn disk_per_live_tenths(&self) -> u64 {
+        if self.thins() {
+            DISK_PER_THINNED_TENTHS
+        } else {
+            DISK_PER_LIVE_TENTHS
+        }
     }
 
     /// Memory that a full spool takes, about.

@@ -6,6 +6,8 @@
 //! - S2: an identity is given once: epochs are drawn at every start, seqs only count up.
 //! - S3: nothing is written to disk that is not due; a record settled before never is.
 //! - S4: whatever the disk does, appending goes on, in bounded memory.
+//! - S5: a record that the uplink was given, in this life or perhaps in an earlier one, is never thinned;
+//!   thinned records and their claims become durable together, and before the old ones go.
 //!
 //! An error of the store puts the core into memory mode; it opens the store again with back-off.
 
@@ -13,12 +15,17 @@ mod commit;
 mod evict;
 mod fetch;
 mod generation;
+mod hand;
 pub(crate) mod merge;
 mod open;
+mod pass;
 mod scan;
 mod settle;
+mod thin;
 
-use crate::book::{Entry, EpochBook, Pending};
+pub(crate) use evict::CLAIM_PART;
+
+use crate::book::{Entry, EpochBook, Mark, Pending};
 use crate::claims::{self, Loss};
 use crate::config::SpoolConfig;
 use crate::dictionaries::Dictionaries;
@@ -27,11 +34,11 @@ use crate::pace::Pace;
 use crate::record::{Age, Cursor};
 use crate::state::{SpoolAlarm, SpoolCounters, SpoolState};
 use crate::store::{SpoolStore, Tree};
-use crate::tally::Closed;
+use crate::tally::{Closed, Pass};
 use crate::value::{self, OVERHEAD_BYTES, Value};
 use protocols_model::{
     BootId, Claim, DictionaryHash, Epoch, Instant, Lane, LossReason, RefuseReason, Seq, SeqRange,
-    Timestamp,
+    SeqSet, Timestamp,
 };
 use protocols_wire::limits::MAX_RECORD_BYTES;
 use protocols_wire::{Dictionary, Record, RecordStamp, SealedRecord};
@@ -46,6 +53,9 @@ const DELETE_DELAY: Duration = Duration::from_secs(10);
 const DELETE_BATCH: usize = 1024;
 /// How often sizes are measured and rotation is considered.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// Most ranges of seqs that are told as gone; what is not told is asked for in vain.
+const GONE_TOLD: usize = 256;
 
 /// The moment of a call, on both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +72,8 @@ struct Delete {
     bytes: u64,
     /// The claim records that must be durable first: their range in the running epoch's event lane.
     behind: Option<SeqRange>,
+    /// Whether the thinning that is under way waits for it.
+    of_pass: bool,
 }
 
 /// Whether the disk takes writes.
@@ -104,17 +116,35 @@ pub(crate) struct Core {
     memory_readings: u64,
     /// Bytes of claim records among both.
     claim_bytes: u64,
+    /// Bytes of the other records among both, by lane number.
+    lane_bytes: [u64; 4],
     /// Claims are joined above so many bytes: their reserve, or twice what joining left of them.
     join_above: u64,
     pace: Pace,
+    /// Bytes that reached the flash beside commits since the last one.
+    unbilled: u64,
     last_commit: Option<Instant>,
     /// The small file must be written although nothing is committed.
     tally_due: bool,
     /// Growth stops here while the file system is short of space.
     growth_cap: Option<u64>,
     disk_size: Option<u64>,
+    /// What the store took after its last move to a fresh directory.
+    compacted_to: u64,
     housekeeping_at: Instant,
     at_bound: bool,
+    /// The bound was reached, and room is being made.
+    relieving: bool,
+    /// The bound was reached and old readings are thinned.
+    thinning: bool,
+    /// A lane that keeps its records is full.
+    refusing: bool,
+    /// The thinning that is under way, until its old records have left the disk.
+    pass: Option<Pass>,
+    /// Seqs of the running epoch that are held no more, by lane number.
+    let_go: [SeqSet; 4],
+    /// The coarsest level that each lane has come to, by lane number.
+    coarsest: [u8; 4],
     claims_full: bool,
     counters: SpoolCounters,
 }
@@ -161,21 +191,35 @@ impl Core {
                 tracing::error!(bytes = record.body.len(), %lane, "record too large, claimed");
                 let book = self.book().lane_mut(lane);
                 book.last += 1;
+                let seq = book.last;
+                self.let_go(lane, seq);
                 refused.push(Loss {
                     age: self.current,
                     lane,
-                    seq: self.book().lane(lane).last,
+                    seq,
                     reason: LossReason::Refused(RefuseReason::TooLarge),
                     held: Some((record.summary, Vec::new())),
                 });
                 continue;
             }
-            let names = Record::dictionaries(&record.body).unwrap_or_default();
-            self.push(lane, record, names, false, now);
+            if self.is_full(lane, &record) {
+                refused.push(self.refuse_new(lane, record));
+                continue;
+            }
+            self.push(lane, record, 0, &[], now);
         }
         self.claim_losses(refused, now);
         failpoint::hit("spool.append");
         self.note_at_most(now);
+        self.relieve(now);
+    }
+
+    /// Appends readings as thinning leaves them at `level`.
+    #[cfg(test)]
+    pub(crate) fn append_thinned(&mut self, level: u8, records: Vec<SealedRecord>, now: Now) {
+        for record in records {
+            self.push(Lane::Telemetry, record, level, &[], now);
+        }
         self.relieve(now);
     }
 
@@ -184,11 +228,12 @@ impl Core {
         &mut self,
         lane: Lane,
         record: SealedRecord,
-        names: Vec<DictionaryHash>,
-        claim: bool,
+        level: u8,
+        marks: &[Mark],
         now: Now,
     ) -> Seq {
-        let bytes = record.body.len() as u64 + OVERHEAD_BYTES + 16 * names.len() as u64;
+        let names = Record::dictionaries(&record.body).unwrap_or_default();
+        let bytes = size_of(&record, names.len());
         let names = self.dictionaries.use_list(names);
         let pending = Pending {
             body: record.body,
@@ -197,40 +242,54 @@ impl Core {
         };
         self.memory_used += bytes;
         self.memory_readings = self.memory_readings.saturating_add(pending.readings());
-        if claim {
-            self.claim_bytes += bytes;
+        let mut entry = Entry::new(bytes, level, names, Some(Box::new(pending)));
+        for &mark in marks {
+            entry.mark(mark, true);
         }
+        *self.room_of(lane, entry.claim()) += bytes;
         self.counters.appended += 1;
         let book = self.book().lane_mut(lane);
         book.last += 1;
         let seq = book.last;
-        book.entries.insert(
-            seq,
-            Entry {
-                bytes,
-                claim,
-                names,
-                pending: Some(Box::new(pending)),
-            },
-        );
+        book.entries.insert(seq, entry);
         seq
+    }
+
+    /// What is counted of a lane, or of claims.
+    fn room_of(&mut self, lane: Lane, claim: bool) -> &mut u64 {
+        let [alarm, event, telemetry, bulk] = &mut self.lane_bytes;
+        match lane {
+            _ if claim => &mut self.claim_bytes,
+            Lane::Alarm => alarm,
+            Lane::Event => event,
+            Lane::Telemetry => telemetry,
+            Lane::Bulk => bulk,
+        }
+    }
+
+    const fn stamp(&self, now: Now) -> RecordStamp {
+        RecordStamp {
+            boot: self.boot,
+            mono: now.mono,
+            wall: now.wall,
+        }
     }
 
     /// Appends `claims` to the event lane; returns the seqs of their records.
     fn claim(&mut self, claims: Vec<Claim>, now: Now) -> Option<SeqRange> {
-        let stamp = RecordStamp {
-            boot: self.boot,
-            mono: now.mono,
-            wall: now.wall,
-        };
+        self.push_claims(claims::seal(self.stamp(now), claims), &[Mark::Claim], now)
+    }
+
+    fn push_claims(
+        &mut self,
+        sealed: Vec<(SealedRecord, Vec<Claim>)>,
+        marks: &[Mark],
+        now: Now,
+    ) -> Option<SeqRange> {
         let mut seqs: Option<SeqRange> = None;
-        for (record, part) in claims::seal(stamp, claims) {
-            let names: BTreeSet<_> = part
-                .iter()
-                .flat_map(|claim| claim.points.iter().map(|point| point.dictionary))
-                .collect();
+        for (record, part) in sealed {
             let epochs = part.iter().map(|claim| claim.epoch).collect();
-            let seq = self.push(Lane::Event, record, names.into_iter().collect(), true, now);
+            let seq = self.push(Lane::Event, record, 0, marks, now);
             self.claims.insert((self.current, seq), epochs);
             self.counters.claims += 1;
             let first = seqs.map_or(seq, SeqRange::first);
@@ -261,15 +320,39 @@ impl Core {
             .entries
             .remove(&seq)?;
         self.dictionaries.release(&entry.names);
-        if entry.claim {
-            self.claim_bytes = self.claim_bytes.saturating_sub(entry.bytes);
+        if age == self.current {
+            self.let_go(lane, seq);
+        }
+        if entry.claim() {
             self.claims.remove(&(age, seq));
         }
+        let room = self.room_of(lane, entry.claim());
+        *room = room.saturating_sub(entry.bytes());
         if let Some(pending) = &entry.pending {
-            self.memory_used = self.memory_used.saturating_sub(entry.bytes);
+            self.memory_used = self.memory_used.saturating_sub(entry.bytes());
             self.memory_readings = self.memory_readings.saturating_sub(pending.readings());
         }
         Some(entry)
+    }
+
+    /// Notes that a seq of the running epoch is held no more.
+    fn let_go(&mut self, lane: Lane, seq: Seq) {
+        if let Some(seqs) = self.let_go.get_mut(usize::from(lane.to_index())) {
+            seqs.insert_one(seq);
+        }
+    }
+
+    /// What of the running epoch is gone between the first and the last record held.
+    fn gone_between(&self, lane: Lane) -> SeqSet {
+        let book = self.books.get(&self.current).map(|book| book.lane(lane));
+        let held = book.and_then(|book| {
+            let first = book.entries.first_key_value().map(|(&seq, _)| seq)?;
+            SeqRange::new(first, book.last)
+        });
+        let gone = self.let_go.get(usize::from(lane.to_index()));
+        let gone = gone.zip(held).map(|(gone, held)| gone.held_in(held));
+        let gone = gone.unwrap_or_default();
+        gone.ranges().iter().take(GONE_TOLD).copied().collect()
     }
 
     fn delete_later(
@@ -285,6 +368,7 @@ impl Core {
             key: value::key(age, seq),
             bytes,
             behind,
+            of_pass: false,
         });
         self.deleting += bytes;
         self.deletes_since.get_or_insert(now.mono);
@@ -357,6 +441,9 @@ impl Core {
         match &self.disk {
             Disk::Fails { retry_at, .. } => wake = wake.min(*retry_at),
             Disk::Works => {
+                if self.is_relieving() {
+                    return Instant::default();
+                }
                 for lane in Lane::ALL {
                     if let Some(due) = self.lane_due(lane) {
                         wake = wake.min(due);
@@ -383,15 +470,19 @@ impl Core {
         alarm(self.growth_cap.is_some(), SpoolAlarm::DiskShort);
         alarm(self.pace.is_stretched(), SpoolAlarm::Stretched);
         alarm(self.claims_full, SpoolAlarm::ClaimsFull);
+        alarm(self.thinning, SpoolAlarm::Thinning);
+        alarm(self.refusing, SpoolAlarm::Refusing);
+        alarm(self.pace.is_over(), SpoolAlarm::WriteLimit);
         let current = self.books.get(&self.current);
         let waiting = current.and_then(|book| {
             let oldest = |lane| book.lane(lane).pending().next().map(|(.., p)| p.appended);
             Lane::ALL.into_iter().filter_map(oldest).min()
         });
         let since = waiting.map_or(Duration::ZERO, |oldest| now.mono.since(oldest));
+        let commit_interval = self.longest_interval();
         let exposed = match &self.disk {
-            Disk::Works => self.pace.interval(),
-            Disk::Fails { .. } => since.max(self.pace.interval()),
+            Disk::Works => commit_interval,
+            Disk::Fails { .. } => since.max(commit_interval),
         };
         SpoolState {
             epoch: self.current.epoch,
@@ -403,10 +494,21 @@ impl Core {
             quota_bytes: self.config.live_quota_bytes(),
             records: self.books.values().map(EpochBook::records).sum(),
             memory_bytes: self.memory_used,
+            commit_interval,
+            lanes: Lane::ALL.map(|lane| self.lane_use(lane)),
+            gone: Lane::ALL.map(|lane| self.gone_between(lane)),
             loss_window: self.config.batch_age + exposed,
             disk_trouble: self.disk_trouble(),
             alarms,
             counters: self.counters,
+        }
+    }
+
+    /// As if commits had cost so many bytes of flash each.
+    #[cfg(test)]
+    pub(crate) fn cost_of_a_commit(&mut self, bytes: u64) {
+        for _ in 0..100 {
+            self.pace.committed(bytes);
         }
     }
 
@@ -444,6 +546,11 @@ impl Core {
             Disk::Fails { why, .. } => Some(why.clone()),
         }
     }
+}
+
+/// What a record counts while it waits in memory.
+fn size_of(record: &SealedRecord, names: usize) -> u64 {
+    record.body.len() as u64 + OVERHEAD_BYTES + 16 * names as u64
 }
 
 /// The numbers of a record for its claim. What is not a record of ours still has its summary.

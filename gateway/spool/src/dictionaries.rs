@@ -6,12 +6,35 @@
 use bytes::Bytes;
 use protocols_model::DictionaryHash;
 use protocols_wire::Dictionary;
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Dictionaries without a record that stay in memory: those of the running configuration and a few
 /// before it.
 const UNUSED_KEPT: usize = 256;
+
+/// A list of names that many records share; one thin pointer in each of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Names(Arc<List>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct List(Box<[DictionaryHash]>);
+
+impl Deref for Names {
+    type Target = [DictionaryHash];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.0
+    }
+}
+
+impl Borrow<[DictionaryHash]> for Names {
+    fn borrow(&self) -> &[DictionaryHash] {
+        self
+    }
+}
 
 #[derive(Debug)]
 struct Known {
@@ -28,7 +51,7 @@ pub(crate) struct Dictionaries {
     /// Names by last time they were kept, oldest first.
     kept: VecDeque<DictionaryHash>,
     /// One list of names is shared by all records that have it.
-    lists: HashSet<Arc<[DictionaryHash]>>,
+    lists: HashSet<Names>,
     /// Uses of dictionaries that were never kept.
     missing: BTreeMap<DictionaryHash, u64>,
 }
@@ -64,7 +87,7 @@ impl Dictionaries {
     }
 
     /// The shared form of a list of names, for one more record that uses them.
-    pub(crate) fn use_list(&mut self, names: Vec<DictionaryHash>) -> Arc<[DictionaryHash]> {
+    pub(crate) fn use_list(&mut self, names: Vec<DictionaryHash>) -> Names {
         for name in &names {
             match self.known.get_mut(name) {
                 Some(known) => known.records += 1,
@@ -72,13 +95,13 @@ impl Dictionaries {
             }
         }
         if let Some(list) = self.lists.get(names.as_slice()) {
-            return Arc::clone(list);
+            return list.clone();
         }
         if self.lists.len() >= UNUSED_KEPT {
-            self.lists.retain(|list| Arc::strong_count(list) > 1);
+            self.lists.retain(|list| Arc::strong_count(&list.0) > 1);
         }
-        let list: Arc<[DictionaryHash]> = names.into();
-        self.lists.insert(Arc::clone(&list));
+        let list = Names(Arc::new(List(names.into_boxed_slice())));
+        self.lists.insert(list.clone());
         list
     }
 

@@ -74,14 +74,18 @@ impl DiskStore {
         self.dir.join(buf(number)).is_dir().then_some(number)
     }
 
-    /// Makes an empty database and makes it current. Every step is durable before the next.
-    fn fresh(&self, number: u64) -> Result<SledDb, StoreError> {
+    /// Makes a database with what `from` holds, or nothing, and makes it current. Every step is durable before
+    /// the next.
+    fn fresh(&self, number: u64, from: Option<&SledDb>) -> Result<SledDb, StoreError> {
         let path = self.dir.join(buf(number));
         let doing = || format!("making {}", path.display());
         let failed = |error| StoreError::io(doing(), error);
         remove_dir(&path).map_err(failed)?;
         fs::create_dir(&path).map_err(failed)?;
         let db = SledDb::open(&path)?;
+        if let Some(from) = from {
+            from.copy_to(&db)?;
+        }
         db.sync(true)?;
         for entry in fs::read_dir(&path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -94,6 +98,19 @@ impl DiskStore {
         failpoint::hit("spool.rotate");
         replace(&self.dir, CURRENT, format!("{}\n", buf(number)).as_bytes()).map_err(failed)?;
         Ok(db)
+    }
+
+    /// Takes a fresh database, with everything in it or empty.
+    fn move_on(&mut self, keep: bool) -> Result<(), StoreError> {
+        let Some((number, old)) = &self.open else {
+            return self.open().map(drop);
+        };
+        let number = *number;
+        let db = self.fresh(number + 1, keep.then_some(old))?;
+        // Dropping the old one may take a moment; its directory is only waste from here on.
+        self.open = Some((number + 1, db));
+        let old = self.dir.join(buf(number));
+        remove_dir(&old).map_err(|e| StoreError::io(format!("removing {}", old.display()), e))
     }
 
     /// Sets a database directory aside; `None` when it was too large to keep or could not be moved.
@@ -159,7 +176,7 @@ impl DiskStore {
         self.open = None;
         let kept = self.quarantine(number)?;
         opened.quarantined = Some(kept.unwrap_or_else(|| self.dir.join(QUARANTINE)));
-        let db = self.fresh(number + 1)?;
+        let db = self.fresh(number + 1, None)?;
         self.open = Some((number + 1, db));
         Ok(())
     }
@@ -219,7 +236,7 @@ impl SpoolStore for DiskStore {
             .map_err(|e| failed(&format!("listing {}", self.dir.display()), e))?;
         let current = self.current();
         let Some(number) = current.or_else(|| found.last().copied()) else {
-            let db = self.fresh(1)?;
+            let db = self.fresh(1, None)?;
             self.open = Some((1, db));
             return Ok(opened);
         };
@@ -258,14 +275,11 @@ impl SpoolStore for DiskStore {
     }
 
     fn renew(&mut self) -> Result<(), StoreError> {
-        let Some((number, _)) = self.open else {
-            return self.open().map(drop);
-        };
-        let db = self.fresh(number + 1)?;
-        // Dropping the old one may take a moment; its directory is only waste from here on.
-        self.open = Some((number + 1, db));
-        let old = self.dir.join(buf(number));
-        remove_dir(&old).map_err(|e| StoreError::io(format!("removing {}", old.display()), e))
+        self.move_on(false)
+    }
+
+    fn compact(&mut self) -> Result<(), StoreError> {
+        self.move_on(true)
     }
 
     fn apply(&mut self, ops: Vec<Op>) -> Result<(), StoreError> {

@@ -11,6 +11,9 @@
 //! - identities are given once, whatever crashes, is copied or restored: an epoch is drawn at each start;
 //! - a record settled before it is due for the disk (`commit_interval`, alarms at once) never touches the
 //!   flash, and nothing periodic is written while the uplink is healthy;
+//! - each lane is sure of its share; when the spool is full it keeps what it has, drops its oldest, or thins:
+//!   readings become the first, last, least and largest of longer and longer buckets, in new records that
+//!   claim the old ones; what may have been given to the uplink is never thinned;
 //! - live bytes, memory, disk, quarantine and write rate are bounded; what happens at each bound is
 //!   counted in [`SpoolCounters`] and shown as a [`SpoolAlarm`].
 //!
@@ -32,10 +35,12 @@ mod dictionaries;
 mod disk;
 pub mod failpoint;
 mod handle;
+mod lanes;
 #[cfg(test)]
 mod mem_store;
 pub mod offline;
 mod pace;
+pub mod plan;
 mod record;
 mod report;
 mod sled_store;
@@ -44,13 +49,15 @@ mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod value;
 mod worker;
 
 pub use config::{MIN_DISK_QUOTA_BYTES, SpoolConfig, SpoolConfigError};
 pub use handle::{SpoolHandle, SpoolStopped};
+pub use lanes::{LaneConfig, LaneConfigs, WhenFull};
 pub use record::{Cursor, FetchLimit, SettleOutcome, Settlement, SpooledRecord};
 pub use report::{EpochFound, OpenReport};
-pub use state::{SpoolAlarm, SpoolCounters, SpoolState};
+pub use state::{LaneUse, SpoolAlarm, SpoolCounters, SpoolState};
 pub use value::stored_form;
 pub use worker::start;

@@ -31,6 +31,15 @@ pub(crate) struct Medium {
     peak: u64,
 }
 
+impl Op {
+    const fn len(&self) -> u64 {
+        match self {
+            Self::Put(.., value) => value.len() as u64,
+            Self::Delete(..) => 0,
+        }
+    }
+}
+
 fn apply_to(trees: &mut Trees, op: Op) {
     match op {
         Op::Put(tree, key, value) => drop(trees.insert((tree, key), value)),
@@ -84,6 +93,11 @@ impl Medium {
     /// Bytes of the small file.
     pub(crate) fn tally_bytes(&self) -> usize {
         self.tally.first().map_or(0, Vec::len)
+    }
+
+    /// The small file.
+    pub(crate) fn last_tally(&self) -> Vec<u8> {
+        self.tally.last().cloned().unwrap_or_default()
     }
 
     pub(crate) fn unsynced(&self) -> usize {
@@ -143,6 +157,17 @@ impl SpoolStore for MemStore {
         medium.step()?;
         medium.durable.clear();
         medium.unsynced.clear();
+        medium.peak = 0;
+        Ok(())
+    }
+
+    fn compact(&mut self) -> Result<(), StoreError> {
+        let mut medium = self.lock();
+        medium.step()?;
+        let unsynced = std::mem::take(&mut medium.unsynced);
+        for op in unsynced {
+            apply_to(&mut medium.durable, op);
+        }
         medium.peak = 0;
         Ok(())
     }
@@ -211,7 +236,14 @@ impl SpoolStore for MemStore {
 
     fn disk_bytes(&mut self) -> Option<u64> {
         let mut medium = self.lock();
-        let held = medium.view().values().map(|value| value.len() as u64).sum();
+        // Not the view: what is overwritten or deleted and not synced yet counts twice, as on a disk.
+        let durable: u64 = medium
+            .durable
+            .values()
+            .map(|value| value.len() as u64)
+            .sum();
+        let unsynced: u64 = medium.unsynced.iter().map(|op| op.len()).sum();
+        let held = durable + unsynced;
         medium.peak = medium.peak.max(held);
         Some(medium.peak)
     }

@@ -47,6 +47,15 @@ impl Pace {
         Duration::from_millis(millis).clamp(self.normal, self.ceiling.max(self.normal))
     }
 
+    /// Whether even the ceiling does not hold the day's limit.
+    pub(crate) fn is_over(&self) -> bool {
+        self.per_day.is_some_and(|per_day| {
+            let ceiling = self.ceiling.max(self.normal).as_millis();
+            u128::from(self.per_commit) * u128::from(DAY_SECONDS) * 1000
+                > u128::from(per_day) * ceiling
+        })
+    }
+
     pub(crate) fn is_stretched(&self) -> bool {
         self.interval() > self.normal
     }
@@ -72,12 +81,15 @@ mod tests {
         // 100 kB a commit, 1 GB a day: 10 000 commits a day, one each 8.64 s.
         assert_eq!(pace.interval(), Duration::from_millis(8640));
         assert!(pace.is_stretched());
+        assert!(!pace.is_over());
         pace.committed(100_000_000);
         assert_eq!(pace.interval(), thirty);
+        assert!(pace.is_over(), "thirty seconds are not enough");
         for _ in 0..100 {
             pace.committed(1000);
         }
         assert_eq!(pace.interval(), two);
+        assert!(!pace.is_over());
         let mut free = Pace::new(two, thirty, None);
         free.committed(u64::MAX);
         assert_eq!(free.interval(), two);

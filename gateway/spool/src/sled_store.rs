@@ -147,6 +147,25 @@ impl SledDb {
         Ok(())
     }
 
+    /// Puts everything into `other` as well, some values at a time.
+    pub(crate) fn copy_to(&self, other: &Self) -> Result<(), StoreError> {
+        for tree in Tree::ALL {
+            let (from, to) = (self.tree(tree)?, other.tree(tree)?);
+            let mut values = from.iter().peekable();
+            while values.peek().is_some() {
+                guarded("moving on from", &self.dir, || {
+                    let mut batch = sled::Batch::default();
+                    for value in values.by_ref().take(BATCH) {
+                        let (key, value) = value?;
+                        batch.insert(key, value);
+                    }
+                    to.apply_batch(batch)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes everything applied durable, on the medium and not only in the system's cache.
     pub(crate) fn sync(&self, data: bool) -> Result<(), StoreError> {
         guarded("flushing", &self.dir, || self.db.flush())?;

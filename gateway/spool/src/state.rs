@@ -3,7 +3,8 @@
 //! Published as a whole through a `watch` channel after every change; never a place where loss is
 //! decided.
 
-use protocols_model::{DictionaryHash, Epoch, Lane, Seq};
+use crate::lanes::WhenFull;
+use protocols_model::{DictionaryHash, Epoch, Lane, Seq, SeqSet};
 use protocols_wire::Held;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,6 +23,10 @@ pub struct SpoolState {
     pub dictionaries: Vec<DictionaryHash>,
     /// Highest seq appended in the current epoch, by lane number.
     pub last: [Seq; 4],
+    /// Of the running epoch, by lane number: seqs between the first and the last one held that are held
+    /// no more. They were settled, or they are claimed (thinned, evicted, damaged): then the cloud settles
+    /// them although they were never sent.
+    pub gone: [SeqSet; 4],
     /// Bytes of all held records, on disk or in memory.
     pub live_bytes: u64,
     /// Bound of `live_bytes`.
@@ -30,6 +35,11 @@ pub struct SpoolState {
     pub records: u64,
     /// Bytes of records that are only in memory.
     pub memory_bytes: u64,
+    /// How long a record waits for the disk now: longer than configured while `max_write_per_day`
+    /// stretches it.
+    pub commit_interval: Duration,
+    /// Each lane's share, by lane number.
+    pub lanes: [LaneUse; 4],
     /// Longest span of readings that a crash would take along now: batch age + commit interval.
     pub loss_window: Duration,
     /// Why the disk cannot be used, while it cannot.
@@ -38,6 +48,19 @@ pub struct SpoolState {
     pub alarms: BTreeSet<SpoolAlarm>,
     /// What happened since the process started.
     pub counters: SpoolCounters,
+}
+
+/// What a lane takes of the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneUse {
+    /// Bytes of its records, claims apart.
+    pub bytes: u64,
+    /// Bytes that it is sure of.
+    pub share_bytes: u64,
+    /// What happens when it is full.
+    pub full: WhenFull,
+    /// The longest bucket that held readings were thinned to; `None` while none were.
+    pub thinned_to: Option<Duration>,
 }
 
 impl SpoolState {
@@ -64,6 +87,12 @@ pub enum SpoolAlarm {
     Stretched,
     /// Claims alone fill the space reserved for them; they are merged more coarsely.
     ClaimsFull,
+    /// The bound is reached: the oldest readings are thinned.
+    Thinning,
+    /// A lane that keeps its records is full: new ones are refused and claimed.
+    Refusing,
+    /// Even the longest commit interval writes more than `max_write_per_day`.
+    WriteLimit,
 }
 
 impl SpoolAlarm {
@@ -76,6 +105,9 @@ impl SpoolAlarm {
             Self::DiskShort => "disk-short",
             Self::Stretched => "stretched",
             Self::ClaimsFull => "claims-full",
+            Self::Thinning => "thinning",
+            Self::Refusing => "refusing",
+            Self::WriteLimit => "write-limit",
         }
     }
 }
@@ -93,7 +125,11 @@ pub struct SpoolCounters {
     pub refused: u64,
     /// Seqs settled that were never appended.
     pub unknown_settled: u64,
-    /// Records evicted.
+    /// Records that became thinner ones.
+    pub thinned_records: u64,
+    /// Readings that went with that.
+    pub thinned_readings: u64,
+    /// Records evicted, or refused by a full lane that keeps what it has.
     pub evicted_records: u64,
     /// Kept readings in evicted records.
     pub evicted_readings: u64,
@@ -113,4 +149,6 @@ pub struct SpoolCounters {
     pub failed_commits: u64,
     /// Fresh directories taken because the spool was empty and large.
     pub rotations: u64,
+    /// Moves to a fresh directory because the store had grown far beyond what it holds.
+    pub compactions: u64,
 }

@@ -96,6 +96,8 @@ pub(crate) trait SpoolStore: Send {
     fn condemn(&mut self) -> Result<Opened, StoreError>;
     /// Replaces the store by an empty one; only called when nothing in it is needed.
     fn renew(&mut self) -> Result<(), StoreError>;
+    /// Moves everything into a fresh store, which takes less disk; a crash leaves the one or the other.
+    fn compact(&mut self) -> Result<(), StoreError>;
     /// Applies changes, in order.
     fn apply(&mut self, ops: Vec<Op>) -> Result<(), StoreError>;
     /// Makes everything applied durable.

@@ -7,7 +7,7 @@
 //! older program does not know are ignored by it; those it did not write read as unknown.
 
 use crate::record::Age;
-use protocols_model::{Epoch, Seq, SeqRange, SeqSet, Timestamp};
+use protocols_model::{Epoch, Lane, Seq, SeqRange, SeqSet, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ const FORMAT: u32 = 1;
 /// Closed epochs remembered, so that a late acknowledgement of one is not taken for a stranger's.
 pub(crate) const CLOSED_REMEMBERED: usize = 64;
 
-/// Ranges written per lane; beyond that the narrowest gaps are closed.
-pub(crate) const RANGES: usize = 32;
+/// Ranges written per lane; beyond that the narrowest gaps are closed. A month's outage that was thinned
+/// again and again has some sixty.
+pub(crate) const RANGES: usize = 128;
 
 /// What the file says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,6 +29,39 @@ pub(crate) struct Tally {
     pub(crate) closed: Vec<Closed>,
     /// The cloud's store that settlements came from; `None` before the first.
     pub(crate) generation: Option<u64>,
+    /// A rewriting of old records that was under way.
+    pub(crate) pass: Option<Pass>,
+}
+
+/// A rewriting of old records as thinner ones, from its decision until the old ones have left the disk.
+/// It is written here before anything of it goes to the store, so that a start after a crash at any
+/// moment knows which of the two to keep: never both, never neither.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pass {
+    pub(crate) stage: Stage,
+    pub(crate) lane: Lane,
+    /// The epoch of the new records and of the claims for the old ones.
+    pub(crate) epoch: Epoch,
+    /// First and last of the new records.
+    pub(crate) new: (Seq, Seq),
+    /// First and last of the claims, in the event lane.
+    pub(crate) claims: (Seq, Seq),
+    /// The epoch of the old records.
+    pub(crate) old_epoch: Epoch,
+    /// The old records.
+    pub(crate) old: Vec<(Seq, Seq)>,
+}
+
+/// How far a [`Pass`] has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Stage {
+    /// New records and claims may be on disk: they count where all of them are, else the old ones do.
+    Prepared,
+    /// New records and claims are on disk: the old ones go.
+    Done,
+    /// Not all of it had reached the disk: what there is of the new ones goes.
+    Undone,
 }
 
 /// An epoch that is done with: what its claim must say should the cloud lose it again.
@@ -73,6 +107,11 @@ pub(crate) struct LaneTally {
     pub(crate) held: Vec<(Seq, Seq)>,
     /// Highest seq that was durable or settled, without a gap below; all appended at a clean stop.
     pub(crate) last: Seq,
+    /// Of what was on disk, what may have been given to the uplink: written before it is given, some
+    /// records ahead; at most [`RANGES`] ranges. What is on disk above `last` may have been given too.
+    /// `None` where nobody kept count: then everything may have been.
+    #[serde(default)]
+    pub(crate) sent: Option<Vec<(Seq, Seq)>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -84,6 +123,19 @@ struct File {
     past: Vec<FileClosed>,
     #[serde(default)]
     generation: Option<u64>,
+    #[serde(default)]
+    pass: Option<FilePass>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FilePass {
+    stage: Stage,
+    lane: Lane,
+    epoch: String,
+    new: (Seq, Seq),
+    claims: (Seq, Seq),
+    old_epoch: String,
+    old: Vec<(Seq, Seq)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,27 +163,29 @@ struct FileEpoch {
 }
 
 impl LaneTally {
-    /// Notes what is held: seqs in ascending order.
-    pub(crate) fn new(held: impl Iterator<Item = Seq>, last: Seq) -> Self {
-        let mut ranges: Vec<(Seq, Seq)> = Vec::new();
-        for seq in held {
-            match ranges.last_mut() {
-                Some((_, end)) if *end + 1 == seq => *end = seq,
-                _ => ranges.push((seq, seq)),
-            }
+    /// Notes what is held, and what of it may have been sent: seqs in ascending order.
+    pub(crate) fn new(
+        held: impl Iterator<Item = Seq>,
+        sent: impl Iterator<Item = Seq>,
+        last: Seq,
+    ) -> Self {
+        Self {
+            held: ranges(held),
+            last,
+            sent: Some(ranges(sent)),
         }
-        while ranges.len() > RANGES {
-            let gaps = ranges.iter().zip(ranges.iter().skip(1));
-            let narrowest = gaps
-                .enumerate()
-                .min_by_key(|(_, (left, right))| right.0 - left.1)
-                .map_or(0, |(place, _)| place);
-            let end = ranges.remove(narrowest + 1).1;
-            if let Some(left) = ranges.get_mut(narrowest) {
-                left.1 = end;
-            }
-        }
-        Self { held: ranges, last }
+    }
+
+    /// Whether a record found on disk may have been given to the uplink before. `unborn`: not in the life
+    /// of the process that wrote it, because the thinning that made it was not done.
+    pub(crate) fn may_be_sent(&self, seq: Seq, unborn: bool) -> bool {
+        let Some(sent) = &self.sent else {
+            return true;
+        };
+        seq > self.last && !unborn
+            || sent
+                .iter()
+                .any(|&(first, last)| (first..=last).contains(&seq))
     }
 
     /// What was held, as a set.
@@ -143,7 +197,50 @@ impl LaneTally {
     }
 }
 
+/// Ascending seqs as ranges, at most [`RANGES`]; beyond that only the widest gaps stay.
+pub(crate) fn ranges(seqs: impl Iterator<Item = Seq>) -> Vec<(Seq, Seq)> {
+    let mut ranges: Vec<(Seq, Seq)> = Vec::new();
+    for seq in seqs {
+        match ranges.last_mut() {
+            Some((_, end)) if *end + 1 == seq => *end = seq,
+            _ => ranges.push((seq, seq)),
+        }
+    }
+    if ranges.len() <= RANGES {
+        return ranges;
+    }
+    let gaps = ranges.iter().zip(ranges.iter().skip(1));
+    let mut gaps: Vec<(Seq, Seq)> = gaps
+        .map(|(left, right)| (right.0 - left.1, right.0))
+        .collect();
+    gaps.sort_unstable_by(|a, b| b.cmp(a));
+    gaps.truncate(RANGES - 1);
+    let mut starts: Vec<Seq> = gaps.into_iter().map(|(_, start)| start).collect();
+    starts.sort_unstable();
+    let mut few: Vec<(Seq, Seq)> = Vec::with_capacity(RANGES);
+    for (first, last) in ranges {
+        match few.last_mut() {
+            Some((_, end)) if starts.binary_search(&first).is_err() => *end = last,
+            _ => few.push((first, last)),
+        }
+    }
+    few
+}
+
 impl Tally {
+    /// The newest copy that can be read. One with a newer, damaged copy before it does not know what was
+    /// given to the uplink since: then everything may have been.
+    pub(crate) fn newest(copies: &[Vec<u8>]) -> Option<Self> {
+        let mut read = copies.iter().map(|bytes| Self::decode(bytes));
+        let place = read.position(|tally| tally.is_some())?;
+        let mut tally = Self::decode(copies.get(place)?)?;
+        if place > 0 {
+            let lanes = tally.epochs.iter_mut().flat_map(|epoch| &mut epoch.lanes);
+            lanes.for_each(|lane| lane.sent = None);
+        }
+        Some(tally)
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let file = File {
             format: FORMAT,
@@ -175,6 +272,15 @@ impl Tally {
                 })
                 .collect(),
             generation: self.generation,
+            pass: self.pass.as_ref().map(|pass| FilePass {
+                stage: pass.stage,
+                lane: pass.lane,
+                epoch: pass.epoch.to_string(),
+                new: pass.new,
+                claims: pass.claims,
+                old_epoch: pass.old_epoch.to_string(),
+                old: pass.old.clone(),
+            }),
         };
         let json = serde_json::to_vec(&file).unwrap_or_default();
         let mut out = format!("{:08x} ", crc32fast::hash(&json)).into_bytes();
@@ -230,6 +336,17 @@ impl Tally {
             epochs,
             closed: closed.collect(),
             generation: file.generation,
+            pass: file.pass.and_then(|pass| {
+                Some(Pass {
+                    stage: pass.stage,
+                    lane: pass.lane,
+                    epoch: Epoch::from_hex(&pass.epoch)?,
+                    new: pass.new,
+                    claims: pass.claims,
+                    old_epoch: Epoch::from_hex(&pass.old_epoch)?,
+                    old: pass.old,
+                })
+            }),
         })
     }
 }
@@ -252,7 +369,9 @@ mod tests {
                 clean: false,
                 at_most: Some(u64::MAX),
                 batch_age: Duration::from_secs(600),
-                lanes: std::array::from_fn(|_| LaneTally::new([2, 3, 9].into_iter(), u64::MAX)),
+                lanes: std::array::from_fn(|_| {
+                    LaneTally::new([2, 3, 9].into_iter(), [3].into_iter(), u64::MAX)
+                }),
             }],
             closed: vec![Closed {
                 epoch: Epoch(1),
@@ -262,6 +381,15 @@ mod tests {
                 to: Timestamp(9),
             }],
             generation: Some(u64::MAX),
+            pass: Some(Pass {
+                stage: Stage::Prepared,
+                lane: Lane::Telemetry,
+                epoch: Epoch(5),
+                new: (1, 9),
+                claims: (3, 3),
+                old_epoch: Epoch(4),
+                old: vec![(1, 4), (9, 9)],
+            }),
         };
         let bytes = tally.encode();
         assert_eq!(Tally::decode(&bytes), Some(tally));
@@ -275,10 +403,51 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_damaged_copy_everything_may_have_been_sent() {
+        let lanes = std::array::from_fn(|_| LaneTally::new(1..=9, [2].into_iter(), 9));
+        let epoch = EpochTally {
+            age: Age::FIRST,
+            started: Timestamp(0),
+            durable: Timestamp(0),
+            ended: None,
+            clean: true,
+            at_most: None,
+            batch_age: Duration::ZERO,
+            lanes,
+        };
+        let tally = Tally {
+            epochs: vec![epoch],
+            ..Tally::default()
+        };
+        let good = tally.encode();
+        assert_eq!(Tally::newest(&[good.clone(), Vec::new()]), Some(tally));
+        let older = Tally::newest(&[b"damaged".to_vec(), good]).unwrap();
+        assert!(
+            older.epochs[0]
+                .lanes
+                .iter()
+                .all(|lane| lane.may_be_sent(5, false))
+        );
+        assert_eq!(Tally::newest(&[]), None);
+    }
+
+    #[test]
     fn too_many_ranges_become_fewer_and_still_hold_all() {
         let seqs = || (1..500_u64).map(|n| n * n);
-        let lane = LaneTally::new(seqs(), 249_001);
+        let lane = LaneTally::new(seqs(), std::iter::empty(), 249_001);
         assert_eq!(lane.held.len(), RANGES);
         assert!(seqs().all(|seq| lane.set().contains(seq)));
+    }
+
+    #[test]
+    fn what_the_file_does_not_clear_may_have_been_sent() {
+        let lane = LaneTally::new(1..=9, [2, 3].into_iter(), 9);
+        let sent: Vec<_> = (1..=11)
+            .filter(|&seq| lane.may_be_sent(seq, false))
+            .collect();
+        assert_eq!(sent, [2, 3, 10, 11]);
+        assert!(!lane.may_be_sent(10, true) && lane.may_be_sent(2, true));
+        let older = LaneTally { sent: None, ..lane };
+        assert!(older.may_be_sent(1, false));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `model`: random runs against a specification, and a crash at every I/O. `powercut`: the real store
 //! under a write-recording shim. `damage`: one test per kind of damage. `bound`: eviction, full disks,
-//! rotation. `kill`: a real process, killed. `restored`: the cloud comes back with an older database.
+//! rotation. `month`: a long outage in a small spool. `thincut`: the power goes while the real store is thinned. `lanes`: shares, and what each lane does when it is
+//! full. `kill`: a real process, killed. `restored`: the cloud comes back with an older database.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -13,17 +14,23 @@
 
 mod bound;
 mod cost;
+mod cut;
 mod damage;
 mod kill;
+mod lanes;
 mod model;
+mod month;
+mod outage;
 mod powercut;
 mod restored;
+mod thincut;
 
 use crate::config::SpoolConfig;
 use crate::core::Now;
+use crate::lanes::{LaneConfig, LaneConfigs, WhenFull};
 use bytes::Bytes;
-use protocols_model::{Instant, Timestamp};
-use protocols_wire::{RecordSummary, SealedRecord};
+use protocols_model::{BootId, DictionaryHash, Instant, Quality, Timestamp, Value};
+use protocols_wire::{Column, Record, RecordStamp, RecordSummary, Sample, SealedRecord, Telemetry};
 use std::time::Duration;
 
 /// Planted faults that the checks must find.
@@ -35,6 +42,10 @@ pub(crate) enum Mutant {
     SyncSkipped,
     /// A start goes on counting in the epoch of the last one.
     SeqReused,
+    /// Records are thinned although the uplink was given them.
+    ThinsWhatWasHandedOut,
+    /// A thinning is not written down before its records are.
+    PassUnnoted,
 }
 
 /// xorshift64*: reproducible, no dependency.
@@ -93,9 +104,59 @@ pub(crate) fn record(id: u64, len: usize) -> SealedRecord {
     }
 }
 
+/// The dictionary that test readings name.
+pub(crate) const HASH: DictionaryHash = DictionaryHash([5; 16]);
+
+/// `len` readings of three points, each with a number of its own; made from `id` alone.
+pub(crate) fn readings(id: u64, len: usize) -> SealedRecord {
+    let mut dice = Dice::new(id + 1);
+    let mut column = |index: u32| Column {
+        dictionary: 0,
+        index,
+        filtered: u64::from(index) + id % 2,
+        samples: (0..len)
+            .filter(|n| n % 3 == index as usize)
+            .map(|n| Sample {
+                time: Timestamp::from_millis(
+                    1_700_000_000_000 + (id * 60 + n as u64 / 3) as i64 * 1000,
+                ),
+                value: Some(Value::I64(
+                    ((dice.below(1 << 20) << 40) | (id << 8) | n as u64) as i64,
+                )),
+                quality: Quality::Good,
+            })
+            .collect(),
+    };
+    let telemetry = Telemetry {
+        dictionaries: vec![HASH],
+        columns: (0..3).map(&mut column).collect(),
+        unchanged: Vec::new(),
+    };
+    let stamp = RecordStamp {
+        boot: BootId(1),
+        mono: at(id * 60_000).mono,
+        wall: at(id * 60_000).wall,
+    };
+    let mut sealed = Record::seal_telemetry(stamp, telemetry).unwrap();
+    assert_eq!(sealed.len(), 1);
+    sealed.remove(0)
+}
+
 /// The defaults with `quota` live bytes, nothing kept free.
 pub(crate) fn config(dir: &std::path::Path, live_quota: u64) -> SpoolConfig {
+    // No lane is sure of anything, none keeps and none thins: the plain order of eviction.
+    let plain = LaneConfig {
+        share_percent: 0,
+        full: WhenFull::DropOldest,
+        commit: None,
+    };
     SpoolConfig {
+        lanes: LaneConfigs {
+            alarm: plain,
+            event: plain,
+            telemetry: plain,
+            bulk: plain,
+        },
         disk_quota_bytes: live_quota * 5 / 2,
         keep_free_bytes: 0,
         ..SpoolConfig::new(dir.to_owned())

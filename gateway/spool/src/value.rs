@@ -4,12 +4,14 @@
 //! key    ordinal u64 · epoch u64 · seq u64                      big-endian: sorted oldest first
 //! value  format u8 · flags u8 · crc32 u32 · readings u64 · filtered u64 · first i64 · last i64 ·
 //!        plain length u32 · dictionaries u16 · 16 bytes each · body (zstd where that is smaller)
+//! flags  1 zstd · 2 claim · upper four bits: level of thinning
 //! ```
 //! The checksum covers lane, flags, key and everything behind it, so a value under a wrong key is damaged
 //! too. A key names its record without any other file: a damaged value can still be claimed.
 //! Decoding never panics and never allocates more than a record may hold.
 
 use crate::record::Age;
+use crate::thin::COARSEST;
 use bytes::Bytes;
 use protocols_model::{DictionaryHash, Epoch, Lane, RecordKey, Seq, Timestamp};
 use protocols_wire::limits::MAX_RECORD_BYTES;
@@ -18,6 +20,8 @@ use protocols_wire::{RecordSummary, SealedRecord};
 const FORMAT: u8 = 1;
 const FLAG_ZSTD: u8 = 1;
 const FLAG_CLAIM: u8 = 2;
+/// The upper four bits: how often the record was thinned.
+const LEVEL_SHIFT: u32 = 4;
 /// format, flags, crc.
 const CRC_END: usize = 6;
 /// Everything before the dictionaries.
@@ -36,6 +40,8 @@ pub(crate) struct Value {
     pub(crate) dictionaries: Vec<DictionaryHash>,
     /// Whether the body is an entry of the loss ledger: never evicted.
     pub(crate) claim: bool,
+    /// How far it was thinned ([`crate::thin::bucket`]); 0 as appended.
+    pub(crate) level: u8,
 }
 
 /// What a value says without its body being unfolded.
@@ -44,6 +50,7 @@ pub(crate) struct Head {
     pub(crate) summary: RecordSummary,
     pub(crate) dictionaries: Vec<DictionaryHash>,
     pub(crate) claim: bool,
+    pub(crate) level: u8,
 }
 
 /// The key of a record in its lane's tree.
@@ -91,6 +98,7 @@ pub fn stored_form(
         summary: sealed.summary,
         dictionaries: dictionaries.to_vec(),
         claim: false,
+        level: 0,
     };
     encode(record.lane, &key(age, record.seq), &value)
 }
@@ -101,7 +109,7 @@ pub(crate) fn encode(lane: Lane, key: &[u8], value: &Value) -> Vec<u8> {
         .ok()
         .filter(|packed| packed.len() < value.body.len());
     let payload: &[u8] = packed.as_deref().unwrap_or(&value.body);
-    let mut flags = 0;
+    let mut flags = value.level.min(COARSEST) << LEVEL_SHIFT;
     if packed.is_some() {
         flags |= FLAG_ZSTD;
     }
@@ -166,6 +174,7 @@ fn split<'a>(lane: Lane, key: &[u8], bytes: &'a [u8]) -> Option<(Head, u8, usize
         summary,
         dictionaries,
         claim: flags & FLAG_CLAIM != 0,
+        level: flags >> LEVEL_SHIFT,
     };
     Some((head, flags, plain, reader.rest()))
 }
@@ -190,6 +199,7 @@ pub(crate) fn decode(lane: Lane, key: &[u8], bytes: &[u8]) -> Option<Value> {
         summary: head.summary,
         dictionaries: head.dictionaries,
         claim: head.claim,
+        level: head.level,
     })
 }
 
@@ -205,6 +215,7 @@ mod tests {
             numbers in any::<(u64, u64, i64, i64)>(),
             names in prop::collection::vec(any::<[u8; 16]>(), 0..3),
             claim in any::<bool>(),
+            level in 0_u8..16,
             place in (any::<u64>(), any::<u64>(), 1_u64..),
             flip in any::<prop::sample::Index>(),
             bit in 0_u32..8,
@@ -215,6 +226,7 @@ mod tests {
                 summary: RecordSummary { readings, filtered, first: Timestamp(first), last: Timestamp(last) },
                 dictionaries: names.into_iter().map(DictionaryHash).collect(),
                 claim,
+                level,
             };
             let age = Age { ordinal: place.0, epoch: Epoch(place.1) };
             let key = key(age, place.2);

@@ -229,6 +229,28 @@ impl Engine {
         }
     }
 
+    /// Of the running epoch the spool holds these no more, by lane number: settled, or thinned or evicted
+    /// and claimed.
+    pub fn let_go(&mut self, gone: &[SeqSet; 4]) {
+        for (lane, gone) in Lane::ALL.into_iter().zip(gone) {
+            let stream = Stream {
+                epoch: self.options.epoch,
+                lane,
+            };
+            self.tracker.let_go(stream, gone);
+            if gone.is_empty() {
+                continue;
+            }
+            let under_way = self.window.of(stream);
+            let ranges = gone.ranges().iter();
+            for lost in ranges.map(|&range| under_way.held_in(range)) {
+                if !lost.is_empty() {
+                    self.drop_out(stream, &lost);
+                }
+            }
+        }
+    }
+
     /// A connection stands.
     pub fn connected(&mut self, now: Instant) {
         self.connected = true;

@@ -222,6 +222,7 @@ impl<'a, L: MqttLink> Session<'a, L> {
         let state = Arc::clone(&self.spool.borrow_and_update());
         let now = self.up.now();
         self.up.engine.spool(&state.held, now);
+        self.up.engine.let_go(&state.gone);
     }
 
     /// Starts everything that can be started, and shows what changed.

@@ -31,6 +31,8 @@ struct State {
     covered: SeqSet,
     /// Handed over at least once by this tracker.
     handed: SeqSet,
+    /// Held no more by the spool, although what is before and behind is: thinned or evicted, and claimed.
+    let_go: SeqSet,
     /// Up to here another tracker of this process may have handed them over.
     before: Seq,
     /// Lowest seq that counts as live; of older epochs nothing does.
@@ -116,6 +118,7 @@ impl Tracker {
                     held: None,
                     covered: SeqSet::new(),
                     handed: SeqSet::new(),
+                    let_go: SeqSet::new(),
                     before: if inherited { entry.last } else { 0 },
                     live_from,
                     mark: (0, now),
@@ -126,6 +129,17 @@ impl Tracker {
             if let Some(state) = self.streams.get_mut(at) {
                 state.set_held(entry);
             }
+        }
+    }
+
+    /// Of the running epoch's `stream` the spool holds these no more: they are not asked for, and the
+    /// cloud settles them by their claims although they were never sent.
+    pub fn let_go(&mut self, stream: Stream, seqs: &SeqSet) {
+        if let Some(state) = self.state(stream)
+            && state.let_go != *seqs
+        {
+            state.let_go.clone_from(seqs);
+            state.covered.union(seqs);
         }
     }
 
@@ -215,6 +229,9 @@ impl Tracker {
             seqs.ranges()
                 .iter()
                 .for_each(|&range| state.covered.remove(range));
+            if !state.let_go.is_empty() {
+                state.covered.union(&state.let_go);
+            }
         }
     }
 
@@ -289,6 +306,7 @@ impl Tracker {
     pub fn forget_settled(&mut self, under_way: impl Fn(Stream) -> SeqSet) {
         for state in &mut self.streams {
             state.covered = under_way(state.stream);
+            state.covered.union(&state.let_go);
         }
         for group in &self.deferred {
             let state = self.streams.iter_mut().find(|s| s.stream == group.stream);

@@ -287,7 +287,8 @@ impl Default for GatewayOptions {
 }
 
 /// The configuration file of `gateway`: its buses and devices, its spool beside, the identity file
-/// `identity.toml` in the same folder.
+/// `identity.toml` in the same folder. A full spool drops its oldest readings: thinned ones come out of the
+/// order in which the oracle looks for them.
 #[must_use]
 pub fn gateway_toml(
     site: &Site,
@@ -297,7 +298,8 @@ pub fn gateway_toml(
 ) -> String {
     let mut text = format!(
         "schema = 1\n\n[gateway]\nid = \"{gateway}\"\nstate_dir = \"state\"\n\n\
-         [spool]\nmax = \"{}\"\ncommit = \"{}ms\"\nrotate_above = \"{}\"\n\n\
+         [spool]\nmax = \"{}\"\ncommit = \"{}ms\"\nrotate_above = \"{}\"\n\
+         lane.telemetry = {{ full = \"drop-oldest\" }}\n\n\
          [uplink.cloud]\nidentity = \"identity.toml\"\n\
          batch_age = {{ live = \"{}ms\", offline = \"{}ms\" }}\n\n[http]\nport = 0\n",
         options.spool_max,

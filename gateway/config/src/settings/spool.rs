@@ -1,13 +1,15 @@
 //! `[spool]`: what is read stays here until the cloud has stored it.
 
-use crate::key::kinds::{Durations, Parsed, Sizes, Text};
+use crate::key::kinds::{Durations, Inner, Parsed, Sizes, Text, Whole, Words};
 use crate::key::{Key, Section};
 use crate::problem::Problem;
 use crate::settings::resolve;
 use crate::source::Place;
 use crate::units;
 use crate::walk::Table;
-use gateway_spool::{MIN_DISK_QUOTA_BYTES, SpoolConfig, SpoolConfigError};
+use gateway_spool::{
+    LaneConfig, LaneConfigs, MIN_DISK_QUOTA_BYTES, SpoolConfig, SpoolConfigError, WhenFull,
+};
 use std::path::Path;
 use std::time::Duration;
 
@@ -73,6 +75,89 @@ const MAX_WRITE: Key<Parsed<u64>> = Key::new(
 )
 .otherwise("no limit");
 
+const LANE: Key<Inner> = Key::new(
+    "lane",
+    Inner(const { &[&LANES] }),
+    "what each lane may take, and what it does when the spool is full",
+);
+
+const KEEP: (&str, WhenFull) = ("keep", WhenFull::Keep);
+const DROP_OLDEST: (&str, WhenFull) = ("drop-oldest", WhenFull::DropOldest);
+const THIN: (&str, WhenFull) = ("thin", WhenFull::Thin);
+const WHOLE: Words<WhenFull> = Words(&[KEEP, DROP_OLDEST]);
+const READINGS: Words<WhenFull> = Words(&[KEEP, DROP_OLDEST, THIN]);
+
+/// The keys of one lane.
+struct LaneKeys {
+    share: Key<Whole>,
+    full: Key<Words<WhenFull>>,
+    commit: Key<Durations>,
+}
+
+const fn share(default: i64) -> Key<Whole> {
+    Key::new(
+        "share",
+        Whole(0, 100),
+        "percent of the spool it is sure of; what others leave free it may use as well",
+    )
+    .default(default)
+}
+
+const fn full(words: Words<WhenFull>, default: &'static str) -> Key<Words<WhenFull>> {
+    Key::new(
+        "full",
+        words,
+        "keep: refuse what is new; drop-oldest; thin: first, last, least and largest of ever longer buckets",
+    )
+    .default(default)
+}
+
+const fn own_commit(otherwise: &'static str) -> Key<Durations> {
+    Key::new(
+        "commit",
+        Durations(SHORTEST, LONGEST),
+        "a record of this lane is on disk so long after it was made",
+    )
+    .otherwise(otherwise)
+}
+
+const ALARM_KEYS: LaneKeys = LaneKeys {
+    share: share(5),
+    full: full(WHOLE, "keep"),
+    commit: own_commit("at once"),
+};
+const EVENT_KEYS: LaneKeys = LaneKeys {
+    share: share(10),
+    full: full(WHOLE, "drop-oldest"),
+    commit: own_commit("as `commit`"),
+};
+const TELEMETRY_KEYS: LaneKeys = LaneKeys {
+    share: share(75),
+    full: full(READINGS, "thin"),
+    commit: own_commit("as `commit`"),
+};
+const BULK_KEYS: LaneKeys = LaneKeys {
+    share: share(10),
+    full: full(READINGS, "drop-oldest"),
+    commit: own_commit("as `commit`"),
+};
+
+static ALARMS: Section =
+    Section::inline(&[&ALARM_KEYS.share, &ALARM_KEYS.full, &ALARM_KEYS.commit]);
+static EVENTS: Section =
+    Section::inline(&[&EVENT_KEYS.share, &EVENT_KEYS.full, &EVENT_KEYS.commit]);
+static TELEMETRIES: Section = Section::inline(&[
+    &TELEMETRY_KEYS.share,
+    &TELEMETRY_KEYS.full,
+    &TELEMETRY_KEYS.commit,
+]);
+static BULKS: Section = Section::inline(&[&BULK_KEYS.share, &BULK_KEYS.full, &BULK_KEYS.commit]);
+
+const ALARM: Key<Inner> = Key::new("alarm", Inner(const { &[&ALARMS] }), "alarms");
+const EVENT: Key<Inner> = Key::new("event", Inner(const { &[&EVENTS] }), "events");
+const TELEMETRY: Key<Inner> = Key::new("telemetry", Inner(const { &[&TELEMETRIES] }), "readings");
+const BULK: Key<Inner> = Key::new("bulk", Inner(const { &[&BULKS] }), "what can wait");
+static LANES: Section = Section::inline(&[&ALARM, &EVENT, &TELEMETRY, &BULK]);
 pub(crate) static SPOOL: Section = Section::new(
     "[spool]",
     "What is read stays here until the cloud has stored it.",
@@ -84,6 +169,7 @@ pub(crate) static SPOOL: Section = Section::new(
         &COMMIT,
         &COMMIT_CEILING,
         &MAX_WRITE,
+        &LANE,
         &QUARANTINE,
         &ROTATE_ABOVE,
     ],
@@ -102,7 +188,12 @@ pub(crate) fn read(
     spool.memory_limit_bytes = memory;
     spool.batch_age = batch_age;
     let Some(table) = table else {
-        note_bounds(&spool, &root.place(), &root.place(), root);
+        let places = Places {
+            quota: root.place(),
+            pace: root.place(),
+            lanes: root.place(),
+        };
+        note_bounds(&spool, &places, root);
         return spool;
     };
     if let Some(dir) = table.get(&DIR) {
@@ -118,6 +209,19 @@ pub(crate) fn read(
     spool.disk_quota_bytes = MAX.value(max.clone());
     spool.max_write_per_day = table.get(&MAX_WRITE).map(|rate| rate.value);
     spool.commit_interval = COMMIT.value(commit.clone());
+    let lanes = table.table(&LANE);
+    let lanes_at = lanes
+        .as_ref()
+        .map_or_else(|| table.place(), |lanes| lanes.place());
+    if let Some(lanes) = lanes {
+        spool.lanes = LaneConfigs {
+            alarm: read_lane(&lanes, &ALARM, &ALARM_KEYS),
+            event: read_lane(&lanes, &EVENT, &EVENT_KEYS),
+            telemetry: read_lane(&lanes, &TELEMETRY, &TELEMETRY_KEYS),
+            bulk: read_lane(&lanes, &BULK, &BULK_KEYS),
+        };
+        lanes.finish();
+    }
     // A longer interval alone is meant; only a ceiling that was written can contradict it.
     spool.max_commit_interval = match &ceiling {
         Some(ceiling) => ceiling.value,
@@ -127,13 +231,44 @@ pub(crate) fn read(
     let pace = ceiling
         .or(commit)
         .map_or_else(|| table.place(), |found| found.place);
-    note_bounds(&spool, &quota, &pace, &table);
+    let places = Places {
+        quota,
+        pace,
+        lanes: lanes_at,
+    };
+    note_bounds(&spool, &places, &table);
     table.finish();
     spool
 }
 
+fn read_lane(lanes: &Table<'_>, key: &Key<Inner>, keys: &LaneKeys) -> LaneConfig {
+    let found = lanes.table(key).map(|lane| {
+        let found = (
+            lane.get(&keys.share),
+            lane.get(&keys.full),
+            lane.get(&keys.commit),
+        );
+        lane.finish();
+        found
+    });
+    let (share, full, commit) = found.unwrap_or_default();
+    LaneConfig {
+        share_percent: u8::try_from(keys.share.value(share)).unwrap_or(100),
+        full: keys.full.value(full),
+        commit: commit.map(|commit| commit.value),
+    }
+}
+
+/// Where problems are shown.
+struct Places {
+    quota: Place,
+    pace: Place,
+    lanes: Place,
+}
+
 /// Notes what the spool's own check finds: only that knows what a full spool takes.
-fn note_bounds(spool: &SpoolConfig, quota: &Place, pace: &Place, table: &Table<'_>) {
+fn note_bounds(spool: &SpoolConfig, places: &Places, table: &Table<'_>) {
+    let Places { quota, pace, lanes } = places;
     for error in spool.validate().err().unwrap_or_default() {
         let problem = match error {
             SpoolConfigError::QuotaExceedsMemory {
@@ -168,6 +303,21 @@ fn note_bounds(spool: &SpoolConfig, quota: &Place, pace: &Place, table: &Table<'
             }
             SpoolConfigError::NoInterval => {
                 Problem::error(pace, error.to_string(), "commit of at least 10ms")
+            }
+            SpoolConfigError::Shares { .. } => Problem::error(
+                lanes,
+                error.to_string(),
+                "shares of at most 100 in all; those that are not written have their defaults",
+            ),
+            SpoolConfigError::KeepsNothing { lane } => {
+                let allowed = format!("{lane}.share of at least 1, or full = \"drop-oldest\"");
+                Problem::error(lanes, error.to_string(), allowed)
+            }
+            SpoolConfigError::NotThinnable { .. } => {
+                Problem::error(lanes, error.to_string(), "keep, drop-oldest")
+            }
+            SpoolConfigError::LaneCommit { .. } => {
+                Problem::error(lanes, error.to_string(), "commit of at least 10ms")
             }
         };
         table.notes().push(problem);

@@ -30,11 +30,39 @@ impl Core {
     pub(super) fn lane_due(&self, lane: Lane) -> Option<Instant> {
         let book = self.books.get(&self.current)?;
         let (.., oldest) = book.lane(lane).pending().next()?;
+        let due = oldest.appended.plus(self.lane_interval(lane));
         if lane == Lane::Alarm {
-            let earliest = self.last_commit.map(|last| last.plus(ALARM_SPACING));
-            return Some(earliest.map_or(oldest.appended, |at| at.max(oldest.appended)));
+            // A flood of alarms is written now and then, the first one after a pause at once.
+            let spacing = if self.pace.is_stretched() {
+                self.pace.interval()
+            } else {
+                ALARM_SPACING
+            };
+            let earliest = self.last_commit.map(|last| last.plus(spacing));
+            return Some(earliest.map_or(due, |at| at.max(due)));
         }
-        Some(oldest.appended.plus(self.pace.interval()))
+        Some(due)
+    }
+
+    /// How long records of `lane` wait for the disk now.
+    pub(super) fn lane_interval(&self, lane: Lane) -> Duration {
+        let own = self.config.lanes.of(lane).commit;
+        let normal = match (own, lane) {
+            (Some(own), _) => own,
+            (None, Lane::Alarm) => Duration::ZERO,
+            (None, _) => return self.pace.interval(),
+        };
+        if lane != Lane::Alarm && self.pace.is_stretched() {
+            normal.max(self.pace.interval())
+        } else {
+            normal
+        }
+    }
+
+    /// The longest that any record waits.
+    pub(super) fn longest_interval(&self) -> Duration {
+        let lanes = Lane::ALL.into_iter().map(|lane| self.lane_interval(lane));
+        lanes.max().unwrap_or_default()
     }
 
     pub(super) fn commit_due(&self, now: Now) -> bool {
@@ -46,13 +74,14 @@ impl Core {
     /// for half its interval (a healthy uplink would have settled it by then) goes too; alarms and the
     /// event lane go as a whole, because claims must not be behind the small file.
     fn take(&self, all: bool, now: Now) -> Vec<Taken> {
-        let half = self.pace.interval() / 2;
         let Some(book) = self.books.get(&self.current) else {
             return Vec::new();
         };
         let mut taken = Vec::new();
         for lane in Lane::ALL {
-            let whole = all || matches!(lane, Lane::Alarm | Lane::Event);
+            let half = self.lane_interval(lane) / 2;
+            // Thinned records go with their claims, or the old ones could leave before them.
+            let whole = all || matches!(lane, Lane::Alarm | Lane::Event) || self.prepares(lane);
             let ripe = book
                 .lane(lane)
                 .pending()
@@ -65,7 +94,8 @@ impl Core {
                     body: pending.body.clone(),
                     summary: pending.summary,
                     dictionaries: entry.names.to_vec(),
-                    claim: entry.claim,
+                    claim: entry.claim(),
+                    level: entry.level,
                 },
             }));
         }
@@ -78,16 +108,11 @@ impl Core {
             return false;
         }
         let taken = self.take(all, now);
-        let before = written_bytes();
-        match self.try_commit(&taken, now) {
+        match self.billed(|core| core.try_commit(&taken, now)) {
             Ok(()) => {
                 self.last_commit = Some(now.mono);
                 self.counters.commits += 1;
-                if let Some((before, after)) = before.zip(written_bytes()) {
-                    let bytes = after.saturating_sub(before);
-                    self.counters.flash_bytes = self.counters.flash_bytes.saturating_add(bytes);
-                    self.pace.committed(bytes);
-                }
+                self.pace.committed(std::mem::take(&mut self.unbilled));
                 true
             }
             Err(error) => {
@@ -96,6 +121,18 @@ impl Core {
                 false
             }
         }
+    }
+
+    /// Counts what `work` makes the system write.
+    pub(super) fn billed<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = written_bytes();
+        let done = work(self);
+        if let Some((before, after)) = before.zip(written_bytes()) {
+            let bytes = after.saturating_sub(before);
+            self.counters.flash_bytes = self.counters.flash_bytes.saturating_add(bytes);
+            self.unbilled = self.unbilled.saturating_add(bytes);
+        }
+        done
     }
 
     fn try_commit(&mut self, taken: &[Taken], now: Now) -> Result<(), StoreError> {
@@ -132,6 +169,7 @@ impl Core {
             self.mark_durable(record.lane, record.seq, size);
         }
         self.forget_deleted(&deleted);
+        self.pass_is_durable();
         self.note_durable(now);
         self.write_tally()
     }
@@ -145,14 +183,13 @@ impl Core {
         let Some(pending) = entry.pending.take() else {
             return;
         };
-        let (counted, claim) = (entry.bytes, entry.claim);
-        entry.bytes = size;
+        let (counted, claim) = (entry.bytes(), entry.claim());
+        entry.set_bytes(size);
         self.memory_used = self.memory_used.saturating_sub(counted);
         self.memory_readings = self.memory_readings.saturating_sub(pending.readings());
         self.disk_used += size;
-        if claim {
-            self.claim_bytes = self.claim_bytes.saturating_sub(counted) + size;
-        }
+        let room = self.room_of(lane, claim);
+        *room = room.saturating_sub(counted) + size;
     }
 
     /// Takes the state of the books into what the small file will say.
@@ -172,13 +209,24 @@ impl Core {
 
     /// Writes the small file.
     pub(super) fn write_tally(&mut self) -> Result<(), StoreError> {
+        let mut epochs: Vec<_> = self.books.values().map(|book| book.to_tally()).collect();
+        for epoch in &mut epochs {
+            for (lane, tally) in Lane::ALL.into_iter().zip(&mut epoch.lanes) {
+                // Nobody kept count of what was given: the next start may rewrite none of it.
+                if !self.is_rewritten(lane) {
+                    tally.sent = None;
+                }
+            }
+        }
         let tally = Tally {
-            epochs: self.books.values().map(|book| book.to_tally()).collect(),
+            epochs,
             closed: self.closed.clone(),
             generation: self.generation_noted,
+            pass: self.pass.clone(),
         };
         self.store.write_tally(&tally.encode())?;
         self.tally_due = false;
+        self.pass_is_noted();
         Ok(())
     }
 
@@ -235,6 +283,7 @@ impl Core {
         if self.deletes.is_empty() {
             self.deletes_since = None;
         }
+        self.pass_is_over();
     }
 
     /// Deletes from disk what may go, and writes the small file.
@@ -242,7 +291,7 @@ impl Core {
         if !self.works() {
             return;
         }
-        if let Err(error) = self.try_flush_deletes(now) {
+        if let Err(error) = self.billed(|core| core.try_flush_deletes(now)) {
             self.fail(&error, now);
         }
     }
@@ -268,11 +317,11 @@ impl Core {
         Ok(())
     }
 
-    fn claims_wait(&self) -> bool {
+    pub(super) fn claims_wait(&self) -> bool {
         let current = self.books.get(&self.current);
         current.is_some_and(|book| {
             let mut pending = book.lane(Lane::Event).pending();
-            pending.any(|(_, entry, _)| entry.claim)
+            pending.any(|(_, entry, _)| entry.claim())
         })
     }
 

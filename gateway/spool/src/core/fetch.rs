@@ -1,6 +1,7 @@
 //! Reading: records from memory or disk alike, and what is done about those that are damaged.
 
 use super::{Core, Now};
+use crate::book::{Entry, Mark};
 use crate::claims::Loss;
 use crate::record::{Age, Cursor, FetchLimit, SpooledRecord};
 use crate::store::{StoreError, Tree};
@@ -24,7 +25,8 @@ impl Core {
                 body: pending.body.clone(),
                 summary: pending.summary,
                 dictionaries: entry.map(|e| e.names.to_vec()).unwrap_or_default(),
-                claim: entry.is_some_and(|e| e.claim),
+                claim: entry.is_some_and(Entry::claim),
+                level: entry.map_or(0, |e| e.level),
             }));
         }
         let key = value::key(age, seq);
@@ -39,8 +41,8 @@ impl Core {
         Ok(decoded)
     }
 
-    /// Records of `lane` behind `after`, oldest first.
-    pub(crate) fn fetch(
+    /// Records of `lane` behind `after`, oldest first, for somebody who does not send them.
+    pub(crate) fn read(
         &mut self,
         lane: Lane,
         after: Cursor,
@@ -52,7 +54,8 @@ impl Core {
         for (&age, book) in self.books.range(after.age..) {
             let from = if age == after.age { after.seq } else { 0 };
             let behind = book.lane(lane).entries.range(from.saturating_add(1)..);
-            let usable = behind.filter(|(_, entry)| works || entry.pending.is_some());
+            let born = behind.filter(|(_, entry)| !entry.is(Mark::Unborn));
+            let usable = born.filter(|(_, entry)| works || entry.pending.is_some());
             let room = limit.max_records.max(1) - keys.len();
             keys.extend(usable.take(room).map(|(&seq, _)| (age, seq)));
             if keys.len() >= limit.max_records.max(1) {
@@ -112,7 +115,7 @@ impl Core {
         for (age, lane, seq) in damaged {
             tracing::error!(epoch = %age.epoch, %lane, seq, "record in the spool is damaged, claimed");
             if let Some(entry) = self.remove(age, lane, seq) {
-                self.delete_later((age, lane, seq), entry.bytes, behind, now);
+                self.delete_later((age, lane, seq), entry.bytes(), behind, now);
             }
         }
         if lost_claims {

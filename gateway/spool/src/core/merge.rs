@@ -88,7 +88,8 @@ impl Merged {
 impl Core {
     /// Gives up the oldest epochs where there are too many.
     pub(super) fn merge_epochs(&mut self, now: Now) {
-        if self.books.len() <= MAX_EPOCHS {
+        // While records are rewritten they are in two epochs; the next start comes back to this.
+        if self.books.len() <= MAX_EPOCHS || self.pass.is_some() {
             return;
         }
         let excess = self.books.len() - KEPT_EPOCHS;
@@ -130,7 +131,8 @@ impl Core {
         let elsewhere = places
             .iter()
             .filter(|(age, ..)| !epochs.contains(&age.epoch));
-        let replaced = elsewhere.map(|&(age, _, seq)| claims::replaced(age, seq, now.wall));
+        let replaced =
+            elsewhere.map(|&(age, lane, seq)| claims::replaced(age, lane, seq, now.wall));
         let mut claims = claims::join(replaced.collect(), (now.wall, now.wall));
         claims.extend(merged.into_claims(oldest));
         let behind = self.claim(claims, now);
@@ -138,7 +140,7 @@ impl Core {
             if let Some(entry) = self.remove(age, lane, seq)
                 && entry.pending.is_none()
             {
-                self.delete_later((age, lane, seq), entry.bytes, behind, now);
+                self.delete_later((age, lane, seq), entry.bytes(), behind, now);
             }
         }
         if self.commit(now, false) {

@@ -8,7 +8,7 @@
 
 use super::scan::{Found, Scan, open_and_read};
 use super::{Core, Disk, HOUSEKEEPING, Now};
-use crate::book::{Entry, EpochBook};
+use crate::book::{Entry, EpochBook, Mark};
 use crate::config::SpoolConfig;
 use crate::dictionaries::Dictionaries;
 use crate::failpoint;
@@ -40,10 +40,7 @@ impl Core {
         now: Now,
     ) -> (Self, OpenReport) {
         let read = open_and_read(&mut *store);
-        let tally = store
-            .read_tally()
-            .iter()
-            .find_map(|bytes| Tally::decode(bytes));
+        let tally = Tally::newest(&store.read_tally());
         let listed = tally.iter().flat_map(|t| &t.epochs).map(|e| e.age.ordinal);
         let found = read
             .iter()
@@ -87,13 +84,22 @@ impl Core {
             memory_used: 0,
             memory_readings: 0,
             claim_bytes: 0,
+            lane_bytes: [0; 4],
             join_above: 0,
+            unbilled: 0,
             last_commit: None,
             tally_due: false,
             growth_cap: None,
             disk_size: None,
+            compacted_to: 0,
             housekeeping_at: now.mono.plus(HOUSEKEEPING),
             at_bound: false,
+            relieving: false,
+            thinning: false,
+            refusing: false,
+            pass: None,
+            let_go: Default::default(),
+            coarsest: [0; 4],
             claims_full: false,
             counters: SpoolCounters::default(),
         };
@@ -121,8 +127,7 @@ impl Core {
         match open_and_read(&mut *self.store) {
             Ok((opened, scan)) => {
                 self.disk = Disk::Works;
-                let tally = self.store.read_tally();
-                let tally = tally.iter().find_map(|bytes| Tally::decode(bytes));
+                let tally = Tally::newest(&self.store.read_tally());
                 self.dictionaries.forget_disk();
                 let mut report = OpenReport::default();
                 self.take_over(opened, scan, tally, &mut report, now);
@@ -153,6 +158,7 @@ impl Core {
         for dictionary in std::mem::take(&mut scan.dictionaries) {
             self.dictionaries.keep(dictionary, true);
         }
+        self.recover_pass(tally.as_ref(), &mut scan);
         let new = self.list_epochs(tally, &scan.found, &scan.damaged, now);
         let reason = if quarantined {
             LossReason::Quarantined
@@ -165,7 +171,9 @@ impl Core {
             quarantined || scan.damaged.iter().any(|&(_, lane, _)| lane == Lane::Event);
         for age in self.books.keys().copied().collect::<Vec<_>>() {
             for (lane, mut set) in self.expected_on_disk(age, new.contains(&age)) {
-                for &range in scan.seqs(age, lane).ranges() {
+                let explained = scan.explained.get(&(age.epoch, lane));
+                let explained = explained.into_iter().flat_map(SeqSet::ranges);
+                for &range in scan.seqs(age, lane).ranges().iter().chain(explained) {
                     set.remove(range);
                 }
                 doubtful |= lane == Lane::Event && !set.is_empty();
@@ -196,6 +204,11 @@ impl Core {
                 gone.extend(self.crash_tail(*age, now));
             }
         }
+        let undone = self.undone_gaps(now);
+        if undone.is_empty() {
+            self.pass_is_over();
+        }
+        gone.extend(undone);
         failpoint::hit("spool.open");
         if let Err(error) = self.write_tally() {
             self.fail(&error, now);
@@ -341,6 +354,9 @@ impl Core {
         if self.books.get(&age).is_some_and(held) {
             return;
         }
+        if self.pass_drops(age, lane, seq) {
+            return self.drop_for_pass(place, found.bytes, now);
+        }
         let queued = value::key(age, seq);
         let known = self.books.contains_key(&age) && new;
         if !known {
@@ -351,20 +367,20 @@ impl Core {
             }
             return;
         }
+        let unborn = self.pass_made(age, lane, seq);
         let names = self.dictionaries.use_list(found.names);
+        let place = usize::from(lane.to_index());
+        if let Some(coarsest) = self.coarsest.get_mut(place) {
+            *coarsest = (*coarsest).max(found.level);
+        }
         if let Some(book) = self.books.get_mut(&age) {
             let book = book.lane_mut(lane);
             book.last = book.last.max(seq);
             book.durable = book.durable.max(seq);
-            book.entries.insert(
-                seq,
-                Entry {
-                    bytes: found.bytes,
-                    claim: found.claim,
-                    names,
-                    pending: None,
-                },
-            );
+            let mut entry = Entry::new(found.bytes, found.level, names, None);
+            entry.mark(Mark::Claim, found.claim);
+            entry.mark(Mark::Handed, book.tally.may_be_sent(seq, unborn));
+            book.entries.insert(seq, entry);
         }
     }
 
@@ -375,7 +391,7 @@ impl Core {
         };
         // The configuration of today may hold readings back for less than the one that crashed.
         let batch_age = self.config.batch_age.max(book.batch_age);
-        let window = batch_age + self.config.max_commit_interval;
+        let window = batch_age + self.config.longest_commit();
         let from = book.durable_at.minus(window);
         let to = book.ended.unwrap_or(now.wall).max(from);
         let tail = |lane| {
@@ -414,20 +430,24 @@ impl Core {
     fn recount(&mut self) {
         let mut disk = self.deleting;
         let mut claims = 0;
+        let mut lanes = [0; 4];
         for book in self.books.values() {
             for lane in Lane::ALL {
                 for entry in book.lane(lane).entries.values() {
                     if entry.pending.is_none() {
-                        disk += entry.bytes;
+                        disk += entry.bytes();
                     }
-                    if entry.claim {
-                        claims += entry.bytes;
+                    if entry.claim() {
+                        claims += entry.bytes();
+                    } else if let Some(sum) = lanes.get_mut(usize::from(lane.to_index())) {
+                        *sum += entry.bytes();
                     }
                 }
             }
         }
         self.disk_used = disk;
         self.claim_bytes = claims;
+        self.lane_bytes = lanes;
     }
 
     /// The planted fault: go on counting in the last epoch instead of drawing a new one.

@@ -19,6 +19,7 @@ const COPIES_MOST: usize = 100;
 pub(super) struct Found {
     pub(super) bytes: u64,
     pub(super) claim: bool,
+    pub(super) level: u8,
     pub(super) names: Vec<DictionaryHash>,
     pub(super) summary: RecordSummary,
 }
@@ -34,6 +35,8 @@ pub(super) struct Scan {
     pub(super) claims: BTreeMap<(Age, Seq), BTreeSet<Epoch>>,
     /// Epochs whose crash tail is claimed in the store.
     pub(super) tails: BTreeSet<Epoch>,
+    /// What the claim records in the store name as thinned: not missed when it is not there.
+    pub(super) explained: BTreeMap<(Epoch, Lane), SeqSet>,
 }
 
 impl Scan {
@@ -84,12 +87,18 @@ impl Scan {
                 .unwrap_or_default();
             let tails = claims.iter().filter(|c| c.reason == LossReason::CrashTail);
             self.tails.extend(tails.map(|claim| claim.epoch));
+            let thinned = claims.iter().filter(|c| c.reason == LossReason::Thinned);
+            for claim in thinned {
+                let set = self.explained.entry((claim.epoch, claim.lane));
+                set.or_default().insert(claim.range);
+            }
             let epochs = claims.iter().map(|claim| claim.epoch).collect();
             self.claims.insert((age, seq), epochs);
         }
         let found = Found {
             bytes: (key.len() + bytes.len()) as u64,
             claim: head.claim,
+            level: head.level,
             names: head.dictionaries,
             summary: head.summary,
         };

@@ -48,7 +48,7 @@ impl Core {
                 if entry.pending.is_some() {
                     self.counters.settled_in_memory += 1;
                 } else {
-                    self.delete_later((age, lane, seq), entry.bytes, None, now);
+                    self.delete_later((age, lane, seq), entry.bytes(), None, now);
                 }
             }
         }
@@ -130,7 +130,7 @@ impl Core {
             if let Some(entry) = self.remove(age, lane, seq)
                 && entry.pending.is_none()
             {
-                self.delete_later((age, lane, seq), entry.bytes, behind, now);
+                self.delete_later((age, lane, seq), entry.bytes(), behind, now);
             }
         }
         count

@@ -25,16 +25,16 @@ const SECTOR: usize = 512;
 
 // ---- the child: a scenario and its promises ------------------------------------------------------
 
-struct Promises(File);
+pub(super) struct Promises(pub(super) File);
 
 impl Promises {
-    fn say(&mut self, line: &str) {
+    pub(super) fn say(&mut self, line: &str) {
         let whole = format!("{line}\n");
         self.0.write_all(whole.as_bytes()).unwrap();
     }
 }
 
-fn key_text(key: RecordKey) -> String {
+pub(super) fn key_text(key: RecordKey) -> String {
     format!("{} {} {}", key.epoch, key.lane, key.seq)
 }
 
@@ -165,7 +165,7 @@ fn add(sums: &mut SpoolCounters, core: &Core, now: u64) {
 }
 
 /// Says what has become durable by now.
-fn say_durable(core: &Core, said: &mut BTreeSet<RecordKey>, promises: &mut Promises) {
+pub(super) fn say_durable(core: &Core, said: &mut BTreeSet<RecordKey>, promises: &mut Promises) {
     let mut text = String::new();
     for key in core.on_disk() {
         if said.insert(key) {
@@ -193,7 +193,7 @@ fn claim_text(claim: &Claim) -> String {
 // ---- the log ---------------------------------------------------------------------------------------
 
 #[derive(Debug, Clone)]
-enum Event {
+pub(super) enum Event {
     Create(PathBuf, u64),
     Write(u64, u64, Vec<u8>),
     Truncate(u64, u64),
@@ -328,7 +328,7 @@ impl FileState {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Fate {
+pub(super) enum Fate {
     Nothing,
     Everything,
     Prefix,
@@ -336,7 +336,7 @@ enum Fate {
     Torn,
 }
 
-const FATES: [Fate; 5] = [
+pub(super) const FATES: [Fate; 5] = [
     Fate::Nothing,
     Fate::Everything,
     Fate::Prefix,
@@ -348,7 +348,7 @@ const FATES: [Fate; 5] = [
 type Tree = BTreeMap<PathBuf, Option<usize>>;
 
 #[derive(Debug, Default)]
-struct Disk {
+pub(super) struct Disk {
     files: Vec<FileState>,
     by_inode: BTreeMap<u64, usize>,
     tree: Tree,
@@ -383,7 +383,7 @@ fn change(tree: &mut Tree, event: &Event, file: Option<usize>) {
 }
 
 impl Disk {
-    fn apply(&mut self, event: &Event) {
+    pub(super) fn apply(&mut self, event: &Event) {
         match event {
             Event::Create(_, inode) => {
                 self.files.push(FileState::default());
@@ -414,7 +414,7 @@ impl Disk {
     }
 
     /// Writes down what may be found after a power cut now.
-    fn image(&self, dir: &Path, fate: Fate, dice: &mut Dice) {
+    pub(super) fn image(&self, dir: &Path, fate: Fate, dice: &mut Dice) {
         let mut tree = self.tree.clone();
         let survive = match fate {
             Fate::Nothing => 0,
@@ -565,12 +565,19 @@ fn build_shim(dir: &Path) -> PathBuf {
     shim
 }
 
-fn record_run(dir: &Path, seed: u64, steps: u64, mutant: Mutant) -> Vec<Event> {
+/// Runs the ignored test `child` under the shim; everything it wrote and promised, in order.
+pub(super) fn record_run(
+    dir: &Path,
+    child: &str,
+    seed: u64,
+    steps: u64,
+    mutant: Mutant,
+) -> Vec<Event> {
     let root = dir.join("spool");
     let log = dir.join("log");
     let run = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
-        .arg("tests::powercut::child_scenario")
+        .arg(child)
         .env("LD_PRELOAD", build_shim(dir))
         .env("SHIM_ROOT", &root)
         .env("SHIM_LOG", &log)
@@ -594,7 +601,8 @@ fn record_run(dir: &Path, seed: u64, steps: u64, mutant: Mutant) -> Vec<Event> {
 /// Cuts the power `cuts` times in a recorded run; the first promise that is broken, if any.
 fn cut_power(seed: u64, steps: u64, cuts: u64, mutant: Mutant) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
-    let events = record_run(dir.path(), seed, steps, mutant);
+    let child = "tests::powercut::child_scenario";
+    let events = record_run(dir.path(), child, seed, steps, mutant);
     let io = |event: &Event| !matches!(event, Event::Promise(_));
     let ios = events.iter().filter(|event| io(event)).count();
     let syncs = events

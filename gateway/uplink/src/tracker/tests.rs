@@ -165,6 +165,27 @@ fn a_new_store_is_offered_everything_still_held() {
 }
 
 #[test]
+fn what_the_spool_thinned_is_not_asked_for_and_may_be_acknowledged_as_lost() {
+    let mut tracker = Tracker::new(OWN);
+    tracker.held(&[held(OWN, 1, 10)], at(0));
+    tracker.connected(at(0));
+    tracker.let_go(stream(OWN), &seqs(4, 6));
+    let accepted = tracker.settle(stream(OWN), &seqs(4, 6));
+    assert_eq!((accepted.seqs, accepted.never_sent), (seqs(4, 6), 0));
+    let mut asked = Vec::new();
+    while let Some((stream, run)) = tracker.candidate(class(true)) {
+        tracker.hand(stream, run);
+        asked.push(run);
+    }
+    assert_eq!(asked, [range(1, 3), range(7, 10)]);
+    // Neither a group that is put off nor another store brings them back.
+    tracker.give_up(stream(OWN), &seqs(2, 5));
+    assert_eq!(tracker.candidate(class(true)).unwrap().1, range(2, 3));
+    tracker.forget_settled(|_| seqs(7, 10));
+    assert_eq!(tracker.candidate(class(true)).unwrap().1, range(1, 3));
+}
+
+#[test]
 fn a_paused_lane_waits_and_others_do_not() {
     let mut tracker = Tracker::new(OWN);
     let alarm = Held {
