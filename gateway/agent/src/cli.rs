@@ -2,6 +2,7 @@
 
 pub(crate) mod alarms;
 pub(crate) mod find;
+pub(crate) mod plan;
 pub(crate) mod record;
 pub(crate) mod watch;
 
@@ -34,6 +35,8 @@ Examples:
       what a changed configuration would send, raise and write, tried on an hour of this plant
   fogline-gateway spool stat --config gateway.toml
       what a stopped gateway still holds
+  fogline-gateway spool plan --points 500 --every 1s --max 64MiB
+      how many hours without the cloud, at this rate, in this much flash
   fogline-gateway probe modbus --rtu /dev/ttyUSB0 --line '9600 8N1'
       which units are on a line; `probe serial`, `scan ble`, `read` and `write` have examples of their own
 
@@ -64,7 +67,7 @@ pub(crate) enum Command {
     Watch(watch::WatchArgs),
     /// Show alarms and rules of the gateway that runs; acknowledge and shelve alarms
     Alarms(alarms::AlarmsArgs),
-    /// Look into the spool of a stopped gateway
+    /// How long the spool lasts; look into the spool of a stopped gateway
     #[command(subcommand)]
     Spool(SpoolCommand),
     /// Show what a configuration will do: requests, bus load, bytes a day
@@ -141,6 +144,8 @@ pub(crate) enum SpoolCommand {
     Verify(SpoolArgs),
     /// Write every readable record as a line of JSON
     Export(ExportArgs),
+    /// How many hours without the cloud, at this rate, in this much flash
+    Plan(plan::PlanArgs),
 }
 
 #[derive(Debug, Args)]

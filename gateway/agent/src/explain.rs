@@ -253,18 +253,27 @@ fn rates(config: &GatewayConfig) -> Vec<f64> {
     rates
 }
 
-fn bytes_a_day(config: &GatewayConfig) -> Volume {
-    let batch = config
-        .uplink
-        .as_ref()
-        .map_or(Duration::from_secs(1), |uplink| uplink.batch_live);
+/// Points of which readings may leave, and their readings a second where no filter drops any.
+pub(crate) fn leaving(config: &GatewayConfig) -> (f64, f64) {
+    let rates = flows(config).map(|flow| flow.rate);
+    rates.fold((0.0, 0.0), |(count, sum), rate| {
+        if rate > 0.0 {
+            (count + 1.0, sum + rate)
+        } else {
+            (count, sum)
+        }
+    })
+}
+
+/// What each point sends.
+fn flows(config: &GatewayConfig) -> impl Iterator<Item = Flow> {
     let rates = rates(config);
-    let read = |key: PointKey| {
+    let read = move |key: PointKey| {
         let rate = *rates.get(usize::try_from(key.0).ok()?)?;
         (rate > 0.0).then(|| Duration::from_secs_f64(1.0 / rate))
     };
     let keys = (0..).map(PointKey);
-    let flows = keys.zip(&config.points).map(|(key, point)| {
+    keys.zip(&config.points).map(move |(key, point)| {
         let period = read(key).or_else(|| config.fog.period(key, &read));
         let withheld = matches!(config.fog.privacy.get(&key), Some(Leaves::Nothing(_)));
         let filtered = config.fog.stages.contains_key(&key);
@@ -280,8 +289,15 @@ fn bytes_a_day(config: &GatewayConfig) -> Volume {
                 _ => Some(None),
             },
         }
-    });
-    volume(flows, batch)
+    })
+}
+
+fn bytes_a_day(config: &GatewayConfig) -> Volume {
+    let batch = config
+        .uplink
+        .as_ref()
+        .map_or(Duration::from_secs(1), |uplink| uplink.batch_live);
+    volume(flows(config), batch)
 }
 
 fn show_volume(volume: Volume) -> String {

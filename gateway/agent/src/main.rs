@@ -42,6 +42,7 @@ mod service;
 mod sim;
 mod snapshot;
 mod spool_command;
+mod spool_plan;
 mod spool_watch;
 mod status;
 mod supervisor;

@@ -1,6 +1,6 @@
 //! `/metrics`: the report as Prometheus text. Names: `fogline_<part>_<what>[_<unit>]`.
 
-use crate::snapshot::Report;
+use crate::snapshot::{LaneReport, Report};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -156,6 +156,37 @@ impl Metrics {
             "spool_loss_window_seconds",
             "What a crash takes along at most",
             window,
+        )?;
+        #[expect(clippy::cast_precision_loss, reason = "a span in milliseconds")]
+        let commit = spool.commit_interval_ms as f64 / 1000.0;
+        gauge(
+            out,
+            "spool_commit_interval_seconds",
+            "How long a record waits for the disk now",
+            commit,
+        )?;
+        let lanes = |value: fn(&LaneReport) -> Option<u64>| {
+            spool.lanes.iter().filter_map(move |lane| {
+                Some((vec![("lane", lane.lane.as_str())], whole(value(lane)?)))
+            })
+        };
+        gauges(
+            out,
+            "spool_lane_bytes",
+            "Bytes of held records, claims apart",
+            lanes(|lane| Some(lane.bytes)),
+        )?;
+        gauges(
+            out,
+            "spool_lane_share_bytes",
+            "Bytes that the lane is sure of",
+            lanes(|lane| Some(lane.share_bytes)),
+        )?;
+        gauges(
+            out,
+            "spool_lane_thinned_to_seconds",
+            "Longest bucket that held readings were thinned to",
+            lanes(|lane| lane.thinned_to_s),
         )?;
         let alarms = spool
             .alarms

@@ -6,13 +6,14 @@ use crate::supervisor::BusSlot;
 use crate::uplink::UplinkView;
 use gateway_config::GatewayConfig;
 use gateway_pipeline::{KeptAlarms, Stats, Totals};
-use gateway_spool::{SpoolAlarm, SpoolState};
+use gateway_spool::{LaneUse, SpoolAlarm, SpoolState};
 use protocols_driver::LinkState;
 use protocols_model::{AlarmLevel, AlarmState, BootId, Clock, Lane, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Everything worth knowing at one moment. Times are milliseconds since 1970 UTC.
@@ -106,6 +107,9 @@ pub(crate) struct SpoolReport {
     pub(crate) memory_bytes: u64,
     #[serde(default)]
     pub(crate) lanes: Vec<LaneReport>,
+    /// How long a record waits for the disk now: longer than configured while `max_write` stretches it.
+    #[serde(default)]
+    pub(crate) commit_interval_ms: u64,
     pub(crate) loss_window_ms: u64,
     pub(crate) alarms: Vec<String>,
     /// Why the disk cannot be used, while it cannot.
@@ -121,6 +125,18 @@ pub(crate) struct LaneReport {
     pub(crate) records: u64,
     /// Highest seq of this run.
     pub(crate) last_seq: u64,
+    /// Bytes of its records, claims apart.
+    #[serde(default)]
+    pub(crate) bytes: u64,
+    /// Bytes that it is sure of.
+    #[serde(default)]
+    pub(crate) share_bytes: u64,
+    /// What it does when it is full.
+    #[serde(default)]
+    pub(crate) full: String,
+    /// The longest bucket that held readings were thinned to.
+    #[serde(default)]
+    pub(crate) thinned_to_s: Option<u64>,
 }
 
 /// What is known of the time.
@@ -400,6 +416,10 @@ fn alarms(kept: &KeptAlarms) -> Vec<AlarmReport> {
     alarms.collect()
 }
 
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn spool(state: &SpoolState) -> SpoolReport {
     let c = &state.counters;
     let counters = [
@@ -408,6 +428,8 @@ fn spool(state: &SpoolState) -> SpoolReport {
         ("settled_in_memory_records", c.settled_in_memory),
         ("refused_records", c.refused),
         ("unknown_settled_records", c.unknown_settled),
+        ("thinned_records", c.thinned_records),
+        ("thinned_readings", c.thinned_readings),
         ("evicted_records", c.evicted_records),
         ("evicted_readings", c.evicted_readings),
         ("damaged_records", c.damaged_records),
@@ -418,6 +440,7 @@ fn spool(state: &SpoolState) -> SpoolReport {
         ("flash_bytes", c.flash_bytes),
         ("failed_commits", c.failed_commits),
         ("rotations", c.rotations),
+        ("compactions", c.compactions),
     ];
     SpoolReport {
         epoch: format!("{:016x}", state.epoch.0),
@@ -426,7 +449,8 @@ fn spool(state: &SpoolState) -> SpoolReport {
         quota_bytes: state.quota_bytes,
         memory_bytes: state.memory_bytes,
         lanes: lanes(state),
-        loss_window_ms: u64::try_from(state.loss_window.as_millis()).unwrap_or(u64::MAX),
+        commit_interval_ms: millis(state.commit_interval),
+        loss_window_ms: millis(state.loss_window),
         alarms: state
             .alarms
             .iter()
@@ -443,7 +467,7 @@ fn spool(state: &SpoolState) -> SpoolReport {
 }
 
 fn lanes(state: &SpoolState) -> Vec<LaneReport> {
-    let lane = |lane: Lane| {
+    let lane = |(lane, used): (Lane, &LaneUse)| {
         let held = state
             .held
             .iter()
@@ -454,7 +478,11 @@ fn lanes(state: &SpoolState) -> Vec<LaneReport> {
                 .map(|held| (held.last + 1).saturating_sub(held.first))
                 .sum(),
             last_seq: state.last_seq(lane),
+            bytes: used.bytes,
+            share_bytes: used.share_bytes,
+            full: used.full.as_str().to_owned(),
+            thinned_to_s: used.thinned_to.map(|bucket| bucket.as_secs()),
         }
     };
-    Lane::ALL.into_iter().map(lane).collect()
+    Lane::ALL.into_iter().zip(&state.lanes).map(lane).collect()
 }

@@ -1,10 +1,10 @@
-//! `spool stat|verify|export`: looks into the spool of a stopped gateway, or into a store that was set
+//! `spool stat|verify|export|plan`: looks into the spool of a stopped gateway, or into a store that was set
 //! aside. Changes nothing; works without a valid configuration when the directory is named.
 
 use crate::cli::{ExportArgs, SpoolArgs, SpoolCommand};
 use crate::console::say;
 use crate::exit::Exit;
-use crate::machine;
+use crate::{machine, spool_plan};
 use anyhow::Context;
 use gateway_config::{Options, Severity, load};
 use gateway_spool::offline::{self, EpochStat, OfflineError, Stat, Verification};
@@ -32,6 +32,7 @@ pub(crate) fn run(command: &SpoolCommand) -> anyhow::Result<Exit> {
             })
         }
         SpoolCommand::Export(args) => export(args),
+        SpoolCommand::Plan(args) => spool_plan::run(args),
     }
 }
 

@@ -162,7 +162,25 @@ impl Running<'_> {
         writeln!(
             f,
             "{mark} spool    {records} records, {live} of {quota} ({percent} %), loss window {window}"
-        )
+        )?;
+        for lane in spool.lanes.iter().filter(|lane| lane.bytes > 0) {
+            let name = &lane.lane;
+            let (bytes, share) = (show_bytes(lane.bytes), show_bytes(lane.share_bytes));
+            write!(
+                f,
+                "     {name}: {bytes}, sure of {share}, when full {}",
+                lane.full
+            )?;
+            match lane.thinned_to_s.map(Duration::from_secs) {
+                Some(bucket) => writeln!(f, "; thinned to {}", show_duration(bucket))?,
+                None => writeln!(f)?,
+            }
+        }
+        if spool.alarms.iter().any(|alarm| alarm == "stretched") {
+            let commit = show_duration(Duration::from_millis(spool.commit_interval_ms));
+            writeln!(f, "     max_write stretches commit to {commit}")?;
+        }
+        Ok(())
     }
 
     fn uplink(&self, f: &mut Formatter<'_>, uplink: &UplinkReport) -> fmt::Result {

@@ -201,3 +201,53 @@ fn the_spool_of_a_stopped_gateway_can_be_counted_verified_and_exported() {
     let again = rig.output(&to_file);
     assert_eq!(again.status.code(), Some(1), "an existing file is kept");
 }
+
+#[test]
+fn spool_plan_answers_for_a_few_numbers_and_for_a_configuration() {
+    let meter = Meter::start();
+    let rig = Rig::new(&config(&meter));
+    rig.write("identity.toml", IDENTITY);
+    let ask = |more: &[&str]| rig.output(&[&["spool", "plan"], more].concat());
+    let numbers = ["--points", "500", "--every", "1s", "--max", "64MiB"];
+    let human = ask(&numbers);
+    assert!(human.status.success(), "{}", text(&human));
+    for part in ["500 readings a second", "every reading", "hours", "days"] {
+        assert!(text(&human).contains(part), "{part}: {}", text(&human));
+    }
+    let json = |output: &Output| -> serde_json::Value {
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(output)))
+    };
+    let alone = json(&ask(&[&numbers[..], &["--json"]].concat()));
+    assert!(alone["every_reading_hours"].as_f64().unwrap() > 1.0);
+    assert_eq!(alone["when_full"], "thin");
+    let own = json(&ask(&["--config", "gateway.toml", "--json"]));
+    assert_eq!(own["points"], 2.0);
+    assert_eq!(own["readings_per_s"], 20.0);
+    let larger = [
+        "--config",
+        "gateway.toml",
+        "--max",
+        "256MiB",
+        "--max-write",
+        "1MiB/day",
+    ];
+    let larger = json(&ask(&[&larger[..], &["--json"]].concat()));
+    let hours = |plan: &serde_json::Value| plan["every_reading_hours"].as_f64().unwrap();
+    assert!(hours(&larger) > hours(&own));
+    assert_eq!(larger["within_max_write"], false);
+    for (wrong, says) in [
+        (&["--max", "64MiB"][..], "--config"),
+        (&["--points", "0"], "points"),
+        (&["--points", "5", "--max", "1KiB"], "at least"),
+        (&["--points", "5", "--max-write", "5MiB"], "256MiB/day"),
+        (&["--config", "absent.toml"], "absent.toml"),
+    ] {
+        let refused = ask(wrong);
+        assert!(!refused.status.success(), "{wrong:?}");
+        assert!(
+            text(&refused).contains(says),
+            "{wrong:?}: {}",
+            text(&refused)
+        );
+    }
+}
