@@ -295,7 +295,13 @@ impl World {
                 }
             }
         }
+        let known = self.engine.generation;
         self.engine.down(&payload, self.now);
+        // A late word of another generation: what was told of this one counts for nothing until it is said
+        // again. Sending twice is safe, leaving unstored is not.
+        if known.is_some() && self.engine.generation != known {
+            self.told.clear();
+        }
     }
 
     /// The database comes back from a backup that lacks what `lost` accepts.
@@ -537,6 +543,33 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_late_answer_of_the_generation_before_is_believed_again_and_nothing_leaves_unstored() {
+    let mut world = World::new(0, 0);
+    world.append(OWN, Lane::Alarm, 1);
+    world.connect();
+    world.pump();
+    world.restore(|_| true);
+    world.append(OWN, Lane::Alarm, 2);
+    world.pump();
+    world.puback(0);
+    world.busy = true;
+    world.ingest(0);
+    let (hello_answer, ack) = (0, 1);
+    world.deliver(ack, false);
+    world.pump();
+    let sent = world.sent;
+    world.deliver(hello_answer, false);
+    world.pump();
+    assert!(
+        world.sent > sent,
+        "what the other generation settled is open again"
+    );
+    world.quiesce();
+    assert_eq!(world.stored.len(), 3);
+    assert_eq!(world.engine.counters().identity, 0);
 }
 
 fn run(world: &mut World, seconds: u64) {
