@@ -12,10 +12,13 @@ const TRACKING: u16 = 33;
 const TRACKING_REPLY: u16 = 5;
 /// A reply is never longer than its request, so that nobody is flooded: the request is as long.
 const LENGTH: usize = 104;
-/// Places in the reply, after 28 bytes of header, a reference and an address.
+/// Places in the reply, after 28 bytes of header.
+const REFERENCE: usize = 28;
 const STRATUM: usize = 52;
 const LEAP: usize = 54;
 const CORRECTION: usize = 68;
+/// The reference of a clock that is left to itself (`local` in its configuration): nobody has set it.
+const LOCAL: [u8; 4] = [0x7f, 0x7f, 1, 1];
 /// Leap state of a clock that is not synchronised.
 const UNSYNCHRONISED: u16 = 3;
 
@@ -40,8 +43,11 @@ pub(super) fn read(answer: &[u8]) -> Option<SourceReport> {
     let (stratum, leap) = (word(STRATUM)?, word(LEAP)?);
     let correction = answer.get(CORRECTION..CORRECTION + 4)?.try_into().ok()?;
     let off = float(u32::from_be_bytes(correction)) * 1000.0;
-    let right = leap < UNSYNCHRONISED && stratum > 0;
-    let state = if right {
+    let local = answer.get(REFERENCE..REFERENCE + 4)? == LOCAL;
+    let right = leap < UNSYNCHRONISED && stratum > 0 && !local;
+    let state = if local {
+        "its own clock alone, left to itself".to_owned()
+    } else if right {
         format!("stratum {stratum}, {off:.1} ms to correct")
     } else {
         "no server is followed".to_owned()
@@ -85,6 +91,9 @@ mod tests {
         assert!(report.state.starts_with("stratum 2"), "{}", report.state);
         let lost = read(&answer(0, 3, 0)).unwrap();
         assert!(!lost.right);
+        let mut alone = answer(8, 0, 0);
+        alone[REFERENCE..REFERENCE + 4].copy_from_slice(&LOCAL);
+        assert!(!read(&alone).unwrap().right);
     }
 
     #[test]
