@@ -15,6 +15,7 @@ mod outage;
 mod privacy;
 mod stage;
 mod start;
+mod time;
 
 use crate::screen;
 use anyhow::Context as _;
@@ -53,6 +54,7 @@ const ALL: &[Story] = stories![
     configuration::a_broken_configuration_file_leaves_the_gateway_running_the_last_good_one,
     away::a_locked_database_settles_nothing_and_recovers,
     privacy::nothing_private_reaches_broker_or_database,
+    time::a_board_without_a_clock_connects_and_its_readings_find_their_place_later,
     guides::the_commands_of_the_guides_run,
 ];
 
