@@ -104,6 +104,19 @@ pub struct Uplink {
     pub counters: BTreeMap<String, u64>,
 }
 
+/// The environment in which the packages start the gateway.
+fn as_shipped() -> Vec<(String, String)> {
+    let unit = include_str!("../../../deploy/gateway/fogline-gateway.service");
+    let lines = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment="));
+    let pairs = lines.flat_map(str::split_whitespace);
+    pairs
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
 impl Gateway {
     /// Starts a gateway whose folder holds `gateway.toml` and `identity.toml`. With `faketime` its
     /// wall clock follows [`Self::step_clock`]; its monotonic clock never does.
@@ -134,7 +147,8 @@ impl Gateway {
     ) -> anyhow::Result<Self> {
         let config = dir.join("gateway.toml");
         let mut recipe = Recipe::new(id, binary, &["run", "--config"], logs);
-        recipe.environment = environment;
+        recipe.environment = as_shipped();
+        recipe.environment.extend(environment);
         if let Some(library) = faketime {
             let offset = dir.join(CLOCK_FILE);
             std::fs::write(&offset, "+0")?;
@@ -299,5 +313,16 @@ impl Gateway {
         stream.read_to_string(&mut answer).await?;
         let (_head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
         Ok(body.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gateways_under_test_get_what_the_shipped_unit_sets() {
+        let heaps = ("MALLOC_ARENA_MAX".to_owned(), "1".to_owned());
+        assert!(as_shipped().contains(&heaps), "{:?}", as_shipped());
     }
 }
