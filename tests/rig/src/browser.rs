@@ -18,6 +18,8 @@ use tokio::process::Command;
 const FLOW_LIMIT: Duration = Duration::from_secs(120);
 /// How long readings are lost, and how long the gateway is away: within a batch and a commit.
 const LOST_TAIL: Duration = Duration::from_millis(1500);
+/// What a gateway needs to notice that a unit is silent: two time-outs, and the bus' turn.
+const NOTICED: Duration = Duration::from_secs(4);
 /// Where the tests are, from the workspace's root.
 const FOLDER: &str = "tests/e2e/dashboard";
 
@@ -75,7 +77,7 @@ async fn lose_a_tail(stack: &mut Stack) -> anyhow::Result<()> {
     })
     .await?;
     // Until the gateway has noticed, and the cloud has stored what it noticed.
-    tokio::time::sleep(LOST_TAIL).await;
+    tokio::time::sleep(NOTICED).await;
     stack.wait_for_quiescence(FLOW_LIMIT).await?;
     if let Some(second) = stack.gateways.get_mut(1) {
         second.stop().await?;
