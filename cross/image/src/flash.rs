@@ -226,7 +226,7 @@ fn put_site(target: &mut File, files: &[(String, PathBuf)]) -> anyhow::Result<()
     target.seek(SeekFrom::Start(start))?;
     std::io::copy(&mut target.take(length), &mut scratch)?;
     let mut script = String::new();
-    let site = "lib/fogline/site";
+    let site = "lib/fogline-site";
     for (end, _) in site.match_indices('/').chain([(site.len(), "")]) {
         script += &format!("mkdir {}\n", site.get(..end).unwrap_or_default());
     }

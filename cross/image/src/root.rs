@@ -165,7 +165,7 @@ fn settle(tree: &mut Tree) {
     tree.link("etc/localtime", "/usr/share/zoneinfo/Etc/UTC");
     // The site's files lie with everything else that changes.
     tree.remove("etc/fogline");
-    tree.link("etc/fogline", "/var/lib/fogline/site");
+    tree.link("etc/fogline", "/var/lib/fogline-site");
     // Filled at each boot: nothing is ever written to the root.
     tree.file("etc/machine-id", "", 0o444);
     tree.file("etc/hostname", "fogline\n", 0o644);
