@@ -1,3 +1,5 @@
+//! Runs without a clock find their place between their neighbours: exact under one kernel, estimated otherwise.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! The pipeline without its task: filters, windows, derived points, rules, privacy and keep-alives on given times.
+
 use super::*;
 use crate::setup::{DerivedSetup, WindowSetup};
 use gateway_expr::{Names, compile};

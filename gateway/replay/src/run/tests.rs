@@ -1,3 +1,5 @@
+//! A dry run over a recording made here: what filters save and cost, what alarms and fields would change.
+
 use super::*;
 use crate::compare;
 use gateway_expr::{Names, compile};

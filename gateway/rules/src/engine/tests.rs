@@ -1,3 +1,5 @@
+//! The engine on given times: conditions held, edges, bad inputs, limits of writing, alarms.
+
 use super::*;
 use crate::Rule;
 use crate::check::{Points, RuleError, check};

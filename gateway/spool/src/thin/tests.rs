@@ -1,3 +1,5 @@
+//! Thinning one bucket after the other: first, last, least and largest stay with their times, the rest is counted.
+
 use super::*;
 use proptest::prelude::*;
 use protocols_model::{Quality, Reason};

@@ -1,3 +1,5 @@
+//! The screen against a small model of a terminal: what it shows after each redraw is what was meant.
+
 use super::*;
 use proptest::prelude::*;
 
