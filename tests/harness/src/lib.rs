@@ -7,6 +7,7 @@
 //! | [`process`] | one child: start, kill, stop, restart |
 //! | [`ports`] | ports that stay free over a restart |
 //! | [`proxy`] | a TCP link that can be cut, stalled, half-opened or slowed |
+//! | [`haproxy`] | the shipped entry before broker and API |
 //! | [`pulse`] | when the machine itself stood still |
 //! | [`gateway`] | one gateway: its lives and what it says |
 //! | [`stack`] | all of it together, and the evidence |
@@ -17,6 +18,7 @@
 
 pub mod api;
 pub mod gateway;
+pub mod haproxy;
 pub mod ports;
 pub mod process;
 pub mod proxy;
