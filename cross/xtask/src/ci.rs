@@ -26,6 +26,9 @@ const FULL_LIMIT: Duration = Duration::from_secs(8 * 3600);
 /// rig's processes write.
 const TAKES_GB: u64 = 12;
 
+/// Tries chart, units, playbooks and guides; its own stage, for it takes the built programs.
+const DEPLOY: &str = "tests-deploy";
+
 const PREPARE: &str = "what the tests need (npm, broker)";
 const BUILD: &str = "building the gateway, the cloud and the simulators";
 const BUILD_TESTS: &str = "building the tests";
@@ -98,7 +101,8 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
         step::command(&mut workspace.cargo(&["test", "--workspace", "--no-run"]))
     });
     stages.run("the tests of every crate", 30, &[BUILD_TESTS], || {
-        let mut test = workspace.cargo(&["test", "--workspace", "--no-fail-fast"]);
+        let all = ["test", "--workspace", "--no-fail-fast"];
+        let mut test = workspace.cargo(&[&all[..], &["--exclude", DEPLOY]].concat());
         test.env("FOGLINE_NATS_SERVER", &broker);
         if !full {
             test.env("PROPTEST_RNG_SEED", PROPERTY_SEED);
@@ -107,6 +111,12 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
     });
     let rig = |arguments: &[&str]| workspace.run_rig(&broker, arguments);
     stages.run(BUILD, 20, &[PREPARE], || workspace.build_system(&[]));
+    let both = &[BUILD_TESTS, BUILD];
+    stages.run("the files of deploy/, with the tools that read them", 10, both, || {
+        let mut test = workspace.cargo(&["test", "--no-fail-fast", "-p", DEPLOY]);
+        test.env("FOGLINE_BIN_DIR", workspace.target().join("debug"));
+        step::command(&mut test)
+    });
     // The committed tables are those of one processor family.
     if cfg!(target_arch = "x86_64") {
         stages.run("instructions of the hot stages", 10, &[BUILD], || {

@@ -16,7 +16,7 @@ mod python;
 mod running;
 
 pub use build::{compiled, program};
-pub use python::python;
+pub use python::{environment, python};
 pub use running::{Running, patience};
 
 /// Whether a missing peer fails the test.

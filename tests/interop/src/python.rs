@@ -11,12 +11,20 @@ use std::process::Command;
 /// # Errors
 /// Python is missing, or the packages could not be installed, as without a network.
 pub fn python(scratch: &Path) -> Result<PathBuf> {
+    environment(&peers().join("requirements.txt"), &scratch.join("venv"))
+}
+
+/// The interpreter of an environment in `folder` with everything that a file of requirements names. It is
+/// made anew when they change; tests of several processes may ask at the same time.
+///
+/// # Errors
+/// As [`python`].
+pub fn environment(requirements: &Path, folder: &Path) -> Result<PathBuf> {
     let python = program("python3")?;
-    let wanted = std::fs::read_to_string(peers().join("requirements.txt"))?;
-    std::fs::create_dir_all(scratch)?;
-    let lock = File::create(scratch.join("venv.lock"))?;
+    let wanted = std::fs::read_to_string(requirements)?;
+    std::fs::create_dir_all(folder.parent().unwrap_or(folder))?;
+    let lock = File::create(folder.with_extension("lock"))?;
     lock.lock()?;
-    let folder = scratch.join("venv");
     let interpreter = folder.join("bin/python");
     let done = folder.join("installed.txt");
     if std::fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
@@ -24,7 +32,7 @@ pub fn python(scratch: &Path) -> Result<PathBuf> {
     }
     run(Command::new(python)
         .args(["-m", "venv", "--clear"])
-        .arg(&folder))?;
+        .arg(folder))?;
     run(Command::new(&interpreter)
         .args([
             "-m",
@@ -34,7 +42,7 @@ pub fn python(scratch: &Path) -> Result<PathBuf> {
             "--disable-pip-version-check",
         ])
         .args(["--timeout", "30", "--retries", "2", "-r"])
-        .arg(peers().join("requirements.txt")))?;
+        .arg(requirements))?;
     std::fs::write(done, wanted)?;
     Ok(interpreter)
 }

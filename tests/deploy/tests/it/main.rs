@@ -1,0 +1,10 @@
+//! The files of `deploy/`, tried with the tools that read them.
+
+mod chart;
+
+use tests_deploy::Tools;
+
+/// The tools, or why they cannot be had.
+fn tools() -> anyhow::Result<Tools> {
+    Tools::get(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")))
+}
