@@ -1,12 +1,14 @@
 //! The broker's configuration: rendered from one template, with the secrets its users need.
 //!
 //! ```text
-//! broker init   ─▶ BrokerSecrets (0600 TOML: issuer seed, three passwords), broker certificate
-//! broker config ─▶ template + BrokerSettings + BrokerSecrets ─▶ nats-server.conf (0600)
+//! broker init   ─▶ BrokerSecrets (0600 TOML: issuer seed, three passwords), certificates
+//! broker config ─▶ template + BrokerSettings of each node + BrokerSecrets ─▶ nats-server.conf (0600)
 //! ```
 //!
 //! Guarantees: secrets never stand in a command line or a log; a client listener that is not on
-//! loopback always has TLS; every text from outside is quoted.
+//! loopback, and every one of a cluster, has TLS; nodes of a cluster talk over mutual TLS under an
+//! authority of their own, so that no gateway's certificate opens a route; every text from outside is
+//! quoted.
 
 use crate::nkeys::AccountKey;
 use cloud_pki::{PkiError, files, secret};
@@ -27,10 +29,10 @@ pub const AUTH_USER: &str = "auth";
 /// User of the system account.
 pub const SYSTEM_USER: &str = "system";
 
-/// What differs between brokers.
+/// What differs between nodes.
 #[derive(Debug, Clone)]
 pub struct BrokerSettings {
-    /// Unique among the nodes of a cluster.
+    /// Unique among the nodes of a cluster, and never changed.
     pub server_name: String,
     /// Where gateways connect (MQTT over TLS).
     pub mqtt_listen: SocketAddr,
@@ -46,6 +48,37 @@ pub struct BrokerSettings {
     pub key: PathBuf,
     /// The authority that vouches for gateways, PEM file.
     pub ca: PathBuf,
+    /// Copies of each of the broker's streams.
+    pub replicas: usize,
+    /// The broker's own health page, plain HTTP.
+    pub monitor_listen: Option<SocketAddr>,
+    /// The other nodes; `None` where it is alone.
+    pub cluster: Option<ClusterSettings>,
+}
+
+/// What makes a node one of several.
+#[derive(Debug, Clone)]
+pub struct ClusterSettings {
+    /// Name of the cluster, the same on every node.
+    pub name: String,
+    /// Where other nodes connect.
+    pub listen: SocketAddr,
+    /// Where every node is reached by the others, `host:port`; this one may be among them.
+    pub routes: Vec<String>,
+    /// Certificate for both ends of a route, PEM file.
+    pub certificate: PathBuf,
+    /// Its key, PEM file.
+    pub key: PathBuf,
+    /// The authority behind the nodes' certificates, PEM file. Not the gateways' one.
+    pub ca: PathBuf,
+}
+
+impl BrokerSettings {
+    /// Whether our own services must speak TLS to this node.
+    #[must_use]
+    pub const fn client_tls(&self) -> bool {
+        self.cluster.is_some() || !self.client_listen.ip().is_loopback()
+    }
 }
 
 /// Passwords of our services at the broker, and the key that signs the callout's answers.
@@ -101,6 +134,15 @@ impl BrokerSecrets {
         Ok(files::write_secret(path, &format!("{head}{body}"))?)
     }
 
+    /// Names the installation these secrets belong to; no secret itself.
+    ///
+    /// # Errors
+    /// [`BrokerConfigError::Seed`].
+    pub fn installation(&self) -> Result<String, BrokerConfigError> {
+        let issuer = AccountKey::from_seed(&self.issuer_seed)?;
+        Ok(issuer.public().to_owned())
+    }
+
     /// Reads the file.
     ///
     /// # Errors
@@ -131,24 +173,17 @@ pub fn render(
     settings: &BrokerSettings,
     secrets: &BrokerSecrets,
 ) -> Result<String, BrokerConfigError> {
-    let issuer = AccountKey::from_seed(&secrets.issuer_seed)?;
-    let path = |path: &Path| quote(&path.to_string_lossy());
-    let client_tls = if settings.client_listen.ip().is_loopback() {
-        String::new()
-    } else {
-        format!(
-            "tls {{\n  cert_file: {}\n  key_file: {}\n  timeout: 10\n}}\n",
-            path(&settings.certificate)?,
-            path(&settings.key)?
-        )
-    };
+    let issuer = secrets.installation()?;
     let values = [
         ("@SERVER_NAME@", quote(&settings.server_name)?),
         (
             "@CLIENT_LISTEN@",
             quote(&settings.client_listen.to_string())?,
         ),
-        ("@CLIENT_TLS@", client_tls),
+        ("@CLIENT_TLS@", client_tls(settings)?),
+        ("@CLUSTER@", cluster(settings)?),
+        ("@MONITOR@", monitor(settings)?),
+        ("@REPLICAS@", settings.replicas.to_string()),
         ("@STORE_DIR@", path(&settings.store_dir)?),
         ("@MAX_MEMORY_BYTES@", MAX_MEMORY_BYTES.to_string()),
         ("@MAX_FILE_BYTES@", settings.max_file_bytes.to_string()),
@@ -159,7 +194,7 @@ pub fn render(
         ("@INGEST_PASSWORD@", quote(&secrets.ingest_password)?),
         ("@AUTH_PASSWORD@", quote(&secrets.auth_password)?),
         ("@SYSTEM_PASSWORD@", quote(&secrets.system_password)?),
-        ("@ISSUER@", quote(issuer.public())?),
+        ("@ISSUER@", quote(&issuer)?),
     ];
     // Values hold no '@' markers of ours: each is replaced once, from the template alone.
     Ok(values
@@ -167,6 +202,74 @@ pub fn render(
         .fold(TEMPLATE.to_owned(), |text, (marker, value)| {
             text.replace(marker, value)
         }))
+}
+
+fn client_tls(settings: &BrokerSettings) -> Result<String, BrokerConfigError> {
+    if !settings.client_tls() {
+        return Ok(String::new());
+    }
+    Ok(format!(
+        "tls {{\n  cert_file: {}\n  key_file: {}\n  timeout: 10\n}}\n",
+        path(&settings.certificate)?,
+        path(&settings.key)?
+    ))
+}
+
+fn cluster(settings: &BrokerSettings) -> Result<String, BrokerConfigError> {
+    let Some(cluster) = &settings.cluster else {
+        return Ok(String::new());
+    };
+    let routes = cluster
+        .routes
+        .iter()
+        .map(|route| {
+            Ok(format!(
+                "    {}\n",
+                quote(&format!("nats-route://{route}"))?
+            ))
+        })
+        .collect::<Result<String, BrokerConfigError>>()?;
+    Ok(format!(
+        "\
+# The other nodes, over mutual TLS. Our services know every node by their own configuration: what nodes
+# tell of each other is not advertised. A node that falls silent is missed within seconds.
+cluster {{
+  name: {name}
+  listen: {listen}
+  no_advertise: true
+  ping_interval: 5s
+  ping_max: 2
+  tls {{
+    cert_file: {certificate}
+    key_file: {key}
+    ca_file: {ca}
+    verify: true
+    timeout: 10
+  }}
+  routes: [
+{routes}  ]
+}}
+",
+        name = quote(&cluster.name)?,
+        listen = quote(&cluster.listen.to_string())?,
+        certificate = path(&cluster.certificate)?,
+        key = path(&cluster.key)?,
+        ca = path(&cluster.ca)?,
+    ))
+}
+
+fn monitor(settings: &BrokerSettings) -> Result<String, BrokerConfigError> {
+    let Some(listen) = settings.monitor_listen else {
+        return Ok(String::new());
+    };
+    let listen = quote(&listen.to_string())?;
+    Ok(format!(
+        "# Health for whoever supervises the node.\nhttp: {listen}\n"
+    ))
+}
+
+fn path(path: &Path) -> Result<String, BrokerConfigError> {
+    quote(&path.to_string_lossy())
 }
 
 /// A quoted text; the broker's parser knows no escape that would be safe for these characters.
@@ -192,6 +295,27 @@ mod tests {
             certificate: "/etc/fogline/broker.pem".into(),
             key: "/etc/fogline/broker.key".into(),
             ca: "/etc/fogline/ca.pem".into(),
+            replicas: 1,
+            monitor_listen: None,
+            cluster: None,
+        }
+    }
+
+    fn one_of_three() -> BrokerSettings {
+        BrokerSettings {
+            replicas: 3,
+            monitor_listen: Some("127.0.0.1:8222".parse().unwrap()),
+            cluster: Some(ClusterSettings {
+                name: "fogline".into(),
+                listen: "0.0.0.0:6222".parse().unwrap(),
+                routes: ["n1:6222", "n2:6222", "n3:6222"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                certificate: "/etc/fogline/route.pem".into(),
+                key: "/etc/fogline/route.key".into(),
+                ca: "/etc/fogline/routes-ca.pem".into(),
+            }),
+            ..settings("127.0.0.1:4222")
         }
     }
 
@@ -211,6 +335,18 @@ mod tests {
         let outside = render(&settings("10.0.0.1:4222"), &secrets).unwrap();
         assert_eq!(inside.matches("tls {").count(), 1);
         assert_eq!(outside.matches("tls {").count(), 2);
+    }
+
+    #[test]
+    fn nodes_of_a_cluster_speak_tls_on_every_side_and_verify_each_other() {
+        let secrets = BrokerSecrets::generate().unwrap();
+        let text = render(&one_of_three(), &secrets).unwrap();
+        assert!(!text.contains('@'), "{text}");
+        assert_eq!(text.matches("tls {").count(), 3);
+        assert_eq!(text.matches("verify: true").count(), 2);
+        assert_eq!(text.matches("\"nats-route://n").count(), 3);
+        assert!(text.contains("stream_replicas: 3"));
+        assert!(!text.contains("verify: false") && !text.contains("insecure"));
     }
 
     #[test]

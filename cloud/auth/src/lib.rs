@@ -10,6 +10,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`broker_config`] | the broker's configuration and its users' secrets |
+//! | [`node`] | who a broker node is, and whether its volume agrees |
 //! | [`nkeys`], [`jwt`] | NATS' keys and signed claims, as far as a callout needs them |
 //! | [`decide`] | the rule, pure |
 //! | [`callout`] | the responder |
@@ -24,13 +25,15 @@ pub mod decide;
 pub mod jwt;
 pub mod monitor;
 pub mod nkeys;
+pub mod node;
 pub mod presence;
 pub mod sessions;
 pub mod stats;
 
-pub use broker_config::{BrokerConfigError, BrokerSecrets, BrokerSettings};
+pub use broker_config::{BrokerConfigError, BrokerSecrets, BrokerSettings, ClusterSettings};
 pub use callout::Callout;
 pub use decide::Refusal;
 pub use monitor::{Monitor, MonitorError};
+pub use node::{Node, NodeError, NodeFile, Volume};
 pub use presence::Presence;
 pub use stats::{AuthStats, Refused};

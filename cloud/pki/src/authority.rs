@@ -116,15 +116,24 @@ impl Authority {
         names: &[String],
         now: Timestamp,
     ) -> Result<ServerCertificate, PkiError> {
-        let first = names.first().map_or("fogline", String::as_str);
-        let mut params = params(first, now, SERVER_DAYS)?;
-        params.subject_alt_names = names
-            .iter()
-            .map(|name| server_name(name))
-            .collect::<Result<_, _>>()?;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.issue(&params, "a server certificate")
+        self.issue(&server_params(names, now)?, "a server certificate")
+    }
+
+    /// A certificate for a node that other nodes reach under `names`, and that reaches them itself:
+    /// good for both ends of a connection.
+    ///
+    /// # Errors
+    /// Those of [`Authority::issue_server`].
+    pub fn issue_peer(
+        &self,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<ServerCertificate, PkiError> {
+        let mut params = server_params(names, now)?;
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ClientAuth);
+        self.issue(&params, "a node's certificate")
     }
 
     /// A gateway's identity; the key is made here and exists nowhere else afterwards.
@@ -185,6 +194,18 @@ impl std::fmt::Debug for ServerCertificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerCertificate").finish_non_exhaustive()
     }
+}
+
+fn server_params(names: &[String], now: Timestamp) -> Result<CertificateParams, PkiError> {
+    let first = names.first().map_or("fogline", String::as_str);
+    let mut params = params(first, now, SERVER_DAYS)?;
+    params.subject_alt_names = names
+        .iter()
+        .map(|name| server_name(name))
+        .collect::<Result<_, _>>()?;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(params)
 }
 
 fn params(name: &str, now: Timestamp, days: u32) -> Result<CertificateParams, PkiError> {

@@ -1,4 +1,4 @@
-//! Connections to the broker, one for each of our users there.
+//! Connections to the broker, one for each of our users there, to whichever of its nodes answers.
 
 use crate::config::CloudConfig;
 use anyhow::Context as _;
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// A broker on the same machine or in the same network answers by then.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Two unanswered pings and the link counts as dead.
-const PING_EVERY: Duration = Duration::from_secs(5);
+/// Two unanswered pings and the link counts as dead: a node that fell silent is left for another.
+const PING_EVERY: Duration = Duration::from_secs(2);
 /// The broker is one machine away: no need to wait long, no sense in hammering.
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
 
@@ -22,10 +22,10 @@ pub(crate) enum BrokerUser {
     System,
 }
 
-/// Where the broker is and what its users' passwords are.
+/// Where the broker's nodes are and what its users' passwords are.
 #[derive(Debug)]
 pub(crate) struct Broker {
-    url: String,
+    urls: Vec<String>,
     ca: std::path::PathBuf,
     pub(crate) secrets: BrokerSecrets,
 }
@@ -35,7 +35,7 @@ impl Broker {
         let secrets = BrokerSecrets::read(&config.broker_secrets())
             .context("`fogline-cloud broker init` makes the broker's secrets")?;
         Ok(Self {
-            url: config.broker.url.clone(),
+            urls: config.broker.urls.clone(),
             ca: config.ca(),
             secrets,
         })
@@ -45,18 +45,18 @@ impl Broker {
     pub(crate) async fn connect(&self, user: BrokerUser) -> anyhow::Result<Client> {
         self.options(user)
             .retry_on_initial_connect()
-            .connect(&self.url)
+            .connect(self.urls.as_slice())
             .await
-            .with_context(|| format!("cannot use broker.url {:?}", self.url))
+            .with_context(|| format!("cannot use broker.urls {:?}", self.urls))
     }
 
     /// A connection now or an error.
     pub(crate) async fn connect_once(&self, user: BrokerUser) -> anyhow::Result<Client> {
         self.options(user)
-            .max_reconnects(1)
-            .connect(&self.url)
+            .max_reconnects(self.urls.len())
+            .connect(self.urls.as_slice())
             .await
-            .with_context(|| format!("no broker answers at {}", self.url))
+            .with_context(|| format!("no broker answers at {}", self.urls.join(", ")))
     }
 
     fn options(&self, user: BrokerUser) -> ConnectOptions {
@@ -69,6 +69,8 @@ impl Broker {
             .name(format!("fogline-cloud {name}"))
             .connection_timeout(CONNECT_TIMEOUT)
             .ping_interval(PING_EVERY)
+            // Ours are all told, under the names that certificates have.
+            .ignore_discovered_servers()
             .reconnect_delay_callback(|attempt| {
                 let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
                 Duration::from_millis(50)
@@ -82,7 +84,7 @@ impl Broker {
                     other => tracing::debug!(user = name, event = %other, "broker"),
                 }
             });
-        if self.url.starts_with("tls://") {
+        if self.urls.iter().all(|url| url.starts_with("tls://")) {
             options
                 .add_root_certificates(self.ca.clone())
                 .require_tls(true)

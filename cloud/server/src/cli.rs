@@ -1,16 +1,17 @@
 //! The command line: what it takes, and where each command goes.
 
-use crate::config::CloudConfig;
+use crate::config::{CloudConfig, NodeArgument};
 use crate::log::LogFormat;
-use crate::{commands, export, init, log, run};
+use crate::{commands, export, init, log, nodes, run};
 use clap::{Args, Parser, Subcommand};
 use protocols_model::GatewayId;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
   fogline-cloud init --dir fogline            everything for one machine
+  fogline-cloud init --dir fogline --node n1@10.0.0.1 --node n2@10.0.0.2 --node n3@10.0.0.3
   nats-server -c fogline/broker/nats-server.conf
   fogline-cloud run --config fogline/cloud.toml
   fogline-cloud gateway add plant-1 --config fogline/cloud.toml
@@ -33,7 +34,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make everything for one machine: configuration, authority, broker, certificates, database,
+    /// Make everything for one machine or a cluster: configuration, authority, broker, certificates, database,
     /// first user.
     Init(InitArguments),
     /// The certificate authority.
@@ -70,24 +71,73 @@ pub(crate) struct InitArguments {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dir: PathBuf,
     /// Name or address that gateways and browsers use; may be given several times. The first is
-    /// written into identities.
-    #[arg(long, value_name = "NAME", default_values = ["127.0.0.1", "localhost"])]
+    /// written into identities. Default: 127.0.0.1 and localhost, or the nodes' own.
+    #[arg(long, value_name = "NAME")]
     pub(crate) host: Vec<String>,
-    /// Address that broker and API listen on.
-    #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
-    pub(crate) listen: IpAddr,
+    /// A node of the broker, `NAME@HOST`, HOST as the others reach it; given three or five times.
+    /// Default: one node on this machine.
+    #[arg(long, value_name = "NAME@HOST")]
+    pub(crate) node: Vec<NodeArgument>,
+    /// Address that broker and API listen on. Default: loopback, or everywhere with --node; a node
+    /// listens on HOST where that is an address.
+    #[arg(long, value_name = "IP")]
+    pub(crate) listen: Option<IpAddr>,
     /// Port for gateways (MQTT over TLS).
     #[arg(long, default_value_t = 8883)]
     pub(crate) mqtt_port: u16,
-    /// Port for our own services at the broker, on loopback.
+    /// Port for our own services at the broker.
     #[arg(long, default_value_t = 4222)]
     pub(crate) client_port: u16,
+    /// Port for the other nodes of the broker.
+    #[arg(long, default_value_t = 6222)]
+    pub(crate) route_port: u16,
+    /// Port of a node's own health page, on loopback.
+    #[arg(long, default_value_t = 8222)]
+    pub(crate) monitor_port: u16,
     /// Port of API and dashboard (HTTPS).
     #[arg(long, default_value_t = 8443)]
     pub(crate) api_port: u16,
     /// For demonstrations: the one-time password opens everything without choosing a new one.
     #[arg(long)]
     pub(crate) demo: bool,
+}
+
+impl InitArguments {
+    /// Names and addresses of the installation.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        match (self.host.is_empty(), self.node.is_empty()) {
+            (false, _) => self.host.clone(),
+            (true, true) => ["127.0.0.1", "localhost"].map(str::to_owned).to_vec(),
+            (true, false) => self.node.iter().map(|node| node.host.clone()).collect(),
+        }
+    }
+
+    /// Where to listen.
+    pub(crate) fn listen(&self) -> IpAddr {
+        let cluster = !self.node.is_empty();
+        let unless_told = if cluster {
+            Ipv4Addr::UNSPECIFIED
+        } else {
+            Ipv4Addr::LOCALHOST
+        };
+        self.listen.unwrap_or(IpAddr::V4(unless_told))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        Self {
+            dir: "x".into(),
+            host: vec!["mqtt.example.com".into()],
+            node: Vec::new(),
+            listen: Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            mqtt_port: 8883,
+            client_port: 4222,
+            route_port: 6222,
+            monitor_port: 8222,
+            api_port: 8443,
+            demo: false,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,10 +150,27 @@ enum CaCommand {
 enum BrokerCommand {
     /// Make secrets, certificate and configuration; refuses to replace secrets.
     Init,
-    /// Write the configuration anew, after a change of settings or an update.
-    Config,
-    /// Issue the broker's certificate anew.
+    /// Write the nodes' configuration anew, after a change of settings or an update.
+    Config {
+        /// Only of this node; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        node: Vec<String>,
+        /// Folder to write one node's `nats-server.conf` and `node.toml` to; default: the node's own
+        /// beside the configuration.
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
+    /// Issue the nodes' certificates anew.
     Certificate,
+    /// Before each start of a node: refuse a volume of another node, cluster or installation.
+    Check {
+        /// The node's folder.
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+        /// Take streams that no record speaks of for this node's.
+        #[arg(long)]
+        adopt: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -242,15 +309,19 @@ pub(crate) async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     log::start(arguments.log_format);
     let command = match arguments.command {
         Command::Init(init) => return init::everything(&init).await,
+        // On a broker's host there is no configuration of the cloud.
+        Command::Broker(BrokerCommand::Check { dir, adopt }) => return nodes::check(&dir, adopt),
         command => command,
     };
     let config = CloudConfig::read(&arguments.config)?;
     match command {
-        Command::Init(_) => Ok(()),
+        Command::Init(_) | Command::Broker(BrokerCommand::Check { .. }) => Ok(()),
         Command::Ca(CaCommand::Init) => init::ca(&config),
-        Command::Broker(BrokerCommand::Init) => init::broker(&config),
-        Command::Broker(BrokerCommand::Config) => init::broker_config(&config),
-        Command::Broker(BrokerCommand::Certificate) => init::broker_certificate(&config),
+        Command::Broker(BrokerCommand::Init) => nodes::init(&config),
+        Command::Broker(BrokerCommand::Config { node, out }) => {
+            nodes::write(&config, &node, out.as_deref())
+        }
+        Command::Broker(BrokerCommand::Certificate) => nodes::certificates(&config),
         Command::Api(ApiCommand::Certificate) => init::api_certificate(&config),
         Command::Gateway(GatewayCommand::Add {
             id,

@@ -1,7 +1,11 @@
 //! `cloud.toml`: strict, with every problem named at once. Paths are relative to the file's folder.
 
+mod broker;
+
+pub(crate) use broker::{BrokerSection, NodeArgument, NodeSection};
+
 use cloud_api::OneTimeLogin;
-use cloud_auth::BrokerSettings;
+use cloud_auth::{BrokerSettings, ClusterSettings, Node, NodeFile};
 use cloud_store::{Limits, SqliteOptions};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -48,28 +52,6 @@ pub(crate) struct DatabaseSection {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct BrokerSection {
-    /// Folder of secrets, certificate, configuration and JetStream's files.
-    dir: PathBuf,
-    /// Unique among the nodes of a cluster.
-    server_name: String,
-    /// Where this program reaches the broker: `nats://` on loopback, `tls://` elsewhere.
-    pub(crate) url: String,
-    /// Where the broker listens for this program.
-    client_listen: SocketAddr,
-    /// Where the broker listens for gateways.
-    mqtt_listen: SocketAddr,
-    /// Names and addresses in the broker's certificate.
-    pub(crate) names: Vec<String>,
-    /// What identities tell gateways, `mqtts://host:port`.
-    pub(crate) servers: Vec<String>,
-    /// Bound of the stream that ingest reads; at least twice the sum of all gateways' windows.
-    #[serde(default = "default_stream_max_mb")]
-    stream_max_mb: u64,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ApiSection {
     /// Where API and dashboard listen (HTTPS).
     pub(crate) listen: SocketAddr,
@@ -107,21 +89,10 @@ const fn default_compact_after_s() -> u64 {
 const fn default_series() -> u64 {
     100_000
 }
-const fn default_stream_max_mb() -> u64 {
-    1024
-}
 
 impl CloudConfig {
-    /// A configuration for one machine.
-    pub(crate) fn for_one_machine(init: &crate::cli::InitArguments) -> Self {
-        let first = init.host.first().map_or("127.0.0.1", String::as_str);
-        // An IPv6 address stands in brackets in a URL.
-        let host = if first.contains(':') {
-            format!("[{first}]")
-        } else {
-            first.to_owned()
-        };
-        let loopback = SocketAddr::from(([127, 0, 0, 1], init.client_port));
+    /// A configuration for one machine, or for a broker of several nodes.
+    pub(crate) fn for_init(init: &crate::cli::InitArguments) -> Self {
         Self {
             base: init.dir.clone(),
             pki: PkiSection { dir: "pki".into() },
@@ -132,19 +103,10 @@ impl CloudConfig {
                 compact_after_s: default_compact_after_s(),
                 series_per_gateway: default_series(),
             },
-            broker: BrokerSection {
-                dir: "broker".into(),
-                server_name: "fogline-1".to_owned(),
-                url: format!("nats://{loopback}"),
-                client_listen: loopback,
-                mqtt_listen: SocketAddr::new(init.listen, init.mqtt_port),
-                names: init.host.clone(),
-                servers: vec![format!("mqtts://{host}:{}", init.mqtt_port)],
-                stream_max_mb: default_stream_max_mb(),
-            },
+            broker: BrokerSection::for_init(init),
             api: ApiSection {
-                listen: SocketAddr::new(init.listen, init.api_port),
-                names: init.host.clone(),
+                listen: SocketAddr::new(init.listen(), init.api_port),
+                names: init.hosts(),
                 certificate: "pki/api.pem".into(),
                 key: "pki/api.key".into(),
                 one_time_login: if init.demo {
@@ -178,6 +140,13 @@ impl CloudConfig {
             return Ok(config);
         }
         Err(problems.join("; "))
+    }
+
+    /// Whether what was made of a command line could be read again.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let problems = self.problems();
+        anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
+        Ok(())
     }
 
     fn problems(&self) -> Vec<String> {
@@ -221,32 +190,8 @@ impl CloudConfig {
             database.rollup_retention_days >= database.retention_days,
             "database.rollup_retention_days is below database.retention_days".to_owned(),
         );
-        let scheme_fits = if broker.client_listen.ip().is_loopback() {
-            broker.url.starts_with("nats://") || broker.url.starts_with("tls://")
-        } else {
-            broker.url.starts_with("tls://")
-        };
-        demand(
-            scheme_fits,
-            format!(
-                "broker.url is {:?}; allowed are tls://host:port, and nats://host:port where \
-                 broker.client_listen is on loopback",
-                broker.url
-            ),
-        );
-        for server in &broker.servers {
-            demand(
-                server.starts_with("mqtts://"),
-                format!("broker.servers holds {server:?}; allowed is mqtts://host:port"),
-            );
-        }
-        for (key, list) in [
-            ("broker.servers", &broker.servers),
-            ("broker.names", &broker.names),
-            ("api.names", &api.names),
-        ] {
-            demand(!list.is_empty(), format!("{key} is empty"));
-        }
+        demand(!api.names.is_empty(), "api.names is empty".to_owned());
+        problems.extend(broker.problems());
         problems
     }
 
@@ -278,10 +223,6 @@ impl CloudConfig {
 
     pub(crate) fn broker_secrets(&self) -> PathBuf {
         self.broker_dir().join("secrets.toml")
-    }
-
-    pub(crate) fn broker_config(&self) -> PathBuf {
-        self.broker_dir().join("nats-server.conf")
     }
 
     pub(crate) fn ca(&self) -> PathBuf {
@@ -336,18 +277,63 @@ impl CloudConfig {
         }
     }
 
-    pub(crate) fn broker_settings(&self) -> BrokerSettings {
-        let dir = self.absolute(self.broker_dir());
-        BrokerSettings {
-            server_name: self.broker.server_name.clone(),
-            mqtt_listen: self.broker.mqtt_listen,
-            client_listen: self.broker.client_listen,
-            store_dir: dir.join("jetstream"),
-            max_file_bytes: self.stream_max_bytes().saturating_add(OTHER_STREAMS_BYTES),
-            certificate: dir.join("broker.pem"),
-            key: dir.join("broker.key"),
-            ca: self.absolute(self.ca()),
+    /// Folder of a node's files: the broker's own where there is one node.
+    pub(crate) fn node_dir(&self, node: &NodeSection) -> PathBuf {
+        if self.broker.is_cluster() {
+            self.broker_dir().join(&node.name)
+        } else {
+            self.broker_dir()
         }
+    }
+
+    /// Folder of the authority behind the nodes' routes.
+    pub(crate) fn routes_dir(&self) -> PathBuf {
+        self.broker_dir().join("routes")
+    }
+
+    /// What the broker's configuration and its guard say of a node whose files are written to `dir`.
+    pub(crate) fn node(
+        &self,
+        node: &NodeSection,
+        dir: &Path,
+        installation: String,
+    ) -> (BrokerSettings, NodeFile) {
+        let broker = &self.broker;
+        let made_in = self.absolute(dir.to_owned());
+        let files = broker.files_at.clone().unwrap_or(made_in);
+        let store = broker.store_at.clone();
+        let store = store.unwrap_or_else(|| files.join("jetstream"));
+        let cluster = broker.cluster.clone();
+        let settings = BrokerSettings {
+            server_name: node.name.clone(),
+            mqtt_listen: node.mqtt_listen,
+            client_listen: node.client_listen,
+            store_dir: store.clone(),
+            max_file_bytes: self.stream_max_bytes().saturating_add(OTHER_STREAMS_BYTES),
+            certificate: files.join("broker.pem"),
+            key: files.join("broker.key"),
+            ca: if broker.is_cluster() {
+                files.join(cloud_pki::authority::CA_CERTIFICATE_FILE)
+            } else {
+                self.absolute(self.ca())
+            },
+            replicas: broker.replicas(),
+            monitor_listen: broker.is_cluster().then_some(node.monitor_listen),
+            cluster: cluster.clone().map(|name| ClusterSettings {
+                name,
+                listen: node.route_listen,
+                routes: broker.routes(),
+                certificate: files.join("route.pem"),
+                key: files.join("route.key"),
+                ca: files.join("routes-ca.pem"),
+            }),
+        };
+        let node = Node {
+            installation,
+            cluster: cluster.unwrap_or_default(),
+            name: node.name.clone(),
+        };
+        (settings, NodeFile { store, node })
     }
 }
 
@@ -357,16 +343,8 @@ mod tests {
     use crate::cli::InitArguments;
 
     fn example() -> String {
-        let init = InitArguments {
-            dir: "x".into(),
-            host: vec!["mqtt.example.com".into()],
-            listen: [0, 0, 0, 0].into(),
-            mqtt_port: 8883,
-            client_port: 4222,
-            api_port: 8443,
-            demo: false,
-        };
-        CloudConfig::for_one_machine(&init).to_toml().unwrap()
+        let init = InitArguments::example();
+        CloudConfig::for_init(&init).to_toml().unwrap()
     }
 
     #[test]
@@ -374,7 +352,7 @@ mod tests {
         let config = CloudConfig::parse(&example(), "/etc/fogline".into()).unwrap();
         assert_eq!(config.broker.servers, ["mqtts://mqtt.example.com:8883"]);
         assert_eq!(config.database(), Path::new("/etc/fogline/data/fogline.db"));
-        assert!(config.broker_settings().client_listen.ip().is_loopback());
+        assert!(config.broker.nodes()[0].client_listen.ip().is_loopback());
     }
 
     #[test]
@@ -408,6 +386,6 @@ mod tests {
             "client_listen = \"10.0.0.1:4222\"",
         );
         let error = CloudConfig::parse(&text, PathBuf::new()).unwrap_err();
-        assert!(error.contains("broker.url"), "{error}");
+        assert!(error.contains("broker.urls"), "{error}");
     }
 }

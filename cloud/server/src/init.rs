@@ -4,20 +4,21 @@
 use crate::cli::InitArguments;
 use crate::config::CloudConfig;
 use crate::log::say;
+use crate::nodes;
 use anyhow::Context as _;
-use cloud_auth::{BrokerSecrets, broker_config as renderer};
 use cloud_pki::{Authority, files, secret};
 use cloud_store::{SqliteStore, Store};
 use protocols_model::{Clock as _, SystemClock, Timestamp};
 use std::os::unix::fs::DirBuilderExt as _;
 
-/// Everything for one machine.
+/// Everything, for one machine or a cluster.
 pub(crate) async fn everything(init: &InitArguments) -> anyhow::Result<()> {
-    let config = CloudConfig::for_one_machine(init);
+    let config = CloudConfig::for_init(init);
     let path = init.dir.join("cloud.toml");
     files::refuse_existing(&path)?;
+    config.check()?;
     ca(&config)?;
-    broker(&config)?;
+    nodes::init(&config)?;
     api_certificate(&config)?;
     if let Some(token) = config.metrics_token_file() {
         files::write_secret(&token, &format!("{}\n", secret::password()?))?;
@@ -29,10 +30,10 @@ pub(crate) async fn everything(init: &InitArguments) -> anyhow::Result<()> {
     files::write_public(&path, &config.to_toml()?)?;
     say(&format!("configuration: {}", path.display()));
     say("next:");
-    say(&format!(
-        "  nats-server -c {}",
-        config.broker_config().display()
-    ));
+    for node in config.broker.nodes() {
+        let conf = config.node_dir(&node).join(cloud_auth::node::CONFIG_FILE);
+        say(&format!("  nats-server -c {}", conf.display()));
+    }
     say(&format!("  fogline-cloud run --config {}", path.display()));
     say(&format!(
         "  fogline-cloud gateway add ID --config {}",
@@ -46,38 +47,6 @@ pub(crate) fn ca(config: &CloudConfig) -> anyhow::Result<()> {
     let dir = config.pki_dir();
     Authority::init(&dir, "Fogline authority", now())?;
     say(&format!("authority: {}", config.ca().display()));
-    Ok(())
-}
-
-/// The broker's secrets, certificate and configuration.
-pub(crate) fn broker(config: &CloudConfig) -> anyhow::Result<()> {
-    let path = config.broker_secrets();
-    BrokerSecrets::generate()?.write(&path)?;
-    say(&format!("broker's secrets: {}", path.display()));
-    broker_certificate(config)?;
-    broker_config(config)
-}
-
-/// The broker's certificate.
-pub(crate) fn broker_certificate(config: &CloudConfig) -> anyhow::Result<()> {
-    let authority = authority(config)?;
-    let certificate = authority.issue_server(&config.broker.names, now())?;
-    certificate.write(&config.broker_dir(), "broker")?;
-    say(&format!(
-        "broker's certificate: {}",
-        config.broker_dir().join("broker.pem").display()
-    ));
-    Ok(())
-}
-
-/// The broker's configuration.
-pub(crate) fn broker_config(config: &CloudConfig) -> anyhow::Result<()> {
-    let secrets = BrokerSecrets::read(&config.broker_secrets())
-        .context("`fogline-cloud broker init` makes the broker's secrets")?;
-    let text = renderer::render(&config.broker_settings(), &secrets)?;
-    let path = config.broker_config();
-    files::write_secret(&path, &text)?;
-    say(&format!("broker's configuration: {}", path.display()));
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod export;
 mod init;
 mod log;
 mod metrics;
+mod nodes;
 mod run;
 mod surroundings;
 

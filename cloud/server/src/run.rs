@@ -27,8 +27,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
 /// After a failed step.
 const MAINTAIN_RETRY: Duration = Duration::from_secs(15);
-/// One broker node; a cluster has three copies.
-const REPLICAS: usize = 1;
 
 struct Running {
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
@@ -110,7 +108,7 @@ impl Running {
         let broker = Broker::new(config)?;
         let options = NatsOptions {
             max_bytes: config.stream_max_bytes(),
-            replicas: REPLICAS,
+            replicas: config.broker.replicas(),
         };
         let field = broker.connect(BrokerUser::Ingest).await?;
         let source: Arc<dyn IngestSource> = Arc::new(NatsSource::new(field.clone(), options));

@@ -258,6 +258,9 @@ fn prepare(dir: &Path) -> (Authority, BrokerSecrets, BrokerSettings) {
         certificate: dir.join("broker.pem"),
         key: dir.join("broker.key"),
         ca: dir.join("ca.pem"),
+        replicas: 1,
+        monitor_listen: None,
+        cluster: None,
     };
     (authority, BrokerSecrets::generate().unwrap(), settings)
 }

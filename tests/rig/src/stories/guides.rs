@@ -88,13 +88,16 @@ impl Desk {
         let folder = stage.dir.join("guides").join(guide.replace('/', "-"));
         let programs = folder.join(".programs");
         std::fs::create_dir_all(&programs)?;
-        let [mqtt, client, api_port] = ports::free()?;
+        let [mqtt, client, api_port, route, monitor] = ports::free()?;
         symlink(&stage.binaries.nats_server, programs.join("nats-server"))?;
         let gateway = stage.binaries.ours("fogline-gateway");
         symlink(gateway, programs.join("fogline-gateway"))?;
         let cloud = stage.binaries.ours("fogline-cloud");
         let cloud = cloud.display();
-        let ports = format!("--mqtt-port {mqtt} --client-port {client} --api-port {api_port}");
+        let ports = format!(
+            "--mqtt-port {mqtt} --client-port {client} --api-port {api_port} --route-port {route} \
+             --monitor-port {monitor}"
+        );
         let wrapper = format!(
             "#!/bin/sh\n[ \"$1\" != init ] || exec '{cloud}' \"$@\" {ports}\nexec '{cloud}' \"$@\"\n"
         );
