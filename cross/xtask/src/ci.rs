@@ -112,11 +112,16 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
     let rig = |arguments: &[&str]| workspace.run_rig(&broker, arguments);
     stages.run(BUILD, 20, &[PREPARE], || workspace.build_system(&[]));
     let both = &[BUILD_TESTS, BUILD];
-    stages.run("the files of deploy/, with the tools that read them", 10, both, || {
-        let mut test = workspace.cargo(&["test", "--no-fail-fast", "-p", DEPLOY]);
-        test.env("FOGLINE_BIN_DIR", workspace.target().join("debug"));
-        step::command(&mut test)
-    });
+    stages.run(
+        "the files of deploy/, with the tools that read them",
+        10,
+        both,
+        || {
+            let mut test = workspace.cargo(&["test", "--no-fail-fast", "-p", DEPLOY]);
+            test.env("FOGLINE_BIN_DIR", workspace.target().join("debug"));
+            step::command(&mut test)
+        },
+    );
     // The committed tables are those of one processor family.
     if cfg!(target_arch = "x86_64") {
         stages.run("instructions of the hot stages", 10, &[BUILD], || {
