@@ -33,6 +33,7 @@ pub mod failpoint;
 pub mod ingest;
 mod ledger;
 pub mod maintain;
+pub mod offices;
 pub mod query;
 pub mod registry;
 pub mod sqlite;
@@ -45,6 +46,7 @@ pub use alarms::{AlarmCounts, AlarmFilter, AlarmSeries, EventFilter, StoredAlarm
 pub use error::StoreError;
 pub use ingest::{HelloState, Incoming, LiveUpdate, QuarantineInput, Settled};
 pub use maintain::{MaintainReport, MaintainStep};
+pub use offices::{FileOffices, Office, Offices};
 pub use query::{
     Bucket, Confirmed, DeviceState, Estimated, ExportFilter, ExportedSample, Gap, GapKind, Latest,
     LedgerEntry, LedgerFilter, LedgerPoint, PointCounts, Points, QuarantineEntry, QueryRange,
