@@ -15,10 +15,14 @@ pub fn root() -> PathBuf {
         .to_owned()
 }
 
+/// Carries the schema of compose files; far too old to be run, so only unpacked.
+const COMPOSE: &str = "docker-compose==1.29.2";
+
 /// The environment, made on first use and kept below the target folder.
 #[derive(Debug, Clone)]
 pub struct Tools {
     programs: PathBuf,
+    scratch: PathBuf,
 }
 
 impl Tools {
@@ -32,7 +36,35 @@ impl Tools {
         let programs = python.parent().context("an interpreter lies in a folder")?;
         Ok(Self {
             programs: programs.to_owned(),
+            scratch: scratch.to_owned(),
         })
+    }
+
+    /// The schema of compose files.
+    ///
+    /// # Errors
+    /// The package that has it could not be fetched.
+    pub fn compose_schema(&self) -> Result<PathBuf> {
+        let folder = self.scratch.join("compose");
+        let schema = folder.join("compose/config/compose_spec.json");
+        if !schema.exists() {
+            let mut pip = self.program("python");
+            pip.args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ]);
+            pip.args([
+                "--no-deps",
+                "--upgrade",
+                "--root-user-action=ignore",
+                "--target",
+            ]);
+            text(pip.arg(&folder).arg(COMPOSE))?;
+        }
+        Ok(schema)
     }
 
     /// One of its programs, run from the workspace's root.

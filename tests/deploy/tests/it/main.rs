@@ -1,6 +1,8 @@
 //! The files of `deploy/`, tried with the tools that read them.
 
 mod chart;
+mod compose;
+mod units;
 
 use tests_deploy::Tools;
 
