@@ -2,6 +2,7 @@
 
 mod chart;
 mod compose;
+mod monitoring;
 mod units;
 
 use tests_deploy::Tools;
