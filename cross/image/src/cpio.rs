@@ -2,7 +2,7 @@
 
 /// An archive being written.
 #[derive(Debug, Default)]
-pub(crate) struct Cpio {
+pub struct Cpio {
     bytes: Vec<u8>,
     inode: usize,
 }
@@ -12,20 +12,24 @@ const PROGRAM: u32 = 0o100_755;
 const LINK: u32 = 0o120_777;
 
 impl Cpio {
-    pub(crate) fn folder(&mut self, path: &str) {
+    /// Adds a folder.
+    pub fn folder(&mut self, path: &str) {
         self.entry(path, FOLDER, b"");
     }
 
-    pub(crate) fn program(&mut self, path: &str, content: &[u8]) {
+    /// Adds a file that everybody may run.
+    pub fn program(&mut self, path: &str, content: &[u8]) {
         self.entry(path, PROGRAM, content);
     }
 
-    pub(crate) fn link(&mut self, path: &str, to: &str) {
+    /// Adds a symbolic link.
+    pub fn link(&mut self, path: &str, to: &str) {
         self.entry(path, LINK, to.as_bytes());
     }
 
     /// The finished archive.
-    pub(crate) fn finish(mut self) -> Vec<u8> {
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
         self.inode = usize::MAX;
         self.entry("TRAILER!!!", 0, b"");
         self.bytes

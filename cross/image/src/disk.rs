@@ -3,10 +3,11 @@
 use crate::gpt::{self, Guid, Partition, SECTOR};
 use crate::tree::Tree;
 use anyhow::Context as _;
+use cross_toolchain::program;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 const MIB: u64 = 1 << 20;
 /// Bytes of the boot partition: two kernels of 30 MB and their first file systems.
@@ -22,8 +23,10 @@ const KIND_DATA: Guid = Guid(0x0FC6_3DAF_8483_4772_8E79_3D69_D847_7DE4);
 /// The same in every image of ours: nothing in them is secret, and two builds are alike.
 const DISK: Guid = Guid(0xF061_11E0_0000_4000_8000_0000_0000_0000);
 
+/// Name of the partition that the firmware reads.
+pub const ESP_NAME: &str = "esp";
 /// Name of the partition that holds everything that changes.
-pub(crate) const DATA_NAME: &str = "data";
+pub const DATA_NAME: &str = "data";
 
 /// What the partitions hold.
 pub(crate) struct Parts<'a> {
@@ -63,7 +66,7 @@ pub(crate) fn write(parts: &Parts<'_>, image: &Path) -> anyhow::Result<()> {
         made
     };
     let partitions = [
-        partition(1, "esp", KIND_ESP, ESP),
+        partition(1, ESP_NAME, KIND_ESP, ESP),
         partition(2, "root-a", KIND_ROOT, ROOT),
         partition(3, "root-b", KIND_ROOT, ROOT),
         partition(4, DATA_NAME, KIND_DATA, DATA),
@@ -110,7 +113,7 @@ fn make_esp(parts: &Parts<'_>, path: &Path, scratch: &Path) -> anyhow::Result<()
     File::create(path)?.set_len(ESP)?;
     let mut make = Command::new("mkfs.vfat");
     make.args(["-F", "32", "-n", "FOGLINE", "-i", "F0611140", "--invariant"]);
-    run(make.arg(path), parts.time, "package dosfstools")?;
+    run(make.arg(path), parts.time, "dosfstools")?;
     let staged = scratch.join("staged");
     for (name, content) in parts.esp.files_below("") {
         let place = staged.join(name);
@@ -130,7 +133,7 @@ fn make_esp(parts: &Parts<'_>, path: &Path, scratch: &Path) -> anyhow::Result<()
     for folder in folders {
         let mut make = Command::new("mmd");
         make.arg("-i").arg(path).arg(format!("::{folder}"));
-        run(&mut make, parts.time, "package mtools")?;
+        run(&mut make, parts.time, "mtools")?;
     }
     for (name, _) in parts.esp.files_below("") {
         let mut copy = Command::new("mcopy");
@@ -138,7 +141,7 @@ fn make_esp(parts: &Parts<'_>, path: &Path, scratch: &Path) -> anyhow::Result<()
             .arg(path)
             .arg(staged.join(name))
             .arg(format!("::{name}"));
-        run(&mut copy, parts.time, "package mtools")?;
+        run(&mut copy, parts.time, "mtools")?;
     }
     Ok(())
 }
@@ -160,7 +163,7 @@ fn make_data(path: &Path, time: u64) -> anyhow::Result<()> {
         "-E",
         "hash_seed=f0611140-0000-4000-8000-000000000005,lazy_itable_init=0",
     ]);
-    run(make.arg(path), time, "package e2fsprogs")
+    run(make.arg(path), time, "e2fsprogs")
 }
 
 /// Packs a tree as a squashfs.
@@ -169,44 +172,22 @@ pub(crate) fn squash(tree: &Tree, time: u64, path: &Path) -> anyhow::Result<()> 
     if path.exists() {
         fs::remove_file(path)?;
     }
-    let mut child = Command::new("sqfstar")
-        .args(["-comp", "zstd", "-b", "256K"])
+    let mut pack = Command::new("sqfstar");
+    pack.args(["-comp", "zstd", "-b", "256K"])
         .args(["-quiet", "-no-progress", "-no-xattrs", "-exports"])
-        .args([
-            "-mkfs-time",
-            &time.to_string(),
-            "-all-time",
-            &time.to_string(),
-        ])
-        .arg(path)
+        .args(["-mkfs-time", &time.to_string()])
+        .args(["-all-time", &time.to_string()])
         // It will not be told twice.
-        .env_remove("SOURCE_DATE_EPOCH")
-        .stdin(Stdio::piped())
-        .spawn()
-        .context("running sqfstar (package squashfs-tools)")?;
-    let mut to = child.stdin.take().context("invariant: piped")?;
-    let written = to.write_all(&tar);
-    drop(to);
-    let status = child.wait()?;
-    anyhow::ensure!(status.success(), "sqfstar ended with {status}");
-    written.context("sqfstar does not take its input")
+        .env_remove("SOURCE_DATE_EPOCH");
+    program::feed(pack.arg(path), &tar, "squashfs-tools").map(drop)
 }
 
-/// Runs a program that makes a file system, at the one time.
-fn run(command: &mut Command, time: u64, from: &str) -> anyhow::Result<()> {
-    let shown = format!("{command:?}");
-    let output = command
+/// Runs a program that makes or fills a file system, at the one time.
+fn run(command: &mut Command, time: u64, package: &str) -> anyhow::Result<()> {
+    command
         .env("SOURCE_DATE_EPOCH", time.to_string())
         .env("E2FSPROGS_FAKE_TIME", time.to_string())
         .env("TZ", "UTC")
-        .env("MTOOLS_SKIP_CHECK", "1")
-        .output()
-        .with_context(|| format!("running {shown} ({from})"))?;
-    anyhow::ensure!(
-        output.status.success(),
-        "{shown} ended with {}: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+        .env("MTOOLS_SKIP_CHECK", "1");
+    program::run(command, package).map(drop)
 }

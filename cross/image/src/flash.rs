@@ -6,6 +6,7 @@
 use crate::disk::DATA_NAME;
 use crate::gpt::SECTOR;
 use anyhow::{Context as _, bail};
+use cross_toolchain::program;
 use cross_toolchain::say::{megabytes, say};
 use std::fs::{self, File, OpenOptions};
 use std::io::{IsTerminal as _, Read, Seek as _, SeekFrom, Write as _};
@@ -220,7 +221,7 @@ fn progress(done: u64) {
 /// Makes a file system of the site's files in the data partition: it is empty, nothing is lost.
 fn put_site(target: &mut File, files: &[(String, PathBuf)]) -> anyhow::Result<()> {
     say(format_args!("▸ the site's files: {} of them", files.len()));
-    let (start, length) = data_partition(target)?;
+    let (start, length) = partition(target, DATA_NAME)?;
     // Taken out, changed, put back: `debugfs` works on files, and the target may be a device.
     let mut scratch = tempfile::NamedTempFile::new().context("making a scratch file")?;
     target.seek(SeekFrom::Start(start))?;
@@ -240,57 +241,48 @@ fn put_site(target: &mut File, files: &[(String, PathBuf)]) -> anyhow::Result<()
             "sif {site}/{name} mode 0100600\nsif {site}/{name} uid 0\nsif {site}/{name} gid 0\n"
         );
     }
-    let mut child = Command::new("debugfs")
-        .args(["-w", "-f", "-"])
-        .arg(scratch.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("running debugfs (package e2fsprogs)")?;
-    let mut input = child.stdin.take().context("invariant: piped")?;
-    input.write_all(script.as_bytes())?;
-    drop(input);
-    anyhow::ensure!(child.wait()?.success(), "debugfs failed");
+    let mut change = Command::new("debugfs");
+    change.args(["-w", "-f", "-"]).arg(scratch.path());
+    program::feed(&mut change, script.as_bytes(), "e2fsprogs")?;
     for (name, path) in files {
-        let shown = Command::new("debugfs")
-            .args(["-R", &format!("cat {site}/{name}")])
-            .arg(scratch.path())
-            .stderr(Stdio::null())
-            .output()?;
-        anyhow::ensure!(
-            shown.stdout == fs::read(path)?,
-            "{name} did not get onto the disk"
-        );
+        let mut show = Command::new("debugfs");
+        show.args(["-R", &format!("cat {site}/{name}")]);
+        let shown = program::run(show.arg(scratch.path()), "e2fsprogs")?;
+        anyhow::ensure!(shown == fs::read(path)?, "{name} did not get onto the disk");
     }
     target.seek(SeekFrom::Start(start))?;
     std::io::copy(&mut File::open(scratch.path())?, target)?;
     Ok(())
 }
 
-/// First byte and length of the data partition.
-fn data_partition(disk: &mut File) -> anyhow::Result<(u64, u64)> {
+/// First byte and length of a partition of our images.
+///
+/// # Errors
+/// When the disk has no such partition, or cannot be read.
+pub fn partition(disk: &mut File, name: &str) -> anyhow::Result<(u64, u64)> {
     disk.seek(SeekFrom::Start(2 * SECTOR))?;
     let mut table = vec![0; 128 * 128];
     disk.read_exact(&mut table)?;
-    let wanted: Vec<u8> = DATA_NAME
+    // With the zero that ends it: `data` is not `data-b`.
+    let wanted: Vec<u8> = name
         .encode_utf16()
+        .chain([0])
         .flat_map(u16::to_le_bytes)
         .collect();
     for entry in table.chunks_exact(128) {
-        let (head, name) = entry.split_at(56);
+        let (head, label) = entry.split_at(56);
         let number = |at: usize| {
             let bytes = head.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
             bytes
                 .map(u64::from_le_bytes)
                 .context("invariant: an entry has 128 bytes")
         };
-        if name.starts_with(&wanted) {
+        if label.starts_with(&wanted) {
             let (first, last) = (number(32)?, number(40)?);
             return Ok((first * SECTOR, (last + 1 - first) * SECTOR));
         }
     }
-    bail!("the image has no partition {DATA_NAME}: it is none of ours")
+    bail!("the image has no partition {name}: it is none of ours")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::{disk, root, sbom};
 use anyhow::Context as _;
 use cross_toolchain::fetch;
 use cross_toolchain::lock::{Lock, Pinned};
+use cross_toolchain::program;
 use cross_toolchain::say::{megabytes, say};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -77,14 +78,9 @@ pub fn build(lock: &Lock, order: &Order<'_>) -> anyhow::Result<PathBuf> {
 fn compress(image: &Path) -> anyhow::Result<()> {
     say("▸ compressing");
     let packed = image.with_extension("img.zst");
-    let status = Command::new("zstd")
-        .args(["--quiet", "--force", "-12", "--long=29", "--threads=1"])
-        .arg(image)
-        .arg("-o")
-        .arg(&packed)
-        .status()
-        .context("running zstd (package zstd)")?;
-    anyhow::ensure!(status.success(), "zstd ended with {status}");
+    let mut zstd = Command::new("zstd");
+    zstd.args(["--quiet", "--force", "-12", "--long=29", "--threads=1"]);
+    program::run(zstd.arg(image).arg("-o").arg(&packed), "zstd")?;
     say(format_args!(
         "  {}",
         megabytes(File::open(&packed)?.metadata()?.len())

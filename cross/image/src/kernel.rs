@@ -2,6 +2,7 @@
 
 use crate::tree::Tree;
 use anyhow::Context as _;
+use cross_toolchain::program;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
@@ -223,13 +224,8 @@ fn index(tree: &mut Tree, version: &str) -> anyhow::Result<()> {
         fs::create_dir_all(above)?;
         fs::write(&path, content)?;
     }
-    let status = Command::new("depmod")
-        .arg("--basedir")
-        .arg(dir.path())
-        .arg(version)
-        .status()
-        .context("running depmod (package kmod)")?;
-    anyhow::ensure!(status.success(), "depmod ended with {status}");
+    let mut depmod = Command::new("depmod");
+    program::run(depmod.arg("--basedir").arg(dir.path()).arg(version), "kmod")?;
     for entry in fs::read_dir(dir.path().join(format!("lib/modules/{version}")))? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -6,7 +6,7 @@
 
 mod accounts;
 mod board;
-mod cpio;
+pub mod cpio;
 mod disk;
 mod flash;
 mod gpt;
@@ -17,5 +17,6 @@ mod sbom;
 mod tree;
 
 pub use board::Board;
-pub use flash::{Flash, flash};
+pub use disk::{DATA_NAME, ESP_NAME};
+pub use flash::{Flash, flash, partition};
 pub use image::{Order, build};

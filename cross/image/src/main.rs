@@ -1,13 +1,13 @@
 //! `fogline-image`: what `cargo xtask image` and `cargo xtask flash` hand over to.
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use cross_image::{Board, Flash, Order, build, flash};
 use cross_toolchain::Places;
 use cross_toolchain::lock::Lock;
+use cross_toolchain::program::source_date;
 use cross_toolchain::say::{result, say};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// Builds images and writes them.
 #[derive(Debug, Parser)]
@@ -72,7 +72,7 @@ fn run(task: Task) -> anyhow::Result<()> {
                     deploy: &places.root.join("deploy/image"),
                     cache: &places.cross().join("cache"),
                     into: &into.unwrap_or_else(|| places.target.join("images")),
-                    time: source_date(&places)?,
+                    time: source_date(&places.root)?,
                 },
             )?;
             result(image.display());
@@ -93,21 +93,4 @@ fn run(task: Task) -> anyhow::Result<()> {
             })
         }
     }
-}
-
-/// What `SOURCE_DATE_EPOCH` says, else the last commit's time.
-fn source_date(places: &Places) -> anyhow::Result<u64> {
-    if let Ok(time) = std::env::var("SOURCE_DATE_EPOCH") {
-        return time
-            .parse()
-            .context("SOURCE_DATE_EPOCH is no number of seconds");
-    }
-    let output = Command::new("git")
-        .args(["log", "-1", "--format=%ct"])
-        .current_dir(&places.root)
-        .output()
-        .context("running git")?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    text.parse()
-        .context("no commit tells the time of the sources: set SOURCE_DATE_EPOCH")
 }

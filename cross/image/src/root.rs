@@ -6,10 +6,12 @@ use crate::tree::Tree;
 use crate::{accounts, cpio::Cpio};
 use anyhow::Context as _;
 use cross_toolchain::lock::Pinned;
+use cross_toolchain::program;
 use cross_toolchain::say::say;
 use cross_toolchain::unpack;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Of Debian's packages, what a gateway has no use for.
 const LEFT_OUT: [&str; 13] = [
@@ -251,15 +253,5 @@ fn esp(tree: &mut Tree, kernel: Vec<u8>, initrd: Vec<u8>, board: Board) -> anyho
 
 /// Every kernel unpacks gzip, and `-n` leaves name and time out.
 fn compress(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
-    use std::io::{Seek as _, Write as _};
-    let mut file = tempfile::tempfile().context("making a scratch file")?;
-    file.write_all(bytes)?;
-    file.rewind()?;
-    let output = std::process::Command::new("gzip")
-        .args(["-9", "-n"])
-        .stdin(file)
-        .output()
-        .context("running gzip")?;
-    anyhow::ensure!(output.status.success(), "gzip ended with {}", output.status);
-    Ok(output.stdout)
+    program::feed(Command::new("gzip").args(["-9", "-n"]), bytes, "gzip")
 }

@@ -1,10 +1,7 @@
 //! The two containers of a package: `tar` members with root as owner and one time, inside `ar`.
 
-use anyhow::Context as _;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use tar::{Builder, EntryType, Header};
 
 /// A file of the package: mode and content.
@@ -70,31 +67,6 @@ pub(crate) fn ar(members: &[(&str, &[u8])], time: u64) -> Vec<u8> {
         }
     }
     bytes
-}
-
-/// What a program makes of `input`.
-pub(crate) fn filter(program: &str, arguments: &[&str], input: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("running {program}"))?;
-    let mut to = child.stdin.take().context("invariant: piped")?;
-    let output = std::thread::scope(|scope| {
-        // Beside the reader: a full pipe must not make both wait.
-        let writer = scope.spawn(move || to.write_all(input));
-        let output = child.wait_with_output();
-        let written = writer.join().ok().context("the writer ended early")?;
-        written.with_context(|| format!("{program} does not take its input"))?;
-        anyhow::Ok(output?)
-    })?;
-    anyhow::ensure!(
-        output.status.success(),
-        "{program} ended with {}",
-        output.status
-    );
-    Ok(output.stdout)
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! From a recipe to a file.
 
-use crate::archive::{Files, ar, filter, tar};
+use crate::archive::{Files, ar, tar};
 use crate::control::control;
 use crate::recipe::{Entry, Recipe};
 use anyhow::Context as _;
 use cross_toolchain::elf;
+use cross_toolchain::program::{self, source_date};
 use cross_toolchain::target::{Arch, GLIBC};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,8 @@ pub struct Order<'a> {
 /// When something is missing, or the binary is another machine's.
 pub fn build(order: &Order<'_>) -> anyhow::Result<PathBuf> {
     let recipe = Recipe::read(order.recipe)?;
-    let time = source_date(order.recipe)?;
+    let base = order.recipe.parent().context("a recipe lies in a folder")?;
+    let time = source_date(base)?;
     let binary =
         fs::read(order.binary).with_context(|| format!("reading {}", order.binary.display()))?;
     let about = elf::read(&binary).with_context(|| order.binary.display().to_string())?;
@@ -59,11 +61,10 @@ pub fn build(order: &Order<'_>) -> anyhow::Result<PathBuf> {
     }
     let name = &recipe.name;
     let changelog = changelog(name, order.version, time)?;
-    let changelog = filter("gzip", &["-9", "-n"], changelog.as_bytes())?;
+    let changelog = gzip(changelog.as_bytes())?;
     let doc = Path::new(DOC).join(name);
     files.insert(doc.join("changelog.Debian.gz"), (0o644, changelog));
 
-    let base = order.recipe.parent().context("a recipe lies in a folder")?;
     let arch = order.arch.debian();
     let description = control(&recipe, order.version, arch, glibc, &files);
     let mut about = Files::new();
@@ -77,11 +78,9 @@ pub fn build(order: &Order<'_>) -> anyhow::Result<PathBuf> {
     }
 
     let xz = |files: &Files| {
-        filter(
-            "xz",
-            &["-6", "--threads=1", "--check=crc32"],
-            &tar(files, time)?,
-        )
+        let mut pack = Command::new("xz");
+        pack.args(["-6", "--threads=1", "--check=crc32"]);
+        program::feed(&mut pack, &tar(files, time)?, "xz-utils")
     };
     let (about, content) = (xz(&about)?, xz(&files)?);
     let members: [(&str, &[u8]); 3] = [
@@ -119,7 +118,7 @@ fn folder(order: &Order<'_>, entry: &Entry, files: &mut Files) -> anyhow::Result
         let mut content = fs::read(found.path())?;
         let mut name = found.file_name();
         if entry.gzip {
-            content = filter("gzip", &["-9", "-n"], &content)?;
+            content = gzip(&content)?;
             name.push(".gz");
         }
         files.insert(entry.to.join(name), (entry.mode, content));
@@ -128,30 +127,15 @@ fn folder(order: &Order<'_>, entry: &Entry, files: &mut Files) -> anyhow::Result
     Ok(())
 }
 
-/// The one time that stands in a package: what `SOURCE_DATE_EPOCH` says, else the last commit's.
-fn source_date(recipe: &Path) -> anyhow::Result<u64> {
-    if let Ok(time) = std::env::var("SOURCE_DATE_EPOCH") {
-        return time
-            .parse()
-            .context("SOURCE_DATE_EPOCH is no number of seconds");
-    }
-    let folder = recipe.parent().context("a recipe lies in a folder")?;
-    let output = Command::new("git")
-        .args(["log", "-1", "--format=%ct"])
-        .current_dir(folder)
-        .output();
-    let text = output.ok().filter(|output| output.status.success());
-    let text = text.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    text.and_then(|text| text.parse().ok())
-        .context("no commit tells the time of the sources: set SOURCE_DATE_EPOCH")
+/// Without name and time, so that the same content gives the same bytes.
+fn gzip(content: &[u8]) -> anyhow::Result<Vec<u8>> {
+    program::feed(Command::new("gzip").args(["-9", "-n"]), content, "gzip")
 }
 
 fn changelog(name: &str, version: &str, time: u64) -> anyhow::Result<String> {
-    let date = filter(
-        "date",
-        &["--utc", "--rfc-email", &format!("--date=@{time}")],
-        b"",
-    )?;
+    let mut date = Command::new("date");
+    date.args(["--utc", "--rfc-email", &format!("--date=@{time}")]);
+    let date = program::run(&mut date, "coreutils")?;
     let date = String::from_utf8(date).context("date wrote no text")?;
     Ok(format!(
         "{name} ({version}) stable; urgency=medium\n\n  * See CHANGELOG.md of the sources.\n\n \

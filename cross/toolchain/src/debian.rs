@@ -7,15 +7,14 @@
 pub mod index;
 mod resolve;
 
-use crate::fetch;
 use crate::lock::{Lock, Pinned, Suite, WantedSet, Wants};
 use crate::say::say;
+use crate::{fetch, program};
 use anyhow::Context as _;
 use index::{Package, packages};
 use resolve::closure;
 use std::collections::HashMap;
 use std::fs;
-use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -115,16 +114,10 @@ fn list(suite: &Suite, arch: &str, cross: &Path) -> anyhow::Result<String> {
 }
 
 fn unpack_list(packed: &[u8]) -> anyhow::Result<String> {
-    let mut file = tempfile::tempfile().context("making a scratch file")?;
-    file.write_all(packed)?;
-    file.rewind()?;
-    let output = Command::new("xz")
-        .args(["--decompress", "--stdout", "--format=xz"])
-        .stdin(file)
-        .output()
-        .context("running xz (package xz-utils)")?;
-    anyhow::ensure!(output.status.success(), "xz cannot read the list");
-    String::from_utf8(output.stdout).context("the list is no text")
+    let mut xz = Command::new("xz");
+    xz.args(["--decompress", "--stdout", "--format=xz"]);
+    let list = program::feed(&mut xz, packed, "xz-utils")?;
+    String::from_utf8(list).context("the list is no text")
 }
 
 /// Fetches a clear-signed text and gives what was signed.
@@ -152,22 +145,11 @@ fn signed_text(url: &str, cross: &Path) -> anyhow::Result<String> {
 }
 
 fn download(url: &str) -> anyhow::Result<Vec<u8>> {
-    let output = Command::new("curl")
-        .args(["--fail", "--silent", "--show-error", "--location"])
-        .args([
-            "--retry",
-            "5",
-            "--retry-delay",
-            "2",
-            "--connect-timeout",
-            "30",
-        ])
-        .arg(url)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("running curl (package curl)")?;
-    anyhow::ensure!(output.status.success(), "cannot fetch {url}");
-    Ok(output.stdout)
+    let mut curl = Command::new("curl");
+    curl.args(["--fail", "--silent", "--show-error", "--location"])
+        .args(["--retry", "5", "--retry-delay", "2"])
+        .args(["--connect-timeout", "30"]);
+    program::run(curl.arg(url), "curl")
 }
 
 fn pin_wheel(set: &WantedSet, wheel: &str) -> anyhow::Result<Pinned> {

@@ -4,6 +4,7 @@
 //! is cured by `cargo xtask lock --update`, the second by trying again.
 
 use crate::lock::Pinned;
+use crate::program;
 use crate::say::{megabytes, say};
 use anyhow::Context as _;
 use std::fs;
@@ -161,13 +162,9 @@ fn curl(file: &Pinned, arguments: &[&str]) -> Result<(), FetchError> {
 /// # Errors
 /// When `sha256sum` cannot read it.
 pub fn sha256(path: &Path) -> anyhow::Result<String> {
-    let output = Command::new("sha256sum")
-        .arg("--binary")
-        .arg(path)
-        .output()
-        .context("running sha256sum (package coreutils)")?;
-    anyhow::ensure!(output.status.success(), "cannot read {}", path.display());
-    let text = String::from_utf8_lossy(&output.stdout);
+    let mut sum = Command::new("sha256sum");
+    let text = program::run(sum.arg("--binary").arg(path), "coreutils")?;
+    let text = String::from_utf8_lossy(&text);
     let sum = text.trim_start_matches('\\').split(' ').next();
     Ok(sum.unwrap_or_default().to_owned())
 }

