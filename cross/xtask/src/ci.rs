@@ -148,6 +148,9 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
         failpoints,
         || rig(&["mutant"]),
     );
+    stages.run("stories of small spools", 10, failpoints, || {
+        rig(&["stories", "--failpoints"])
+    });
     let (rounds, minutes) = if full { ("200", 180) } else { ("15", 25) };
     stages.run(
         "chaos: every fault at least once",

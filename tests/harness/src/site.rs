@@ -261,10 +261,16 @@ pub struct GatewayOptions {
     pub commit: Duration,
     /// Disk quota of the spool, as the configuration writes it.
     pub spool_max: String,
+    /// What a spool does with readings when it is full, as the configuration writes it. It drops its oldest
+    /// unless told otherwise: thinned ones come out of the order in which the oracle looks for them, which is no
+    /// matter only where no value comes twice.
+    pub full: &'static str,
     /// An empty spool larger than this on disk moves to a fresh directory.
     pub rotate_above: String,
     /// How often every point is polled.
     pub poll: Duration,
+    /// How often points with a filter tell that they still say the same.
+    pub keep_alive: Option<Duration>,
     /// Rules of gateways: whose, and as the configuration writes them.
     pub rules: &'static [(&'static str, &'static str)],
     /// libfaketime, where the gateways' clocks are to be stepped.
@@ -278,8 +284,10 @@ impl Default for GatewayOptions {
             batch_offline: Duration::from_secs(2),
             commit: Duration::from_secs(2),
             spool_max: "64MiB".to_owned(),
+            full: "drop-oldest",
             rotate_above: "32MiB".to_owned(),
             poll: Duration::from_secs(1),
+            keep_alive: None,
             rules: &[],
             faketime: None,
         }
@@ -287,8 +295,7 @@ impl Default for GatewayOptions {
 }
 
 /// The configuration file of `gateway`: its buses and devices, its spool beside, the identity file
-/// `identity.toml` in the same folder. A full spool drops its oldest readings: thinned ones come out of the
-/// order in which the oracle looks for them.
+/// `identity.toml` in the same folder.
 #[must_use]
 pub fn gateway_toml(
     site: &Site,
@@ -299,12 +306,13 @@ pub fn gateway_toml(
     let mut text = format!(
         "schema = 1\n\n[gateway]\nid = \"{gateway}\"\nstate_dir = \"state\"\n\n\
          [spool]\nmax = \"{}\"\ncommit = \"{}ms\"\nrotate_above = \"{}\"\n\
-         lane.telemetry = {{ full = \"drop-oldest\" }}\n\n\
+         lane.telemetry = {{ full = \"{}\" }}\n\n\
          [uplink.cloud]\nidentity = \"identity.toml\"\n\
          batch_age = {{ live = \"{}ms\", offline = \"{}ms\" }}\n\n[http]\nport = 0\n",
         options.spool_max,
         options.commit.as_millis(),
         options.rotate_above,
+        options.full,
         options.batch_live.as_millis(),
         options.batch_offline.as_millis(),
     );
@@ -313,9 +321,9 @@ pub fn gateway_toml(
         for unit in &bus.units {
             match bus.kind {
                 BusKind::Tcp { .. } | BusKind::Rtu { .. } => {
-                    add_device(&mut text, &bus.name, unit, options.poll);
+                    add_device(&mut text, &bus.name, unit, options);
                 }
-                _ => add_other(&mut text, bus, unit, options.poll),
+                _ => add_other(&mut text, bus, unit, options),
             }
         }
     }
@@ -365,7 +373,7 @@ fn add_bus(text: &mut String, bus: &BusSite, port: Option<u16>) {
 }
 
 /// A device of a serial line, or a sensor.
-fn add_other(text: &mut String, bus: &BusSite, unit: &UnitSite, poll: Duration) {
+fn add_other(text: &mut String, bus: &BusSite, unit: &UnitSite, options: &GatewayOptions) {
     let device = &unit.device;
     line(
         text,
@@ -374,7 +382,7 @@ fn add_other(text: &mut String, bus: &BusSite, unit: &UnitSite, poll: Duration) 
     let period = match bus.kind {
         // Of a device that sends by itself: the longest silence that is no fault.
         BusKind::Scale { every_ms, .. } => Some(u128::from(every_ms) * 4),
-        BusKind::Scpi { .. } => Some(poll.as_millis()),
+        BusKind::Scpi { .. } => Some(options.poll.as_millis()),
         _ => None,
     };
     if let Some(period) = period {
@@ -404,28 +412,33 @@ fn add_other(text: &mut String, bus: &BusSite, unit: &UnitSite, poll: Duration) 
             }
             _ => {}
         }
-        finish_point(text, point);
+        finish_point(text, point, options);
     }
     text.push_str("]\n");
 }
 
-fn finish_point(text: &mut String, point: &PointSite) {
+fn finish_point(text: &mut String, point: &PointSite, options: &GatewayOptions) {
     if !point.unit.is_empty() {
         line(text, format_args!(", unit = \"{}\"", point.unit));
     }
     if point.deadband > 0.0 {
+        let (band, beat) = (point.deadband, point.beat_s);
         line(
             text,
-            format_args!(
-                ", report = {{ abs = {:?}, beat = \"{}s\" }}",
-                point.deadband, point.beat_s
-            ),
+            format_args!(", report = {{ abs = {band:?}, beat = \"{beat}s\""),
         );
+        if let Some(every) = options.keep_alive {
+            line(
+                text,
+                format_args!(", keep_alive = \"{}ms\"", every.as_millis()),
+            );
+        }
+        text.push_str(" }");
     }
     text.push_str(" },\n");
 }
 
-fn add_device(text: &mut String, bus: &str, unit: &UnitSite, poll: Duration) {
+fn add_device(text: &mut String, bus: &str, unit: &UnitSite, options: &GatewayOptions) {
     line(
         text,
         format_args!(
@@ -433,7 +446,7 @@ fn add_device(text: &mut String, bus: &str, unit: &UnitSite, poll: Duration) {
              groups = {{ all = \"{}ms\" }}\npoints = [\n",
             unit.device,
             unit.unit,
-            poll.as_millis(),
+            options.poll.as_millis(),
         ),
     );
     for point in &unit.points {
@@ -467,7 +480,7 @@ fn add_device(text: &mut String, bus: &str, unit: &UnitSite, poll: Duration) {
         if divisor > 1.0 {
             line(text, format_args!(", scale = {:e}", 1.0 / divisor));
         }
-        finish_point(text, point);
+        finish_point(text, point, options);
     }
     text.push_str("]\n");
 }

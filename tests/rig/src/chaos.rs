@@ -21,6 +21,8 @@ use tests_harness::wait::wait_for;
 const FLOW_LIMIT: Duration = Duration::from_secs(120);
 /// How long everything may take to be settled after a fault, and at the end.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(120);
+/// Signs of life travel through every fault: nothing may count them as readings.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// While devices are read a healthy gateway holds a few records that are on their way.
 const RECORDS_UNDER_WAY: u64 = 8;
 
@@ -150,8 +152,9 @@ fn options() -> anyhow::Result<GatewayOptions> {
         spool_max: "4MiB".to_owned(),
         rotate_above: "600KiB".to_owned(),
         poll: Duration::from_millis(250),
-        rules: &[],
+        keep_alive: Some(KEEP_ALIVE),
         faketime: Some(faketime),
+        ..GatewayOptions::default()
     })
 }
 

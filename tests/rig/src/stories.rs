@@ -15,6 +15,7 @@ mod outage;
 mod privacy;
 mod stage;
 mod start;
+mod thinning;
 mod time;
 
 use crate::screen;
@@ -58,11 +59,18 @@ const ALL: &[Story] = stories![
     guides::the_commands_of_the_guides_run,
 ];
 
+/// Stories told with programs that have fail points: their spools are full in seconds.
+const SMALL_SPOOLS: &[Story] =
+    stories![thinning::a_spool_that_fills_up_in_an_outage_is_thinned_and_the_extremes_arrive,];
+
 /// What the stories are told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stories {
     /// Only stories whose name contains one of these; all by default.
     names: Vec<String>,
+    /// Those that are told with programs that have fail points, instead of the others.
+    #[arg(long)]
+    failpoints: bool,
 }
 
 impl Stories {
@@ -75,9 +83,10 @@ impl Stories {
                     .iter()
                     .any(|name| story.name.contains(name.as_str()))
         };
-        let wanted: Vec<&Story> = ALL.iter().filter(wanted).collect();
+        let all = if self.failpoints { SMALL_SPOOLS } else { ALL };
+        let wanted: Vec<&Story> = all.iter().filter(wanted).collect();
         if wanted.is_empty() {
-            let names: Vec<&str> = ALL.iter().map(|story| story.name).collect();
+            let names: Vec<&str> = all.iter().map(|story| story.name).collect();
             anyhow::bail!(
                 "no story has such a name; there are:\n  {}",
                 names.join("\n  ")

@@ -1,10 +1,9 @@
 //! Live first (P3): after an outage, what happens now is not made to wait for what happened then.
 
-use super::stage::{LIMIT, Stage, Told, at, judged, until, until_within};
+use super::stage::{LIMIT, Stage, Told, at, judged, restless, until, until_within};
 use anyhow::Context as _;
 use std::time::Duration;
 use tests_fieldsim::answer_log::wall_ns;
-use tests_fieldsim::{PointSite, Shape, Site, Space, WordKind};
 use tests_harness::api::Api;
 use tests_harness::proxy::Link;
 use tests_harness::site::{GatewayOptions, HALL_1};
@@ -24,8 +23,6 @@ const SLOW: Link = Link::Slow {
 const DRAIN_AT_LEAST: Duration = Duration::from_secs(10);
 /// A point of each meter whose every reading is kept.
 const EVERY_READING: &str = "energy";
-/// Points of each meter beside it.
-const POINTS: u16 = 24;
 /// P3: batch age plus this.
 const PROMISE: Duration = Duration::from_secs(1);
 /// On a machine that does other things, 99 looks of 100 may see what comes late by as much as our own
@@ -50,7 +47,7 @@ pub(super) async fn live_data_overtakes_the_backlog_of_an_outage(
     };
     // A value is read each `poll`, waits `batch_live` at most for others, and then has a second.
     let allowed = options.batch_live + options.poll + PROMISE;
-    let site = restless(stage.demo());
+    let site = restless(stage.demo(), &[EVERY_READING]);
     let stack = stage.start(site, options).await?;
     let mut api = stack.log_in().await?;
     let gateway = stack.gateways.first().context("no gateway")?;
@@ -110,32 +107,6 @@ pub(super) async fn live_data_overtakes_the_backlog_of_an_outage(
     anyhow::ensure!(p99 <= allowed && worst <= allowed + SLACK, "{measured}");
     stack.link.set(Link::Passing);
     Ok(Told::Holds(format!("{measured}; {}", judged(stack).await?)))
-}
-
-/// Three meters whose values hardly compress, so that seconds of them fill a slow link.
-fn restless(mut site: Site) -> Site {
-    site.buses.retain(|bus| bus.gateway == HALL_1);
-    let units = site.buses.iter_mut().flat_map(|bus| &mut bus.units);
-    for unit in units {
-        unit.points.retain(|point| point.id == EVERY_READING);
-        let restless = (0..POINTS).map(|place| PointSite {
-            id: format!("restless_{place}"),
-            space: Space::Input,
-            address: 100 + 4 * place,
-            kind: WordKind::I64,
-            shape: Shape::Sine {
-                base: 0.0,
-                amplitude: 1e6,
-                // No whole number of polls: nothing repeats.
-                period: 2.0 + f64::from(place).sqrt() / 7.123,
-            },
-            unit: "V".to_owned(),
-            deadband: 0.0,
-            beat_s: 0,
-        });
-        unit.points.extend(restless);
-    }
-    site
 }
 
 /// Ages of the newest stored value of the worst device, looked at until the backlog is gone; and how

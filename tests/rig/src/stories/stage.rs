@@ -4,9 +4,9 @@ use anyhow::Context as _;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tests_fieldsim::Site;
+use tests_fieldsim::{PointSite, Shape, Site, Space, WordKind};
 use tests_harness::gateway::{Gateway, Status};
-use tests_harness::site::GatewayOptions;
+use tests_harness::site::{GatewayOptions, HALL_1};
 use tests_harness::stack::{Binaries, Stack};
 use tests_harness::wait::wait_for;
 use tests_oracle::Evidence;
@@ -68,6 +68,37 @@ pub(super) fn brisk() -> GatewayOptions {
         poll: Duration::from_millis(500),
         ..GatewayOptions::default()
     }
+}
+
+/// Points of a restless meter, beside those that stay.
+const RESTLESS_POINTS: u16 = 24;
+
+/// The three meters, with points whose values hardly compress, so that seconds of them fill a link or a
+/// spool; of their own points those named stay.
+pub(super) fn restless(mut site: Site, stay: &[&str]) -> Site {
+    site.buses.retain(|bus| bus.gateway == HALL_1);
+    let units = site.buses.iter_mut().flat_map(|bus| &mut bus.units);
+    for unit in units {
+        unit.points
+            .retain(|point| stay.contains(&point.id.as_str()));
+        let restless = (0..RESTLESS_POINTS).map(|place| PointSite {
+            id: format!("restless_{place}"),
+            space: Space::Input,
+            address: 100 + 4 * place,
+            kind: WordKind::I64,
+            shape: Shape::Sine {
+                base: 0.0,
+                amplitude: 1e6,
+                // No whole number of polls: nothing repeats.
+                period: 2.0 + f64::from(place + 1).sqrt() / 7.123,
+            },
+            unit: "V".to_owned(),
+            deadband: 0.0,
+            beat_s: 0,
+        });
+        unit.points.extend(restless);
+    }
+    site
 }
 
 /// What stands at a place of a JSON answer; null where nothing does.
