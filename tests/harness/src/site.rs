@@ -163,7 +163,7 @@ fn unit(number: u8, device: &str, k: f64) -> UnitSite {
         point("runtime", Input, 14, F32, Shape::Count, "s", 0.0, 0),
         point("status", Input, 16, U16, Shape::Count, "", 0.0, 0),
         point(
-            "setpoint",
+            SET_POINT,
             Holding,
             100,
             I64,
@@ -226,6 +226,22 @@ fn point(
 fn bit_point(name: &str, space: Space, bit: u16) -> PointSite {
     let id = format!("{name}_{bit}");
     point(&id, space, bit, WordKind::Bit, Shape::Count, "", 0.0, 0)
+}
+
+/// A point of every unit that filters, and that somebody sets rather than measures.
+pub const SET_POINT: &str = "setpoint";
+
+/// Lets the set point of a device stand still, within what its filter leaves out.
+pub fn hold_set_point(site: &mut Site, device: &str) {
+    let units = site.buses.iter_mut().flat_map(|bus| &mut bus.units);
+    let units = units.filter(|unit| unit.device == device);
+    for point in units.flat_map(|unit| &mut unit.points) {
+        if point.id == SET_POINT {
+            // The number of the poll stands far behind the decimal point.
+            point.shape = sine(60.0, 0.0, 200.0);
+            point.beat_s = 3600;
+        }
+    }
 }
 
 /// The demo's alarm: raised some 20 s after the start, cleared after a minute, and again every 150 s.

@@ -12,11 +12,14 @@ mod guides;
 mod identity;
 mod mqtt;
 mod outage;
+mod plant;
 mod privacy;
+mod rules;
 mod stage;
 mod start;
 mod thinning;
 mod time;
+mod unchanged;
 
 use crate::screen;
 use anyhow::Context as _;
@@ -53,6 +56,8 @@ const ALL: &[Story] = stories![
     garbage::garbage_from_a_gateway_is_quarantined_and_what_is_behind_it_flows,
     disk::a_full_disk_costs_no_reading_that_was_stored,
     configuration::a_broken_configuration_file_leaves_the_gateway_running_the_last_good_one,
+    unchanged::a_value_that_does_not_change_stays_fresh_with_the_time_of_its_reading,
+    rules::a_rule_acts_in_an_outage_and_its_alarm_survives_a_kill_and_is_told_once,
     away::a_locked_database_settles_nothing_and_recovers,
     privacy::nothing_private_reaches_broker_or_database,
     time::a_board_without_a_clock_connects_and_its_readings_find_their_place_later,

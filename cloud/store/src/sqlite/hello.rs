@@ -39,16 +39,22 @@ pub(super) fn hello(
     };
     let cloned = note(&tx, row, hello, received)?;
     let limits = &state.shared.limits;
-    if !cloned && open_epoch(&tx, row, hello.epoch, received, limits.epochs_per_gateway)?.is_some()
-    {
-        place_epochs(&tx, row, hello.epoch, limits.alarms())?;
-    }
     let listed: BTreeSet<Epoch> = hello
         .held
         .iter()
         .map(|held| held.epoch)
         .chain([hello.epoch])
         .collect();
+    if !cloned {
+        let enter = |epoch| open_epoch(&tx, row, epoch, received, limits.epochs_per_gateway);
+        if enter(hello.epoch)?.is_some() {
+            // Also those of which nothing has come yet: when it does, it must be known to be old.
+            for &epoch in &listed {
+                enter(epoch)?;
+            }
+            place_epochs(&tx, row, hello.epoch, &listed, limits.alarms())?;
+        }
+    }
     for epoch in &listed {
         tx.prepare_cached(
             "UPDATE epoch SET active = max(active, ?3) WHERE gateway = ?1 AND epoch = ?2",
@@ -92,12 +98,13 @@ pub(super) fn hello(
     })
 }
 
-/// Notes that `running` is the newest epoch. Others that no hello spoke of while they ran lie between
-/// it and those before; alarms are looked at again in that light.
+/// Notes that `running` is the newest epoch. Others that no hello spoke of while they ran, and those that the
+/// gateway still holds records of, lie between it and those before; alarms are looked at again in that light.
 fn place_epochs(
     conn: &Connection,
     gateway: i64,
     running: Epoch,
+    listed: &BTreeSet<Epoch>,
     bounds: alarm::Bounds,
 ) -> Result<(), StoreError> {
     let fail = failed("ordering epochs");
@@ -110,16 +117,25 @@ fn place_epochs(
                 .collect::<Result<Vec<_>, _>>()
         })
         .map_err(&fail)?;
-    if !new.contains(&running) {
-        return Ok(()); // its place is known, and what is new began after this hello was said
+    let begins = new.contains(&running);
+    if !begins {
+        // What is new and not listed began after this hello was said.
+        new.retain(|epoch| listed.contains(epoch));
     }
-    new.sort_by_key(|epoch| *epoch == running);
-    let newest: i64 = conn
-        .prepare_cached("SELECT coalesce(max(place), 0) FROM epoch WHERE gateway = ?1")
-        .and_then(|mut statement| statement.query_row([gateway], |row| row.get(0)))
+    let sql = if begins {
+        "SELECT coalesce(max(place), 0) + 2 FROM epoch WHERE gateway = ?1 AND epoch <> ?2"
+    } else {
+        "SELECT place FROM epoch WHERE gateway = ?1 AND epoch = ?2"
+    };
+    let last: i64 = conn
+        .prepare_cached(sql)
+        .and_then(|mut statement| {
+            statement.query_row(params![gateway, running.0.cast_signed()], |row| row.get(0))
+        })
         .map_err(&fail)?;
+    new.sort_by_key(|epoch| *epoch == running);
     for epoch in &new {
-        let place = newest + if *epoch == running { 2 } else { 1 };
+        let place = last - i64::from(*epoch != running);
         conn.prepare_cached("UPDATE epoch SET place = ?3 WHERE gateway = ?1 AND epoch = ?2")
             .and_then(|mut update| update.execute(params![gateway, epoch.0.cast_signed(), place]))
             .map_err(&fail)?;

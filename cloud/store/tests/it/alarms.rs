@@ -155,6 +155,31 @@ pub(crate) async fn epochs_are_ordered_by_hellos_and_not_by_clocks(mut kit: impl
     assert_eq!(one(&*store, &gw).await.state, Raised);
 }
 
+pub(crate) async fn the_backlog_of_a_run_that_never_connected_is_older_than_the_run_that_brings_it(
+    mut kit: impl Kit,
+) {
+    let store = kit.open(Limits::default());
+    let gw = enter(&*store, "gw-1").await;
+    let says_hello = async |held: &[(u64, Lane)]| {
+        let said = hello(2, 2, held);
+        store.hello(&gw, said, now(), false).await.unwrap();
+    };
+    let cleared = word(key(2, Lane::Alarm, 1), "hot", Returned, at(500));
+    send(&*store, &gw, vec![], vec![cleared]).await;
+    says_hello(&[(1, Lane::Alarm), (2, Lane::Alarm)]).await;
+    // The older run's clock was ahead.
+    let raised = word(key(1, Lane::Alarm, 1), "hot", Raised, at(900));
+    send(&*store, &gw, vec![], vec![raised]).await;
+    assert_eq!(one(&*store, &gw).await.state, Returned);
+    // One that the first hello had no room for, and that came before it was told of.
+    let older = word(key(3, Lane::Alarm, 1), "hot", Raised, at(950));
+    send(&*store, &gw, vec![], vec![older]).await;
+    says_hello(&[(3, Lane::Alarm), (2, Lane::Alarm)]).await;
+    let over = word(key(2, Lane::Alarm, 2), "hot", Normal, at(510));
+    send(&*store, &gw, vec![], vec![over]).await;
+    assert_eq!(one(&*store, &gw).await.state, Normal);
+}
+
 pub(crate) async fn an_alarm_that_goes_on_through_a_restart_is_raised_since_before(
     mut kit: impl Kit,
 ) {

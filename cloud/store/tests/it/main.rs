@@ -64,6 +64,7 @@ mod sqlite_passes {
     on_sqlite!(alarms:
         an_alarm_stands_as_its_gateway_said_last_in_whatever_order_words_come,
         epochs_are_ordered_by_hellos_and_not_by_clocks,
+        the_backlog_of_a_run_that_never_connected_is_older_than_the_run_that_brings_it,
         an_alarm_that_goes_on_through_a_restart_is_raised_since_before,
         an_open_alarm_outlives_its_events_and_one_that_is_over_does_not,
         alarms_of_a_gateway_are_bounded_and_open_ones_never_give_way,

@@ -1,15 +1,12 @@
 //! Values, texts and names that must not leave a site: searched for in everything that the broker keeps, the
 //! database stores, and all processes write, after filters, rules, an outage and a kill.
 
+use super::plant::Plant;
 use super::stage::{LIMIT, Stage, Told, brisk, judged, until};
-use anyhow::Context as _;
 use std::path::Path;
-use tests_harness::gateway::Gateway;
 use tests_harness::proxy::Link;
 use tests_harness::stack::Stack;
 use tests_harness::wait::wait_for;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
 const ID: &str = "private";
 /// Nothing else that the system prints looks like one of these.
@@ -28,10 +25,12 @@ pub(super) async fn nothing_private_reaches_broker_or_database(
     stage: &Stage,
 ) -> anyhow::Result<Told> {
     let stack = stage.start(stage.demo(), brisk()).await?;
-    let dir = stage.dir.join("gateways").join(ID);
-    prepare(&stack, &dir, plant().await?).await?;
-    let binary = stage.binaries.ours("fogline-gateway");
-    let mut gateway = Gateway::start(ID, &dir, &binary, &stage.dir.join("logs"), None)?;
+    let dir = stage.gateway_dir(ID);
+    let plant = plant().await?;
+    let config = CONFIG.replace("PORT", &plant.port.to_string());
+    std::fs::create_dir_all(&dir)?;
+    std::fs::write(dir.join("pseudo"), "5a".repeat(32))?;
+    let mut gateway = stage.add_gateway(&stack, ID, &config).await?;
     stored(&stack, 1).await?;
     // An outage with a kill in it: the backlog comes from the disk.
     stack.link.set(Link::Cut);
@@ -84,22 +83,6 @@ async fn stored(stack: &Stack, least: usize) -> anyhow::Result<()> {
         Ok(())
     })
     .await
-}
-
-/// The folder of the gateway: identity, key, configuration.
-async fn prepare(stack: &Stack, dir: &Path, plant: u16) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    let identity = dir.join("identity.toml");
-    let identity = identity.to_string_lossy();
-    let server = format!("mqtts://{}", stack.link.address());
-    let add = [
-        "gateway", "add", ID, "--out", &identity, "--server", &server,
-    ];
-    stack.cloud_command(&add).await?;
-    std::fs::write(dir.join("pseudo"), "5a".repeat(32))?;
-    let config = CONFIG.replace("PORT", &plant.to_string());
-    std::fs::write(dir.join("gateway.toml"), config)?;
-    Ok(())
 }
 
 const CONFIG: &str = r#"schema = 1
@@ -176,47 +159,14 @@ fn search_below(folder: &Path, gateway: &Path) -> anyhow::Result<usize> {
     Ok(searched)
 }
 
-/// A device whose registers hold the canaries; its port. It lives as long as the story.
-async fn plant() -> anyhow::Result<u16> {
-    let mut registers = vec![0_u16; 200];
-    let mut put = |at: usize, bytes: &[u8]| {
-        for (register, pair) in registers.iter_mut().skip(at).zip(bytes.chunks(2)) {
-            let low = pair.get(1).copied().unwrap_or(0);
-            *register = u16::from_be_bytes([pair.first().copied().unwrap_or(0), low]);
-        }
-    };
-    let numbers = [7_361_948.250_917, 8_213_377.125_5, 47.318_274, 8.549_162];
-    for (place, number) in numbers.into_iter().enumerate() {
-        put(4 * place, &f64::to_be_bytes(number));
+/// A device whose registers hold the canaries.
+async fn plant() -> anyhow::Result<Plant> {
+    let plant = Plant::start().await?;
+    let numbers: [f64; 4] = [7_361_948.250_917, 8_213_377.125_5, 47.318_274, 8.549_162];
+    for (register, number) in (0_u16..).step_by(4).zip(numbers) {
+        plant.set(register, &number.to_be_bytes());
     }
-    put(16, b"BADGE-4711-QX");
-    put(24, &6_120_931.5_f64.to_be_bytes());
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let port = listener.local_addr()?.port();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let registers = registers.clone();
-            // A gateway that goes away ends its own connection only.
-            tokio::spawn(async move { drop(serve(stream, &registers).await) });
-        }
-    });
-    Ok(port)
-}
-
-/// Answers function code 3.
-async fn serve(mut stream: TcpStream, registers: &[u16]) -> anyhow::Result<()> {
-    loop {
-        let mut request = [0_u8; 12];
-        stream.read_exact(&mut request).await?;
-        let [t0, t1, p0, p1, _, _, unit, function, a0, a1, c0, c1] = request;
-        let (at, count) = (u16::from_be_bytes([a0, a1]), u16::from_be_bytes([c0, c1]));
-        let wanted = registers.iter().skip(at.into()).take(count.into());
-        let bytes: Vec<u8> = wanted.flat_map(|word| word.to_be_bytes()).collect();
-        let len = u8::try_from(bytes.len()).context("a long answer")?;
-        let mut answer = vec![t0, t1, p0, p1];
-        answer.extend((u16::from(len) + 3).to_be_bytes());
-        answer.extend([unit, function, len]);
-        answer.extend(bytes);
-        stream.write_all(&answer).await?;
-    }
+    plant.set(16, b"BADGE-4711-QX");
+    plant.set(24, &6_120_931.5_f64.to_be_bytes());
+    Ok(plant)
 }

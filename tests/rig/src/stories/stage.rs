@@ -50,6 +50,32 @@ impl Stage {
         Ok(folder)
     }
 
+    /// The folder of a gateway.
+    pub(super) fn gateway_dir(&self, id: &str) -> PathBuf {
+        self.dir.join("gateways").join(id)
+    }
+
+    /// A gateway beside those of the site, which the judge does not know: enrolled, configured and started.
+    pub(super) async fn add_gateway(
+        &self,
+        stack: &Stack,
+        id: &str,
+        config: &str,
+    ) -> anyhow::Result<Gateway> {
+        let dir = self.gateway_dir(id);
+        std::fs::create_dir_all(&dir)?;
+        let identity = dir.join("identity.toml");
+        let identity = identity.to_string_lossy();
+        let server = format!("mqtts://{}", stack.link.address());
+        let add = [
+            "gateway", "add", id, "--out", &identity, "--server", &server,
+        ];
+        stack.cloud_command(&add).await?;
+        std::fs::write(dir.join("gateway.toml"), config)?;
+        let binary = self.binaries.ours("fogline-gateway");
+        Gateway::start(id, &dir, &binary, &self.dir.join("logs"), None)
+    }
+
     /// Starts a system and waits until data flows.
     pub(super) async fn start(&self, site: Site, options: GatewayOptions) -> anyhow::Result<Stack> {
         let binaries = self.binaries.clone();
