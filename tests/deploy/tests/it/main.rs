@@ -1,5 +1,6 @@
 //! The files of `deploy/`, tried with the tools that read them.
 
+mod ansible;
 mod chart;
 mod compose;
 mod monitoring;
