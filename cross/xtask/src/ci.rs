@@ -8,7 +8,7 @@ use crate::stages::Stages;
 use crate::step;
 use crate::workspace::Workspace;
 use crate::{dashboard, fuzz, layers, tools};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -135,6 +135,7 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
     stages.run("stories of the whole system", 30, &[BUILD], || {
         rig(&["stories"])
     });
+    load_stages(stages, workspace, &broker, full);
     stages.run("the dashboard in a real browser", 15, &[BUILD], || {
         rig(&["browser"])
     });
@@ -158,4 +159,41 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
         failpoints,
         || rig(&["chaos", "--rounds", rounds, "--seed", "1"]),
     );
+}
+
+/// Many gateways at once; in a full run as many as a site of some size has, and beside a flood.
+fn load_stages(stages: &mut Stages, workspace: &Workspace, broker: &Path, full: bool) {
+    let load = |arguments: &[&str]| workspace.run_system("fogline-load", broker, arguments);
+    let (arguments, minutes): (&[&str], _) = if full {
+        (&["--gateways", "5000", "--seconds", "90"], 60)
+    } else {
+        (
+            &["--gateways", "200", "--seconds", "10", "--rate", "2000"],
+            10,
+        )
+    };
+    stages.run(
+        "many gateways, each reading counted",
+        minutes,
+        &[BUILD],
+        || load(arguments),
+    );
+    if full {
+        let flood = [
+            "--gateways",
+            "500",
+            "--seconds",
+            "60",
+            "--rate",
+            "2000",
+            "--haproxy",
+            "--flood",
+            "200",
+            "--slower-at-most",
+            "2",
+        ];
+        stages.run("connections without a certificate", 30, &[BUILD], || {
+            load(&flood)
+        });
+    }
 }

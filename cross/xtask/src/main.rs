@@ -35,6 +35,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask test                     all tests
   cargo xtask chaos --rounds 15 --seed 7   kill everything at random, prove that nothing is lost
   cargo xtask bench                    the numbers, beside a bare yardstick
+  cargo xtask load --gateways 5000     simulated gateways, all with a session of their own
   cargo xtask cross aarch64            the gateway for ARM; armv7 for older boards
   cargo xtask cross aarch64 -- test -p protocols-wire   tests under emulation
   cargo xtask package gateway aarch64  a Debian package of it
@@ -67,6 +68,12 @@ enum Task {
         /// Same seed, same faults in the same order.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Load broker and cloud with thousands of simulated gateways; every reading must arrive once.
+    Load {
+        /// As --gateways 5000 --rate 3000 (readings a second) --seconds 60 --flood 200; --help tells all.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Measure CPU, memory, bytes, latency and the use of a serial line.
     Bench {
@@ -178,6 +185,7 @@ fn run(task: Task) -> anyhow::Result<()> {
             let (rounds, seed) = (rounds.to_string(), seed.to_string());
             workspace.rig_with_failpoints(&["chaos", "--rounds", &rounds, "--seed", &seed])
         }
+        Task::Load { arguments } => workspace.load(&arguments),
         Task::Bench { arguments } => workspace.bench(&arguments),
         Task::Fuzz { seconds } => fuzz::run(&workspace, seconds),
         Task::Dashboard => dashboard::build(&workspace),

@@ -8,12 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The binaries that make up the running system.
-const SYSTEM: [&str; 4] = [
+const SYSTEM: [&str; 5] = [
     "gateway-agent",
     "cloud-server",
     "tests-fieldsim",
+    "tests-load",
     "tests-rig",
 ];
+
+/// What `cargo xtask load` runs beside its own binary.
+const LOADED: [&str; 2] = ["cloud-server", "tests-fieldsim"];
 
 /// What counts the instructions of the hot stages.
 const COUNTING: &str = "tests-instructions";
@@ -103,9 +107,40 @@ impl Workspace {
         self.run_rig(&broker, arguments)
     }
 
+    /// Loads broker and cloud with simulated gateways, all of it optimised.
+    pub(crate) fn load(&self, arguments: &[String]) -> anyhow::Result<()> {
+        machine::check(Wants {
+            node: false,
+            ..Wants::everything()
+        })?;
+        let broker = tools::nats_server(self)?;
+        let mut build = self.cargo(&["build", "--release", "--bins", "--package", "tests-load"]);
+        build.args(LOADED.iter().flat_map(|package| ["--package", package]));
+        step::step("building what is loaded, optimised", || {
+            step::command(&mut build)
+        })?;
+        let release = self.target().join("release");
+        let mut load = Command::new(release.join("fogline-load"));
+        load.args(arguments)
+            .current_dir(self.root())
+            .env("FOGLINE_BIN_DIR", &release)
+            .env("FOGLINE_NATS_SERVER", broker);
+        step::command(&mut load)
+    }
+
     /// Runs the rig with what it needs to know in its environment.
     pub(crate) fn run_rig(&self, broker: &Path, arguments: &[&str]) -> anyhow::Result<()> {
-        let mut rig = Command::new(self.binary("fogline-rig"));
+        self.run_system("fogline-rig", broker, arguments)
+    }
+
+    /// The same for another tool that runs the whole system.
+    pub(crate) fn run_system(
+        &self,
+        tool: &str,
+        broker: &Path,
+        arguments: &[&str],
+    ) -> anyhow::Result<()> {
+        let mut rig = Command::new(self.binary(tool));
         rig.args(arguments)
             .current_dir(self.root())
             .env("FOGLINE_NATS_SERVER", broker)

@@ -28,7 +28,6 @@ mod ingest;
 mod intake;
 mod line;
 mod machine;
-mod measure;
 mod outage;
 mod plan;
 mod reaction;
@@ -40,6 +39,7 @@ mod yardstick;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use tests_harness::measure;
 
 /// Measures Fogline beside a bare yardstick.
 #[derive(Debug, Parser)]

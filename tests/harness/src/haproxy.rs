@@ -7,8 +7,13 @@ use anyhow::Context as _;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const TEMPLATE: &str = include_str!("../../../deploy/haproxy/haproxy.cfg.template");
+
+/// What `HAProxy` calls them.
+const DENIED: &str = "haproxy_frontend_denied_connections_total{proxy=\"mqtts\"}";
 
 /// What is before what.
 #[derive(Debug, Clone)]
@@ -119,6 +124,22 @@ pub fn program() -> PathBuf {
         Path::new("haproxy")
     };
     found.to_owned()
+}
+
+/// Connections of gateways that `HAProxy` denied so far, from its own numbers.
+///
+/// # Errors
+/// Where it does not answer.
+pub async fn denied(metrics: SocketAddr) -> anyhow::Result<u64> {
+    let mut stream = TcpStream::connect(metrics).await?;
+    let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    let wanted = |line: &&str| line.starts_with(DENIED);
+    let line = text.lines().find(wanted);
+    let value = line.and_then(|line| line.rsplit(' ').next());
+    Ok(value.with_context(|| format!("no {DENIED}"))?.parse()?)
 }
 
 fn servers(servers: &[Server], check: &str) -> String {

@@ -8,6 +8,7 @@
 //! | [`ports`] | ports that stay free over a restart |
 //! | [`proxy`] | a TCP link that can be cut, stalled, half-opened or slowed |
 //! | [`haproxy`] | the shipped entry before broker and API |
+//! | [`measure`] | CPU, memory and disk of a process, and the arithmetic of figures |
 //! | [`pulse`] | when the machine itself stood still |
 //! | [`gateway`] | one gateway: its lives and what it says |
 //! | [`stack`] | all of it together, and the evidence |
@@ -19,6 +20,7 @@
 pub mod api;
 pub mod gateway;
 pub mod haproxy;
+pub mod measure;
 pub mod ports;
 pub mod process;
 pub mod proxy;

@@ -75,6 +75,7 @@ struct Counters {
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
+    target: SocketAddr,
     carried: Arc<Counters>,
     link: watch::Sender<Link>,
     stop: CancellationToken,
@@ -97,6 +98,7 @@ impl Proxy {
         tokio::spawn(accept(listener, target, seen, counting, stop.clone()));
         Ok(Self {
             address,
+            target,
             carried,
             link,
             stop,
@@ -107,6 +109,12 @@ impl Proxy {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it forwards to.
+    #[must_use]
+    pub const fn target(&self) -> SocketAddr {
+        self.target
     }
 
     /// What passed since the start, all connections together.

@@ -243,6 +243,12 @@ impl Stack {
         format!("https://{}", self.api)
     }
 
+    /// Where the API listens.
+    #[must_use]
+    pub const fn api(&self) -> SocketAddr {
+        self.api
+    }
+
     /// Name and one-time password of the first user.
     ///
     /// # Errors

@@ -96,7 +96,7 @@ impl Stand {
             _dir: dir,
         };
         wait_for("HAProxy to answer", DEADLINE, async || {
-            stand.number("haproxy_process_current_connections").await
+            haproxy::denied(stand.entry.metrics).await
         })
         .await
         .with_context(|| stand.haproxy.last_words())?;
@@ -128,22 +128,6 @@ impl Stand {
         };
         let exchange = tokio::time::timeout(DEADLINE, exchange).await;
         Ok(exchange.context("neither let through nor refused")?.is_ok())
-    }
-
-    /// A number of `HAProxy`'s own, over all its labels that name the way of gateways.
-    async fn number(&self, name: &str) -> anyhow::Result<u64> {
-        let mut stream = TcpStream::connect(self.entry.metrics).await?;
-        let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
-        let wanted = |line: &&str| {
-            line.starts_with(name) && (!line.contains("proxy=") || line.contains("\"mqtts\""))
-        };
-        let line = text.lines().find(wanted);
-        let line = line.with_context(|| format!("no {name} in:\n{text}"))?;
-        let value = line.rsplit(' ').next().unwrap_or_default();
-        Ok(value.parse()?)
     }
 
     async fn stop(mut self) {
@@ -236,8 +220,8 @@ async fn a_flood_from_one_source_is_limited_and_counted_and_touches_no_other() {
         }
     }
     assert!(refused >= 20, "only {refused} of {FLOOD} were kept out");
-    let denied = stand.number("haproxy_frontend_denied_connections_total");
-    assert!(denied.await.unwrap() >= 20);
+    let denied = haproxy::denied(stand.entry.metrics).await;
+    assert!(denied.unwrap() >= 20);
     assert!(stand.passes(2, &[&hello]).await.unwrap(), "another source");
     stand.stop().await;
 }

@@ -8,7 +8,7 @@ const TICK_NS: u64 = 10_000_000;
 
 /// Counters of one process at one moment.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Usage {
+pub struct Usage {
     /// CPU time of each living thread, nanoseconds.
     threads: HashMap<u32, u64>,
     /// CPU time of the process, threads that ended included; only as fine as a tick.
@@ -21,7 +21,7 @@ pub(crate) struct Usage {
 
 /// What a process used between two moments.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Used {
+pub struct Used {
     /// CPU time, seconds.
     pub cpu_s: f64,
     /// Highest resident set since the process began, MB (10⁶ bytes).
@@ -32,7 +32,7 @@ pub(crate) struct Used {
 
 impl Usage {
     /// Reads the counters of `pid`.
-    pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
+    pub fn of(pid: u32) -> anyhow::Result<Self> {
         let read = |file: &str| {
             std::fs::read_to_string(format!("/proc/{pid}/{file}"))
                 .with_context(|| format!("reading {file} of process {pid}"))
@@ -61,7 +61,7 @@ impl Usage {
     }
 
     /// What was used since `earlier`.
-    pub(crate) fn since(&self, earlier: &Self) -> Used {
+    pub fn since(&self, earlier: &Self) -> Used {
         let spent = |(id, ns): (&u32, &u64)| {
             ns.saturating_sub(earlier.threads.get(id).copied().unwrap_or(0))
         };
@@ -82,7 +82,7 @@ impl Usage {
 }
 
 /// Resident memory of a process now, KiB.
-pub(crate) fn resident_kib(pid: u32) -> anyhow::Result<u64> {
+pub fn resident_kib(pid: u32) -> anyhow::Result<u64> {
     field(
         &std::fs::read_to_string(format!("/proc/{pid}/status"))?,
         "VmRSS:",
@@ -99,17 +99,17 @@ fn field(text: &str, name: &str) -> anyhow::Result<u64> {
 
 /// A count as a float; exact far beyond what is counted here.
 #[expect(clippy::cast_precision_loss, reason = "a figure to be printed")]
-pub(crate) const fn float(count: u64) -> f64 {
+pub const fn float(count: u64) -> f64 {
     count as f64
 }
 
 /// Nanoseconds as seconds.
-pub(crate) const fn seconds(ns: u64) -> f64 {
+pub const fn seconds(ns: u64) -> f64 {
     float(ns) / 1e9
 }
 
 /// How fast the second number rises with the first, over all of them (least squares).
-pub(crate) fn slope(points: &[(f64, f64)]) -> f64 {
+pub fn slope(points: &[(f64, f64)]) -> f64 {
     let count = float(points.len() as u64);
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
     let (x, y) = (mean(|point| point.0), mean(|point| point.1));
@@ -121,7 +121,7 @@ pub(crate) fn slope(points: &[(f64, f64)]) -> f64 {
 }
 
 /// The middle of a list; of an even count the mean of the two. NaN of nothing.
-pub(crate) fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
@@ -134,7 +134,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 }
 
 /// The smallest value that at least `percent` of the list do not exceed. NaN of nothing.
-pub(crate) fn percentile(values: &[f64], percent: usize) -> f64 {
+pub fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = (sorted.len() * percent).div_ceil(100);
