@@ -14,30 +14,38 @@
 //!    up what is behind it.
 //! 3. While the database is away nothing is settled and nothing is lost; work goes on when it is back.
 //! 4. The gateway is the one of the topic, never of the payload.
+//! 5. Replicas share the work in any order; one that stops gives back what it has not begun.
 //!
 //! | room | holds |
 //! |---|---|
 //! | [`source`] | the seam to a broker |
 //! | [`nats`] | NATS JetStream behind it |
-//! | [`decode`], [`acks`], [`pace`] | the rules, pure |
-//! | `worker`, `teller`, `hello` | the tasks |
-//! | [`run()`] | ingest as a whole, [`watch_source`] |
+//! | [`decode`], [`acks`], [`pace`], [`gate`] | the rules, pure |
+//! | `worker`, `teller`, `hello`, [`peers`] | the tasks |
+//! | [`watch_source`] | the watch over what must exist at the broker |
+//! | [`run()`] | ingest as a whole |
 
 #![forbid(unsafe_code)]
 
 pub mod acks;
 pub mod decode;
 mod failpoint;
+pub mod gate;
 mod hello;
 pub mod nats;
 pub mod pace;
+pub mod peers;
 mod run;
 pub mod source;
 pub mod stats;
 mod teller;
+mod watch;
 mod worker;
 
 pub use nats::{NatsOptions, NatsSource};
-pub use run::{IngestParts, run, watch_source};
-pub use source::{Delivery, HelloMessage, IngestSource, Receipt, SourceError, StreamState};
+pub use run::{IngestParts, run};
+pub use source::{
+    Delivery, HelloMessage, IngestSource, Receipt, SourceError, StreamState, Trouble,
+};
 pub use stats::IngestStats;
+pub use watch::watch_source;

@@ -5,8 +5,11 @@
 //! on the acknowledgement channel how fast backlog may come: what it managed lately, less a fifth, shared
 //! by those who send some; a fifth less again each second while it is behind, a quarter more each second
 //! once it has caught up, and nothing at all when nobody needs the limit any more. Live data is never
-//! slowed. Only this process' own clock counts: brokers may be wrong about the time.
+//! slowed. Only this process' own clock counts: brokers may be wrong about the time. What waits at the
+//! broker waits for all replicas together, so what they manage is added up ([`crate::peers`]), and each says
+//! the same.
 
+use crate::peers::Load;
 use protocols_model::{GatewayId, Instant};
 use protocols_wire::Pace;
 use std::collections::BTreeMap;
@@ -68,8 +71,32 @@ impl Pacer {
         self.looked.is_none_or(|at| now.since(at) >= LOOK)
     }
 
-    /// `pending` messages wait at the broker: what is to be said from now on.
-    pub fn look(&mut self, pending: u64, now: Instant) -> Option<Pace> {
+    /// `pending` messages wait at the broker, and the other replicas manage `others`: what this one
+    /// manages, and what is to be said from now on.
+    pub fn look(&mut self, pending: u64, others: Load, now: Instant) -> (Load, Option<Pace>) {
+        let own = self.measure(now);
+        let messages_per_s = own.messages_per_s + others.messages_per_s;
+        let bytes_per_s = own.bytes_per_s + others.bytes_per_s;
+        let line = float(pending.saturating_sub(GROUP));
+        let behind = line > messages_per_s * BEHIND.as_secs_f64();
+        let caught_up = line <= messages_per_s * CAUGHT_UP.as_secs_f64();
+        if behind {
+            let most = self.limit.unwrap_or(f64::INFINITY).min(bytes_per_s);
+            self.limit = Some((most * LESS).max(LEAST));
+        } else if caught_up {
+            let needed = bytes_per_s.max(LEAST) * NEEDLESS;
+            self.limit = self.limit.map(|limit| limit * MORE);
+            self.limit = self.limit.filter(|limit| *limit < needed);
+        }
+        let senders = float(own.senders.max(others.senders).max(1));
+        let pace = self.limit.map(|limit| Pace {
+            bytes_per_second: whole(limit / senders),
+            holds: HOLDS,
+        });
+        (own, pace)
+    }
+
+    fn measure(&mut self, now: Instant) -> Load {
         let span = self.looked.map_or(LOOK, |at| now.since(at)).max(LOOK);
         self.looked = Some(now);
         let per_s = |count: u64| float(count) / span.as_secs_f64();
@@ -78,23 +105,11 @@ impl Pacer {
         self.messages_per_s += (messages - self.messages_per_s) * NEWS;
         self.bytes_per_s += (bytes - self.bytes_per_s) * NEWS;
         self.senders.retain(|_, seen| now.since(*seen) < SENDS);
-        let line = float(pending.saturating_sub(GROUP));
-        let behind = line > self.messages_per_s * BEHIND.as_secs_f64();
-        let caught_up = line <= self.messages_per_s * CAUGHT_UP.as_secs_f64();
-        if behind {
-            let most = self.limit.unwrap_or(f64::INFINITY).min(self.bytes_per_s);
-            self.limit = Some((most * LESS).max(LEAST));
-        } else if caught_up {
-            let needed = self.bytes_per_s.max(LEAST) * NEEDLESS;
-            self.limit = self.limit.map(|limit| limit * MORE);
-            self.limit = self.limit.filter(|limit| *limit < needed);
+        Load {
+            messages_per_s: self.messages_per_s,
+            bytes_per_s: self.bytes_per_s,
+            senders: u64::try_from(self.senders.len()).unwrap_or(u64::MAX),
         }
-        let senders = float(u64::try_from(self.senders.len()).unwrap_or(1).max(1));
-        let limit = self.limit?;
-        Some(Pace {
-            bytes_per_second: whole(limit / senders),
-            holds: HOLDS,
-        })
     }
 }
 
@@ -120,7 +135,9 @@ mod tests {
 
     /// Gateways with backlog behind a broker, and an ingest that settles so many messages a second.
     struct Fleet {
-        pacer: Pacer,
+        /// One a replica; each settles its share.
+        pacers: Vec<Pacer>,
+        loads: Vec<Load>,
         gateways: u64,
         /// Bytes a second that a gateway's link carries, and that its window allows at the broker.
         link: u64,
@@ -133,9 +150,12 @@ mod tests {
     }
 
     impl Fleet {
-        fn new(gateways: u64) -> Self {
+        fn new(gateways: u64, replicas: usize) -> Self {
             Self {
-                pacer: Pacer::default(),
+                pacers: std::iter::repeat_with(Pacer::default)
+                    .take(replicas)
+                    .collect(),
+                loads: vec![Load::default(); replicas],
                 gateways,
                 link: 200_000,
                 window: 192 * 1024,
@@ -165,10 +185,24 @@ mod tests {
             for number in 0..settled {
                 let name = format!("g{}", number % self.gateways);
                 let gateway = GatewayId::try_new(&name).unwrap();
-                self.pacer
-                    .took(&gateway, Some(usize::try_from(MESSAGE).unwrap()), now);
+                let replica = usize::try_from(number).unwrap() % self.pacers.len();
+                self.pacers[replica].took(&gateway, Some(usize::try_from(MESSAGE).unwrap()), now);
             }
-            self.hint = self.pacer.look(self.waiting, now);
+            // Every gateway hears every replica: the least is what it does.
+            let before = self.loads.clone();
+            let mut said = Vec::new();
+            for (replica, pacer) in self.pacers.iter_mut().enumerate() {
+                let others = before.iter().enumerate().filter(|(n, _)| *n != replica);
+                let others = others.fold(Load::default(), |sum, (_, load)| Load {
+                    messages_per_s: sum.messages_per_s + load.messages_per_s,
+                    bytes_per_s: sum.bytes_per_s + load.bytes_per_s,
+                    senders: sum.senders.max(load.senders),
+                });
+                let (load, pace) = pacer.look(self.waiting, others, now);
+                self.loads[replica] = load;
+                said.extend(pace);
+            }
+            self.hint = said.into_iter().min_by_key(|pace| pace.bytes_per_second);
             let capacity = self.capacity as f64;
             (self.waiting as f64 / capacity, settled as f64 / capacity)
         }
@@ -176,31 +210,35 @@ mod tests {
 
     #[test]
     fn who_keeps_up_says_nothing() {
-        let mut fleet = Fleet::new(20);
-        for _ in 0..60 {
-            fleet.pass();
-            assert_eq!(fleet.hint, None);
+        for replicas in [1, 3] {
+            let mut fleet = Fleet::new(20, replicas);
+            for _ in 0..60 {
+                fleet.pass();
+                assert_eq!(fleet.hint, None);
+            }
         }
     }
 
     #[test]
     fn a_fleet_that_comes_back_together_is_slowed_until_the_line_is_short_and_the_rest_is_used() {
-        let mut fleet = Fleet::new(800);
-        let (mut longest, mut used) = (0.0f64, 0.0);
-        for second in 0..300 {
-            let (line, share) = fleet.pass();
-            if second >= 60 {
-                longest = longest.max(line);
-                used += share / 240.0;
+        for replicas in [1, 2, 5] {
+            let mut fleet = Fleet::new(800, replicas);
+            let (mut longest, mut used) = (0.0f64, 0.0);
+            for second in 0..300 {
+                let (line, share) = fleet.pass();
+                if second >= 60 {
+                    longest = longest.max(line);
+                    used += share / 240.0;
+                }
             }
+            assert!(longest < 5.0, "{replicas} replicas: {longest} s in line");
+            assert!(used > 0.8, "{replicas} replicas: {used} of the capacity");
         }
-        assert!(longest < 5.0, "{longest} s in line");
-        assert!(used > 0.8, "{used} of the capacity");
     }
 
     #[test]
     fn the_limit_is_lifted_when_the_backlog_is_gone() {
-        let mut fleet = Fleet::new(800);
+        let mut fleet = Fleet::new(800, 1);
         for _ in 0..60 {
             fleet.pass();
         }
@@ -218,8 +256,9 @@ mod tests {
     fn a_database_that_is_back_after_an_hour_does_not_say_stop() {
         let mut pacer = Pacer::default();
         let hour = Instant(Duration::from_secs(3600));
-        pacer.look(0, Instant::default());
-        let hint = pacer.look(100_000, hour).unwrap();
+        pacer.look(0, Load::default(), Instant::default());
+        let (_, hint) = pacer.look(100_000, Load::default(), hour);
+        let hint = hint.unwrap();
         assert!(hint.bytes_per_second >= 4096 && hint.holds == HOLDS);
         assert!(!pacer.is_due(hour) && pacer.is_due(hour.plus(LOOK)));
     }

@@ -39,6 +39,8 @@ pub struct HelloMessage {
 pub struct SourceError {
     /// What was being done, in words that fit the message.
     pub doing: &'static str,
+    /// What it means.
+    pub trouble: Trouble,
     /// The client's error.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
@@ -52,9 +54,27 @@ impl SourceError {
     ) -> Self {
         Self {
             doing,
+            trouble: Trouble::Unknown,
             source: source.into(),
         }
     }
+
+    /// The same error, with what it means.
+    #[must_use]
+    pub fn because(self, trouble: Trouble) -> Self {
+        Self { trouble, ..self }
+    }
+}
+
+/// What an error means for those who publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no connection to the broker.
+    Unreachable,
+    /// The broker cannot say, as while it elects a leader; what exists it still keeps.
+    Unknown,
+    /// What must exist does not and cannot be made: what is acknowledged is kept nowhere.
+    Missing,
 }
 
 /// Where messages come from and acknowledgements go to.
@@ -68,7 +88,7 @@ pub trait IngestSource: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`SourceError`]: not ready.
-    async fn ensure(&self) -> Result<StreamState, SourceError>;
+    async fn ensure(&self, now: Timestamp) -> Result<StreamState, SourceError>;
 
     /// The next messages: waits for the first, live before history, and adds at most what is
     /// there at once. Never more than [`GROUP_MESSAGES`].
@@ -82,6 +102,10 @@ pub trait IngestSource: Send + Sync + 'static {
     /// # Errors
     /// [`SourceError`]: some will come again.
     async fn settle(&self, receipts: Vec<Receipt>) -> Result<(), SourceError>;
+
+    /// Stops taking, and gives back what was taken for [`IngestSource::next`] and not fetched: another
+    /// replica has it at once instead of after a time-out.
+    async fn give_back(&self);
 
     /// Messages that are not settled yet, whoever has them.
     ///
@@ -102,6 +126,18 @@ pub trait IngestSource: Send + Sync + 'static {
     /// [`SourceError`]: call again.
     async fn next_hello(&self) -> Result<HelloMessage, SourceError>;
 
+    /// Tells the other replicas, and this one, how busy this one is; at most once.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    async fn tell_peers(&self, load: Bytes) -> Result<(), SourceError>;
+
+    /// What the next replica tells.
+    ///
+    /// # Errors
+    /// [`SourceError`]: call again.
+    async fn next_peer(&self) -> Result<Bytes, SourceError>;
+
     /// Publishes to `gw/{gateway}/down/ack`, at most once.
     ///
     /// # Errors
@@ -112,21 +148,50 @@ pub trait IngestSource: Send + Sync + 'static {
 /// Most messages in one group: a transaction stays below some tens of milliseconds.
 pub const GROUP_MESSAGES: usize = 256;
 
-/// How full the broker's stream is.
+/// A message that waited longer says that ingest is away or too slow.
+pub const LAGGING: Duration = Duration::from_secs(30);
+
+/// How the broker's stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StreamState {
     /// Bytes held.
     pub bytes: u64,
     /// Bytes at which the oldest are thrown away.
     pub max_bytes: u64,
-    /// Messages not settled.
-    pub pending: u64,
+    /// Live messages not settled.
+    pub live: u64,
+    /// Messages of backlog not settled.
+    pub history: u64,
+    /// How long the oldest of them has waited.
+    pub waited: Duration,
+    /// Nodes that hold all of it.
+    pub copies: usize,
+    /// Nodes that should.
+    pub replicas: usize,
 }
 
 impl StreamState {
+    /// Messages not settled.
+    #[must_use]
+    pub const fn pending(&self) -> u64 {
+        self.live.saturating_add(self.history)
+    }
+
     /// Above half of its bound: somebody should look before the broker throws away.
     #[must_use]
-    pub const fn is_alarming(&self) -> bool {
+    pub const fn is_half_full(&self) -> bool {
         self.bytes > self.max_bytes / 2
+    }
+
+    /// Messages wait longer than they should.
+    #[must_use]
+    pub fn is_lagging(&self) -> bool {
+        self.waited > LAGGING
+    }
+
+    /// A node less than there should be holds it.
+    #[must_use]
+    pub const fn lacks_copies(&self) -> bool {
+        self.copies < self.replicas
     }
 }

@@ -1,6 +1,7 @@
 //! What ingest did, in numbers: for `/metrics`, the status page and readiness.
 
 use crate::pace::HOLDS;
+use crate::peers::{Load, Peers};
 use crate::source::StreamState;
 use protocols_model::Instant;
 use protocols_wire::Pace;
@@ -12,7 +13,7 @@ use std::time::Duration;
 pub const COMMIT_BUCKETS_MS: [u64; 8] = [2, 5, 10, 20, 50, 100, 250, 1000];
 
 /// Counters since the process started, and the present state.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct IngestStats {
     /// Messages taken from the broker, redelivered ones included.
     pub received: Counter,
@@ -38,11 +39,44 @@ pub struct IngestStats {
     pub acknowledgements: Counter,
     /// Those that asked a gateway to send backlog more slowly.
     pub slowing: Counter,
-    source_ready: AtomicBool,
+    /// The other replicas.
+    pub peers: Peers,
+    /// Commits that wait to be told, at most [`crate::run()`]'s own bound.
+    untold: AtomicU64,
+    /// Why stream and consumers cannot be used; none when they can.
+    source_trouble: Mutex<Option<String>>,
     store_away: AtomicBool,
     stream: Mutex<StreamState>,
     latency: Mutex<Latency>,
     pace: Mutex<Option<(Pace, Instant)>>,
+    load: Mutex<(Load, Instant)>,
+}
+
+impl Default for IngestStats {
+    fn default() -> Self {
+        Self {
+            received: Counter::default(),
+            committed: Counter::default(),
+            readings: Counter::default(),
+            duplicates: Counter::default(),
+            refused: Counter::default(),
+            retried: Counter::default(),
+            quarantined: Counter::default(),
+            failed_commits: Counter::default(),
+            hellos: Counter::default(),
+            bad_hellos: Counter::default(),
+            acknowledgements: Counter::default(),
+            slowing: Counter::default(),
+            peers: Peers::new(fastrand::u64(..)),
+            untold: AtomicU64::new(0),
+            source_trouble: Mutex::new(Some("the broker was not asked yet".to_owned())),
+            store_away: AtomicBool::new(false),
+            stream: Mutex::default(),
+            latency: Mutex::default(),
+            pace: Mutex::default(),
+            load: Mutex::default(),
+        }
+    }
 }
 
 /// A number that only grows.
@@ -80,7 +114,31 @@ impl IngestStats {
     /// Whether stream and consumers exist, as of the last look.
     #[must_use]
     pub fn source_ready(&self) -> bool {
-        self.source_ready.load(Ordering::Relaxed)
+        self.source_trouble().is_none()
+    }
+
+    /// Why stream and consumers cannot be used, as of the last look.
+    #[must_use]
+    pub fn source_trouble(&self) -> Option<String> {
+        let trouble = self.source_trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Commits that wait to be told.
+    #[must_use]
+    pub fn untold(&self) -> u64 {
+        self.untold.load(Ordering::Relaxed)
+    }
+
+    /// What this replica managed at its last look; nothing when that is long ago.
+    #[must_use]
+    pub fn load(&self, now: Instant) -> Load {
+        let (load, at) = *self.load.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.since(at) < HOLDS {
+            load
+        } else {
+            Load::default()
+        }
     }
 
     /// Whether no commit failed since one succeeded.
@@ -115,8 +173,18 @@ impl IngestStats {
         *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
     }
 
-    pub(crate) fn set_source_ready(&self, ready: bool) {
-        self.source_ready.store(ready, Ordering::Relaxed);
+    pub(crate) fn set_load(&self, load: Load, now: Instant) {
+        *self.load.lock().unwrap_or_else(PoisonError::into_inner) = (load, now);
+    }
+
+    pub(crate) fn set_untold(&self, waiting: usize) {
+        let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
+        self.untold.store(waiting, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_source_trouble(&self, trouble: Option<String>) {
+        let held = self.source_trouble.lock();
+        *held.unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     pub(crate) fn set_store_ready(&self, ready: bool) {

@@ -56,6 +56,7 @@ impl Worker {
                 break;
             }
         }
+        self.source.give_back().await;
     }
 
     async fn take(
@@ -145,6 +146,9 @@ impl Worker {
             };
             self.told.send(told).await.map_err(|_| Stopped)?;
         }
+        let free = self.told.capacity();
+        self.stats
+            .set_untold(self.told.max_capacity().saturating_sub(free));
         Ok(())
     }
 
@@ -157,7 +161,9 @@ impl Worker {
             }
         }
         if pacer.is_due(now) {
-            let pace = pacer.look(self.stats.stream().pending, now);
+            let others = self.stats.peers.others(now);
+            let (load, pace) = pacer.look(self.stats.stream().pending(), others, now);
+            self.stats.set_load(load, now);
             self.stats.set_pace(pace, now);
         }
     }

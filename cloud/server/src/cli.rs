@@ -5,7 +5,7 @@ use crate::log::LogFormat;
 use crate::{commands, export, init, log, nodes, run};
 use clap::{Args, Parser, Subcommand};
 use protocols_model::GatewayId;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -234,6 +234,9 @@ pub(crate) struct RunArguments {
     /// Roles of this process, comma between them.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
     pub(crate) role: Vec<Role>,
+    /// Where to answer `/livez`, `/readyz` and `/metrics`, plain HTTP; instead of `health.listen`.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) health: Option<SocketAddr>,
 }
 
 /// A part of the services.
@@ -334,7 +337,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Command::Gateway(GatewayCommand::Revoke { id }) => commands::revoke(&config, &id).await,
         Command::User(UserCommand::Reset { name }) => commands::reset_user(&config, &name).await,
         Command::Database(DatabaseCommand::Restored) => commands::restored(&config).await,
-        Command::Run(run) => run::run(&config, &run.role).await,
+        Command::Run(run) => run::run(&config, &run).await,
         Command::Export(what) => export::export(&config, &what).await,
         Command::Quarantine(QuarantineCommand::List { gateway, limit }) => {
             commands::quarantine(&config, gateway.as_ref(), limit).await

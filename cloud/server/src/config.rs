@@ -27,6 +27,15 @@ pub(crate) struct CloudConfig {
     pub(crate) database: DatabaseSection,
     pub(crate) broker: BrokerSection,
     pub(crate) api: ApiSection,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    health: Option<HealthSection>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HealthSection {
+    /// Where liveness, readiness and metrics are answered (plain HTTP).
+    listen: SocketAddr,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -116,6 +125,7 @@ impl CloudConfig {
                 },
                 metrics_token_file: Some("metrics-token".into()),
             },
+            health: None,
         }
     }
 
@@ -211,6 +221,10 @@ impl CloudConfig {
     /// The same path from the root of the file system: the broker runs in another folder.
     fn absolute(&self, path: PathBuf) -> PathBuf {
         std::path::absolute(&path).unwrap_or(path)
+    }
+
+    pub(crate) fn health_listen(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(|health| health.listen)
     }
 
     pub(crate) fn pki_dir(&self) -> PathBuf {

@@ -13,12 +13,15 @@ mod cli;
 mod commands;
 mod config;
 mod export;
+mod health;
 mod init;
 mod log;
 mod metrics;
 mod nodes;
+mod roles;
 mod run;
 mod surroundings;
+mod tasks;
 
 use clap::Parser as _;
 use std::process::ExitCode;

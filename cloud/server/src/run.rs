@@ -4,18 +4,21 @@
 //! nothing that was acknowledged depends on this process' memory.
 
 use crate::broker::{Broker, BrokerUser};
-use crate::cli::Role;
+use crate::cli::RunArguments;
 use crate::config::CloudConfig;
-use crate::surroundings::Process;
-use crate::{commands, init};
+use crate::roles::Roles;
+use crate::surroundings::{Numbers, Process};
+use crate::{commands, health, init, tasks};
 use anyhow::Context as _;
 use cloud_api::{ApiConfig, Listen, TlsFiles};
-use cloud_auth::{AuthStats, Callout, Monitor, Presence};
-use cloud_ingest::{IngestParts, IngestSource, IngestStats, NatsOptions, NatsSource};
-use cloud_store::{MaintainStep, SqliteStore, Store};
+use cloud_auth::{Callout, Monitor, Presence};
+use cloud_ingest::{IngestParts, IngestSource, NatsOptions, NatsSource};
+use cloud_store::{FileOffices, Offices, SqliteStore, Store};
 use protocols_model::{Clock, SystemClock};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,60 +26,58 @@ use tokio_util::sync::CancellationToken;
 
 /// After a signal, everything is told and closed by then, or left to the next start.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Between two looks for maintenance work.
-const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
-/// After a failed step.
-const MAINTAIN_RETRY: Duration = Duration::from_secs(15);
 
 struct Running {
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
     stop: CancellationToken,
     clock: Arc<dyn Clock>,
     store: Arc<dyn Store>,
-    ingest_stats: Arc<IngestStats>,
-    auth_stats: Arc<AuthStats>,
+    offices: Arc<dyn Offices>,
+    numbers: Arc<Numbers>,
+    process: Arc<Process>,
 }
 
-/// Runs `roles` until SIGTERM or SIGINT.
-pub(crate) async fn run(config: &CloudConfig, roles: &[Role]) -> anyhow::Result<()> {
-    let has = |role| roles.contains(&Role::All) || roles.contains(&role);
+/// Runs roles until SIGTERM or SIGINT.
+pub(crate) async fn run(config: &CloudConfig, run: &RunArguments) -> anyhow::Result<()> {
+    let roles = Roles::of(&run.role);
     // Before anything else: a signal during the start must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let store = open(config, has(Role::Ingest) || has(Role::Tasks)).await?;
+    // The listener first: a port that is taken is found before anything has begun.
+    let listener = listen(run.health.or(config.health_listen())).await?;
+    let store = open(config, roles).await?;
+    let stop = CancellationToken::new();
+    let numbers = Arc::new(Numbers::new(roles, stop.clone()));
     let mut running = Running {
         tasks: JoinSet::new(),
-        stop: CancellationToken::new(),
+        stop,
         clock: Arc::new(SystemClock::start()),
         store: Arc::clone(&store),
-        ingest_stats: Arc::default(),
-        auth_stats: Arc::default(),
+        offices: Arc::new(FileOffices::new(&config.database())),
+        process: Arc::new(Process::new(Arc::clone(&numbers))),
+        numbers,
     };
-    let needs_broker = has(Role::Ingest) || has(Role::Auth);
-    if needs_broker {
-        running
-            .start_broker_roles(config, has(Role::Ingest), has(Role::Auth))
-            .await?;
-    }
-    if has(Role::Api) {
-        init::first_user(config, &*store).await?;
-        running.start_api(config, needs_broker)?;
-    }
-    if has(Role::Tasks) {
-        running.start_tasks();
-    }
-    tracing::info!(?roles, "running");
+    let drained = CancellationToken::new();
+    let health = listener.map(|listener| {
+        let process = Arc::clone(&running.process);
+        tokio::spawn(health::serve(listener, process, drained.clone()))
+    });
+    running.start(config, roles).await?;
+    tracing::info!(roles = roles.names().join(","), "running");
     let ended = tokio::select! { biased;
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
         ended = running.tasks.join_next() => ended,
     };
     running.stop.cancel();
-    let drained = tokio::time::timeout(DRAIN, running.drain()).await;
-    if drained.is_err() {
+    if tokio::time::timeout(DRAIN, running.drain()).await.is_err() {
         tracing::error!("not everything ended within {DRAIN:?}; what is open is repeated later");
     }
     store.close().await.context("closing the database")?;
+    drained.cancel();
+    if let Some(health) = health {
+        health.await.context("the health listener broke down")?;
+    }
     match ended {
         None => {
             tracing::info!("stopped");
@@ -88,17 +89,52 @@ pub(crate) async fn run(config: &CloudConfig, roles: &[Role]) -> anyhow::Result<
     }
 }
 
-async fn open(config: &CloudConfig, serving: bool) -> anyhow::Result<Arc<dyn Store>> {
-    if !serving {
+async fn listen(at: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    let Some(at) = at else { return Ok(None) };
+    let listener = TcpListener::bind(at).await;
+    let listener = listener
+        .with_context(|| format!("cannot listen on {at} for health; is the port taken?"))?;
+    Ok(Some(listener))
+}
+
+async fn open(config: &CloudConfig, roles: Roles) -> anyhow::Result<Arc<dyn Store>> {
+    if !roles.writes() {
         return Ok(Arc::new(commands::open_beside(config).await?));
     }
     init::make_database_folder(config)?;
     let (path, options) = (config.database(), config.store_options());
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, options));
-    Ok(Arc::new(opened.await??))
+    let opened = opened.await?.map_err(|error| match error {
+        error @ cloud_store::StoreError::InUse { .. } => anyhow::Error::new(error).context(
+            "one process at a time works with `ingest` or `tasks` on a SQLite file: both in one process, \
+             or PostgreSQL",
+        ),
+        error => error.into(),
+    });
+    Ok(Arc::new(opened?))
 }
 
 impl Running {
+    async fn start(&mut self, config: &CloudConfig, roles: Roles) -> anyhow::Result<()> {
+        let (numbers, store) = (Arc::clone(&self.numbers), Arc::clone(&self.store));
+        self.spawn("database", async move {
+            numbers.watch_database(&*store).await;
+            Ok(())
+        });
+        if roles.needs_broker() {
+            self.start_broker_roles(config, roles.ingest, roles.auth)
+                .await?;
+        }
+        if roles.api {
+            init::first_user(config, &*self.store).await?;
+            self.start_api(config)?;
+        }
+        if roles.tasks {
+            self.start_tasks();
+        }
+        Ok(())
+    }
+
     async fn start_broker_roles(
         &mut self,
         config: &CloudConfig,
@@ -113,10 +149,10 @@ impl Running {
         let field = broker.connect(BrokerUser::Ingest).await?;
         let source: Arc<dyn IngestSource> = Arc::new(NatsSource::new(field.clone(), options));
         let (ready_sender, ready) = watch::channel(false);
-        let (stats, stop) = (Arc::clone(&self.ingest_stats), self.stop.clone());
-        let watched = Arc::clone(&source);
+        let (stats, stop) = (Arc::clone(&self.numbers.ingest), self.stop.clone());
+        let (watched, clock) = (Arc::clone(&source), Arc::clone(&self.clock));
         self.spawn("watch", async move {
-            cloud_ingest::watch_source(watched, stats, ready_sender, stop).await;
+            cloud_ingest::watch_source(watched, clock, stats, ready_sender, stop).await;
             Ok(())
         });
         if ingest {
@@ -124,7 +160,7 @@ impl Running {
                 source,
                 store: Arc::clone(&self.store) as Arc<dyn cloud_store::Ingest>,
                 clock: Arc::clone(&self.clock),
-                stats: Arc::clone(&self.ingest_stats),
+                stats: Arc::clone(&self.numbers.ingest),
             };
             let stop = self.stop.clone();
             self.spawn("ingest", async move {
@@ -151,7 +187,7 @@ impl Running {
             &broker.secrets,
             ready,
             Arc::clone(&self.clock),
-            Arc::clone(&self.auth_stats),
+            Arc::clone(&self.numbers.auth),
         )?;
         let (client, stop) = (broker.connect(BrokerUser::Auth).await?, self.stop.clone());
         self.spawn("auth", async move {
@@ -162,7 +198,7 @@ impl Running {
         let presence = Presence::new(
             Arc::clone(&self.store) as Arc<dyn cloud_store::Registry>,
             Arc::clone(&self.clock),
-            Monitor::new(system, Arc::clone(&self.auth_stats)),
+            Monitor::new(system, Arc::clone(&self.numbers.auth)),
         );
         let stop = self.stop.clone();
         self.spawn("presence", async move {
@@ -172,7 +208,7 @@ impl Running {
         Ok(())
     }
 
-    fn start_api(&mut self, config: &CloudConfig, needs_broker: bool) -> anyhow::Result<()> {
+    fn start_api(&mut self, config: &CloudConfig) -> anyhow::Result<()> {
         let listen = config.api.listen;
         let socket = std::net::TcpListener::bind(listen)
             .with_context(|| format!("cannot listen on api.listen {listen}; is the port taken?"))?;
@@ -185,28 +221,26 @@ impl Running {
             let token = cloud_pki::files::read(&file).context("api.metrics_token_file")?;
             api.metrics_token = Some(token.trim().to_owned());
         }
-        let process = Process::new(
-            Arc::clone(&self.ingest_stats),
-            Arc::clone(&self.auth_stats),
-            needs_broker,
-        );
+        let process = Arc::clone(&self.process);
         let (store, stop) = (Arc::clone(&self.store), self.stop.clone());
         tracing::info!("API and dashboard at https://{bound}/");
         self.spawn("api", async move {
-            cloud_api::serve(api, store, Arc::new(process), stop).await?;
+            cloud_api::serve(api, store, process, stop).await?;
             Ok(())
         });
         Ok(())
     }
 
     fn start_tasks(&mut self) {
-        let (store, clock, stop) = (
+        let task = tasks::run(
             Arc::clone(&self.store),
+            Arc::clone(&self.offices),
             Arc::clone(&self.clock),
+            Arc::clone(&self.numbers.tasks),
             self.stop.clone(),
         );
         self.spawn("tasks", async move {
-            maintain(&*store, &*clock, &stop).await;
+            task.await;
             Ok(())
         });
     }
@@ -225,25 +259,6 @@ impl Running {
                 Ok((role, Err(error))) => tracing::error!(role, "{error:#}"),
                 Err(error) => tracing::error!(%error, "a role broke down"),
             }
-        }
-    }
-}
-
-/// Small steps, one after the other, whenever there is work.
-async fn maintain(store: &dyn Store, clock: &dyn Clock, stop: &CancellationToken) {
-    loop {
-        let rest = match store.maintain(clock.wall()).await {
-            Ok(MaintainStep::Worked) => Duration::ZERO,
-            Ok(MaintainStep::Idle) => MAINTAIN_EVERY,
-            Err(error) => {
-                let error = anyhow::Error::new(error);
-                tracing::error!("maintenance failed: {error:#}");
-                MAINTAIN_RETRY
-            }
-        };
-        tokio::select! { biased;
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(rest) => {}
         }
     }
 }

@@ -46,7 +46,7 @@ pub use alarms::{AlarmCounts, AlarmFilter, AlarmSeries, EventFilter, StoredAlarm
 pub use error::StoreError;
 pub use ingest::{HelloState, Incoming, LiveUpdate, QuarantineInput, Settled};
 pub use maintain::{MaintainReport, MaintainStep};
-pub use offices::{FileOffices, Office, Offices};
+pub use offices::{Candidate, FileOffices, Office, Offices};
 pub use query::{
     Bucket, Confirmed, DeviceState, Estimated, ExportFilter, ExportedSample, Gap, GapKind, Latest,
     LedgerEntry, LedgerFilter, LedgerPoint, PointCounts, Points, QuarantineEntry, QueryRange,

@@ -7,10 +7,11 @@
 
 use crate::error::StoreError;
 use async_trait::async_trait;
+use protocols_model::{Clock, Instant};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// An office is held for so long after [`Offices::hold`] was called, and no longer.
@@ -53,6 +54,63 @@ pub trait Offices: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Database`]: the term ends by itself.
     async fn resign(&self, office: Office) -> Result<(), StoreError>;
+}
+
+/// One process' claim to an office: asks when it is time to, and knows until when it has it.
+pub struct Candidate {
+    offices: Arc<dyn Offices>,
+    office: Office,
+    asked: Option<Instant>,
+    until: Option<Instant>,
+}
+
+impl std::fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Candidate")
+            .field("office", &self.office)
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Candidate {
+    /// One that has not asked yet.
+    #[must_use]
+    pub fn new(offices: Arc<dyn Offices>, office: Office) -> Self {
+        Self {
+            offices,
+            office,
+            asked: None,
+            until: None,
+        }
+    }
+
+    /// Whether this process has the office now; asks at most once in [`ASK_EVERY`]. While the database
+    /// cannot be asked, what was held is held until its term ends.
+    pub async fn holds(&mut self, clock: &dyn Clock) -> bool {
+        let now = clock.monotonic();
+        if self.asked.is_none_or(|asked| now.since(asked) >= ASK_EVERY) {
+            self.asked = Some(now);
+            match self.offices.hold(self.office).await {
+                // From before the question on: the database counts from after it.
+                Ok(held) => self.until = held.then(|| now.plus(TERM)),
+                Err(error) => tracing::debug!(office = self.office.as_str(), %error, "not asked"),
+            }
+        }
+        let now = clock.monotonic();
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// Gives the office up, if it is held; the next question is due at once.
+    pub async fn resign(&mut self) {
+        self.asked = None;
+        if self.until.take().is_none() {
+            return;
+        }
+        if let Err(error) = self.offices.resign(self.office).await {
+            tracing::debug!(office = self.office.as_str(), %error, "not given up; its term ends");
+        }
+    }
 }
 
 /// Offices of processes that share a database file: a lock on a file beside it, which the system takes
@@ -132,5 +190,54 @@ mod tests {
         assert!(two.hold(Office::Tasks).await.unwrap());
         drop(two);
         assert!(one.hold(Office::Tasks).await.unwrap());
+    }
+
+    #[derive(Debug)]
+    struct Turned(Mutex<Duration>);
+
+    impl Clock for Turned {
+        fn monotonic(&self) -> Instant {
+            Instant(*self.0.lock().unwrap())
+        }
+        fn wall(&self) -> protocols_model::Timestamp {
+            protocols_model::Timestamp(0)
+        }
+    }
+
+    #[derive(Debug, Default)]
+    struct Database {
+        answers: Mutex<Vec<Result<bool, ()>>>,
+        asked: Mutex<u32>,
+    }
+
+    #[async_trait]
+    impl Offices for Database {
+        async fn hold(&self, _: Office) -> Result<bool, StoreError> {
+            *self.asked.lock().unwrap() += 1;
+            let answer = self.answers.lock().unwrap().pop();
+            answer.unwrap_or(Err(())).map_err(|()| StoreError::Closed)
+        }
+        async fn resign(&self, _: Office) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_term_ends_by_itself_when_the_database_cannot_be_asked() {
+        let database = Arc::new(Database::default());
+        database.answers.lock().unwrap().push(Ok(true));
+        let clock = Turned(Mutex::new(Duration::from_secs(100)));
+        let mut candidate = Candidate::new(database.clone(), Office::Tasks);
+        assert!(candidate.holds(&clock).await);
+        assert!(candidate.holds(&clock).await);
+        assert_eq!(
+            *database.asked.lock().unwrap(),
+            1,
+            "not asked again at once"
+        );
+        *clock.0.lock().unwrap() += ASK_EVERY;
+        assert!(candidate.holds(&clock).await, "not asked, still held");
+        *clock.0.lock().unwrap() += TERM;
+        assert!(!candidate.holds(&clock).await);
     }
 }

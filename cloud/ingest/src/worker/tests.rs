@@ -66,7 +66,7 @@ impl World {
 
 #[async_trait]
 impl IngestSource for World {
-    async fn ensure(&self) -> Result<StreamState, SourceError> {
+    async fn ensure(&self, _: Timestamp) -> Result<StreamState, SourceError> {
         Ok(StreamState::default())
     }
 
@@ -88,8 +88,18 @@ impl IngestSource for World {
         Ok(())
     }
 
+    async fn give_back(&self) {}
+
     async fn pending(&self) -> Result<u64, SourceError> {
         Ok(0)
+    }
+
+    async fn tell_peers(&self, _: Bytes) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    async fn next_peer(&self) -> Result<Bytes, SourceError> {
+        std::future::pending().await
     }
 
     async fn waited(&self, _: Timestamp) -> Result<Duration, SourceError> {
@@ -308,7 +318,7 @@ async fn an_ingest_that_is_behind_says_so_with_every_acknowledgement_and_one_tha
         world.send("gw.a.up.telemetry.history", envelope(&[1]), "m1");
         let stats = IngestStats::default();
         stats.set_stream(StreamState {
-            pending,
+            live: pending,
             ..StreamState::default()
         });
         let (stats, stop, task) = start_with(&world, stats);

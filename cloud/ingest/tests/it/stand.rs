@@ -126,6 +126,7 @@ impl Stand {
         };
         tasks.spawn(cloud_ingest::watch_source(
             Arc::clone(&parts.source),
+            Arc::clone(&parts.clock),
             Arc::clone(&ingest_stats),
             ready_sender,
             stop.clone(),

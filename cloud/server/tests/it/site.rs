@@ -55,7 +55,7 @@ fn nats_server() -> PathBuf {
 
 /// A port of loopback that nobody listens on, and that nobody is given while its owner is down: below
 /// the range from which the system gives ports to whoever asks for any, and never twice by this process.
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     let mut tries = std::iter::repeat_with(|| {
         let turn = std::process::id().wrapping_mul(97) + GIVEN.fetch_add(1, Ordering::Relaxed);
@@ -69,9 +69,17 @@ fn free_port() -> SocketAddr {
 impl Site {
     /// `init`, broker and services, ready.
     pub(crate) fn start() -> Self {
+        let mut site = Self::made();
+        site.start_broker();
+        site.start_cloud();
+        site
+    }
+
+    /// `init` alone.
+    pub(crate) fn made() -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let [mqtt, client, api] = [(); 3].map(|()| free_port());
-        let mut site = Self {
+        let site = Self {
             dir: tempfile::tempdir().unwrap(),
             mqtt,
             api,
@@ -87,8 +95,6 @@ impl Site {
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
-        site.start_broker();
-        site.start_cloud();
         site
     }
 
@@ -122,20 +128,26 @@ impl Site {
         self.broker = Some(broker.unwrap());
     }
 
-    pub(crate) fn start_cloud(&mut self) {
+    /// A process of the services, with these arguments of `run`.
+    pub(crate) fn spawn_cloud(&self, arguments: &[&str]) -> Child {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.path("cloud.log"))
             .unwrap();
-        let cloud = Command::new(env!("CARGO_BIN_EXE_fogline-cloud"))
+        Command::new(env!("CARGO_BIN_EXE_fogline-cloud"))
             .arg("run")
+            .args(arguments)
             .arg("--config")
             .arg(self.path("cloud.toml"))
             .stderr(log)
             .stdout(Stdio::null())
-            .spawn();
-        self.cloud = Some(cloud.unwrap());
+            .spawn()
+            .unwrap()
+    }
+
+    pub(crate) fn start_cloud(&mut self) {
+        self.cloud = Some(self.spawn_cloud(&[]));
         wait("the services are ready", || {
             self.status("/readyz") == Some(200)
         });

@@ -28,8 +28,8 @@ const CLOUD: &str = "cloud/server/README.md";
 const BROKER: &str = "deploy/broker/README.md";
 /// The gateway that the technician's guide speaks of.
 const EXAMPLE: &str = "hall2-gw3";
-/// The API's default port, as it stands in commands.
-const API_PORT: &str = "8443";
+/// The API's default port and those of health listeners, as they stand in commands.
+const PORTS: [&str; 4] = ["8443", "9464", "9465", "9466"];
 
 pub(super) async fn the_commands_of_the_guides_run(stage: &Stage) -> anyhow::Result<Told> {
     let curl = Command::new("curl").arg("--version").output().await;
@@ -79,7 +79,8 @@ struct Desk {
     text: String,
     folder: PathBuf,
     path: String,
-    api_port: u16,
+    /// What stands for [`PORTS`].
+    ports: [u16; PORTS.len()],
 }
 
 impl Desk {
@@ -88,14 +89,16 @@ impl Desk {
         let folder = stage.dir.join("guides").join(guide.replace('/', "-"));
         let programs = folder.join(".programs");
         std::fs::create_dir_all(&programs)?;
-        let [mqtt, client, api_port, route, monitor] = ports::free()?;
+        let [mqtt, client, route, monitor] = ports::free()?;
+        let free: [u16; PORTS.len()] = ports::free()?;
+        let [api, ..] = free;
         symlink(&stage.binaries.nats_server, programs.join("nats-server"))?;
         let gateway = stage.binaries.ours("fogline-gateway");
         symlink(gateway, programs.join("fogline-gateway"))?;
         let cloud = stage.binaries.ours("fogline-cloud");
         let cloud = cloud.display();
         let ports = format!(
-            "--mqtt-port {mqtt} --client-port {client} --api-port {api_port} --route-port {route} \
+            "--mqtt-port {mqtt} --client-port {client} --api-port {api} --route-port {route} \
              --monitor-port {monitor}"
         );
         let wrapper = format!(
@@ -110,7 +113,7 @@ impl Desk {
             text,
             path: format!("{}:{before}", programs.display()),
             folder,
-            api_port,
+            ports: free,
         })
     }
 
@@ -133,8 +136,10 @@ impl Desk {
     }
 
     async fn script(&self, block: &Block<'_>) -> anyhow::Result<()> {
-        let port = self.api_port.to_string();
-        let script = block.script().replace(API_PORT, &port);
+        let ports = PORTS.iter().zip(self.ports);
+        let script = ports.fold(block.script(), |script, (told, free)| {
+            script.replace(told, &free.to_string())
+        });
         let shell = Command::new("sh")
             .args(["-c", &script])
             .current_dir(&self.folder)

@@ -1,0 +1,134 @@
+//! Every role as a process of its own: what each says of itself, and what it does not share.
+
+use crate::gateway::{Gateway, envelope};
+use crate::site::{DEADLINE, Site, free_port, wait};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command};
+
+/// A process with a health listener.
+struct Role {
+    child: Child,
+    health: SocketAddr,
+}
+
+impl Role {
+    fn start(site: &Site, roles: &str) -> Self {
+        let health = free_port();
+        let at = health.to_string();
+        let child = site.spawn_cloud(&["--role", roles, "--health", &at]);
+        Self { child, health }
+    }
+
+    /// Status and body of a path; `None` while nobody listens.
+    fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut socket = TcpStream::connect(self.health).ok()?;
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nhost: health\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).ok()?;
+        let status = answer.split(' ').nth(1)?.parse().ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        Some((status, body.to_owned()))
+    }
+
+    fn status(&self, path: &str) -> Option<u16> {
+        self.get(path).map(|(status, _)| status)
+    }
+
+    fn wait_ready(&self) {
+        wait("the role is ready", || self.status("/readyz") == Some(200));
+    }
+
+    /// SIGTERM; how it ended.
+    fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(told.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn roles_as_processes_of_their_own_serve_a_gateway_together_and_each_speaks_for_itself() {
+    let mut site = Site::made();
+    let ingest = Role::start(&site, "ingest,tasks");
+    let auth = Role::start(&site, "auth");
+    let api = Role::start(&site, "api");
+    api.wait_ready();
+    wait("alive without a broker", || {
+        [&ingest, &auth]
+            .iter()
+            .all(|role| role.status("/livez") == Some(200))
+    });
+    // Not ready, and each for its own reason.
+    let (status, why) = auth.get("/readyz").unwrap();
+    assert_eq!(status, 503);
+    assert!(why.contains("auth: "), "{why}");
+    assert!(!why.contains("ingest: "), "{why}");
+
+    site.start_broker();
+    ingest.wait_ready();
+    auth.wait_ready();
+    site.ok(&["gateway", "add", "plant-1"]);
+    let mut gateway = Gateway::connect(&site, "plant-1").unwrap();
+    gateway.publish(envelope(1, [1.5, 2.5]));
+    assert_eq!(gateway.settled(), 1);
+
+    let (_, numbers) = ingest.get("/metrics").unwrap();
+    for line in [
+        "fogline_role{role=\"ingest\"} 1",
+        "fogline_ready 1",
+        "fogline_ingest_readings_total 2",
+        "fogline_tasks_elected 1",
+        "fogline_broker_stream_copies 1",
+    ] {
+        assert!(numbers.contains(line), "{line} is missing in:\n{numbers}");
+    }
+    let (_, numbers) = auth.get("/metrics").unwrap();
+    assert!(
+        numbers.contains("fogline_auth_granted_total 1"),
+        "{numbers}"
+    );
+    assert!(!numbers.contains("fogline_ingest_readings"), "{numbers}");
+    assert_eq!(auth.status("/anything"), Some(404));
+
+    // What was let in stays when its doorkeeper goes, and readiness does not outlive the broker.
+    assert_eq!(auth.terminate(), Some(0));
+    gateway.publish(envelope(2, [3.5, 4.5]));
+    assert_eq!(gateway.settled(), 1);
+    site.kill_broker();
+    wait("the truth about the broker", || {
+        ingest.status("/readyz") == Some(503)
+    });
+    assert_eq!(ingest.status("/livez"), Some(200), "nothing to restart for");
+    assert_eq!(ingest.terminate(), Some(0));
+}
+
+#[test]
+fn a_second_writer_of_one_database_file_is_refused_with_the_reason() {
+    let site = Site::made();
+    let first = Role::start(&site, "tasks");
+    first.wait_ready();
+    for role in ["ingest", "tasks", "all"] {
+        let refused = site.run(&["run", "--role", role]);
+        let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success(), "{role}");
+        assert!(
+            error.contains("in use by another process") && error.contains("PostgreSQL"),
+            "{role}: {error}"
+        );
+    }
+    // A port that is taken is named before anything has begun.
+    let at = first.health.to_string();
+    let taken = site.run(&["run", "--role", "api", "--health", &at]);
+    let error = String::from_utf8_lossy(&taken.stderr).into_owned();
+    assert!(error.contains("for health"), "{error}");
+}
