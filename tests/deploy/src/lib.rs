@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod chart;
+pub mod guide;
 pub mod objects;
 pub mod policies;
 mod tools;

@@ -70,8 +70,17 @@ impl Tools {
     /// One of its programs, run from the workspace's root.
     #[must_use]
     pub fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(self.programs.join(name));
-        // Programs of the environment start one another by name.
+        self.with_path(Command::new(self.programs.join(name)))
+    }
+
+    /// A shell that knows them by name.
+    #[must_use]
+    pub fn shell(&self) -> Command {
+        self.with_path(Command::new("sh"))
+    }
+
+    fn with_path(&self, mut command: Command) -> Command {
+        // Programs of the environment start one another by name too.
         let before = std::env::var("PATH").unwrap_or_default();
         command
             .env("PATH", format!("{}:{before}", self.programs.display()))

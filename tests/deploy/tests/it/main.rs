@@ -1,8 +1,10 @@
 //! The files of `deploy/`, tried with the tools that read them.
 
+mod agreement;
 mod ansible;
 mod chart;
 mod compose;
+mod guides;
 mod monitoring;
 mod units;
 

@@ -6,16 +6,14 @@
 //! file. Nothing is changed but the default ports, which others may have: `fogline-cloud init` is told
 //! free ones, and addresses in commands follow.
 
-mod blocks;
-
 use super::stage::{Stage, Told, brisk};
 use anyhow::Context as _;
-use blocks::Block;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
+use tests_deploy::guide::{self, Block};
 use tests_harness::ports;
 use tokio::process::Command;
 
@@ -26,6 +24,15 @@ const FRONT: &str = "README.md";
 const GATEWAY: &str = "gateway/agent/README.md";
 const CLOUD: &str = "cloud/server/README.md";
 const BROKER: &str = "deploy/broker/README.md";
+/// Guides of deployments, as far as one machine can follow them: blocks marked `sh live` it cannot
+/// (`tests/deploy` looks at those).
+const DEPLOYMENTS: [&str; 5] = [
+    "deploy/guides/plain-hosts.md",
+    "deploy/guides/kubernetes.md",
+    "deploy/guides/openshift.md",
+    "deploy/guides/certificates.md",
+    "deploy/guides/backup.md",
+];
 /// The gateway that the technician's guide speaks of.
 const EXAMPLE: &str = "hall2-gw3";
 /// The API's default port and those of health listeners, as they stand in commands.
@@ -36,7 +43,7 @@ pub(super) async fn the_commands_of_the_guides_run(stage: &Stage) -> anyhow::Res
     curl.context("the guides use curl: apt-get install curl")?;
     front_page()?;
     let mut run = 0;
-    for guide in [CLOUD, BROKER] {
+    for guide in [CLOUD, BROKER].into_iter().chain(DEPLOYMENTS) {
         run += Desk::new(stage, guide)?.run().await?;
     }
     // The technician is handed an identity, and there is a cloud to report to.
@@ -63,7 +70,7 @@ pub(super) async fn the_commands_of_the_guides_run(stage: &Stage) -> anyhow::Res
 fn front_page() -> anyhow::Result<()> {
     let text = std::fs::read_to_string(FRONT)
         .with_context(|| format!("reading {FRONT}; run this from the workspace's root"))?;
-    for block in blocks::of(&text).filter(|block| block.kind == "sh") {
+    for block in guide::of(&text).filter(|block| block.kind == "sh") {
         let odd = block
             .text
             .lines()
@@ -120,7 +127,7 @@ impl Desk {
     /// Writes the guide's files and runs its blocks, in their order; how many.
     async fn run(&self) -> anyhow::Result<usize> {
         let mut run = 0;
-        for block in blocks::of(&self.text) {
+        for block in guide::of(&self.text) {
             match (block.kind, block.file()) {
                 ("toml", Some(name)) => std::fs::write(self.folder.join(name), block.text)?,
                 ("sh", _) => {

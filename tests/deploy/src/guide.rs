@@ -1,4 +1,5 @@
-//! The code blocks of a guide, and the script that a block of commands becomes.
+//! The code blocks of a guide, and the script that a block of commands becomes. `tests/rig` runs the
+//! scripts; what can only be tried on a live cluster is looked at here.
 
 use std::path::Path;
 
@@ -20,25 +21,27 @@ set -x
 
 /// One fenced block.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Block<'a> {
-    /// What follows the fence: `sh`, `toml`, …
-    pub(super) kind: &'a str,
+pub struct Block<'a> {
+    /// What follows the fence: `sh`, `sh live`, `toml`, …
+    pub kind: &'a str,
     /// Line of its first line in the guide.
-    pub(super) line: usize,
+    pub line: usize,
     /// What stands in it.
-    pub(super) text: &'a str,
+    pub text: &'a str,
 }
 
 impl<'a> Block<'a> {
     /// The file that the block is, if its first line names one: `# gateway.toml`.
-    pub(super) fn file(&self) -> Option<&'a str> {
+    #[must_use]
+    pub fn file(&self) -> Option<&'a str> {
         let name = self.text.lines().next()?.strip_prefix("# ")?;
         let is_plain = Path::new(name).file_name().is_some_and(|file| file == name);
         (is_plain && name.contains('.') && !name.contains(' ')).then_some(name)
     }
 
     /// The block as a script.
-    pub(super) fn script(&self) -> String {
+    #[must_use]
+    pub fn script(&self) -> String {
         let mut script = BEFORE.to_owned();
         for line in self.text.lines() {
             script.push_str(line);
@@ -58,7 +61,7 @@ fn runs_on(line: &str) -> bool {
 }
 
 /// The fenced blocks of a guide, in order.
-pub(super) fn of(guide: &str) -> impl Iterator<Item = Block<'_>> {
+pub fn of(guide: &str) -> impl Iterator<Item = Block<'_>> {
     let mut rest = guide;
     let mut line = 1;
     std::iter::from_fn(move || {
