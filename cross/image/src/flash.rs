@@ -94,16 +94,14 @@ fn site_files(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
         );
         files.push((name.to_owned(), path));
     }
-    let id = |name: &str, key: &str| {
-        let text = fs::read_to_string(folder.join(name)).ok()?;
-        text.lines().find_map(|line| {
-            let (found, value) = line.split_once('=')?;
-            let value = value.split('#').next()?;
-            (found.trim() == key).then(|| value.trim().trim_matches('"').to_owned())
-        })
+    let table = |name: &str| -> anyhow::Result<toml::Table> {
+        let text = fs::read_to_string(folder.join(name))?;
+        text.parse().with_context(|| format!("reading {name}"))
     };
-    let (bearer, configured) = (id(IDENTITY, "gateway"), id(CONFIG, "id"));
-    if let (Some(bearer), Some(configured)) = (&bearer, &configured) {
+    let (identity, config) = (table(IDENTITY)?, table(CONFIG)?);
+    let bearer = identity.get("gateway").and_then(toml::Value::as_str);
+    let configured = config.get("gateway").and_then(|gateway| gateway.get("id"));
+    if let (Some(bearer), Some(configured)) = (bearer, configured.and_then(toml::Value::as_str)) {
         anyhow::ensure!(
             bearer == configured,
             "identity.toml is for {bearer}, gateway.toml for {configured}"
@@ -326,6 +324,15 @@ mod tests {
             "identity.toml is for hall-1, gateway.toml for hall-2"
         );
         assert!(!to.exists());
+    }
+
+    #[test]
+    fn points_of_a_configuration_are_not_taken_for_its_gateway() {
+        let identity = "gateway = \"hall-1\"\n";
+        let config = "[device.m]\nid = \"volt\"\n[gateway]\nid = \"hall-1\"\n";
+        assert_eq!(site_files(site(identity, config).path()).unwrap().len(), 2);
+        let error = site_files(site(identity, "[gateway\n").path()).unwrap_err();
+        assert!(format!("{error:#}").contains("gateway.toml"), "{error:#}");
     }
 
     #[test]
