@@ -53,6 +53,11 @@ impl Bus {
         self.silent.store(true, Ordering::Relaxed);
     }
 
+    /// Ends the silence; poll numbers go on where they were.
+    pub fn speak_again(&self) {
+        self.silent.store(false, Ordering::Relaxed);
+    }
+
     /// The answer of `unit` to a request body; `None` where nobody answers. The log has the line
     /// before this returns.
     pub fn answer(&self, unit: u8, pdu: &[u8]) -> Option<Vec<u8>> {

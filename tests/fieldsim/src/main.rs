@@ -1,7 +1,8 @@
 //! `fogline-fieldsim`: serves a site file until it is told to stop.
 //!
 //! Writes the chosen TCP ports to the ready file once every bus can be reached, and removes it once all
-//! were told to fall silent (SIGUSR1) and did. Told to stop, it says
+//! were told to fall silent (SIGUSR1) and did; SIGUSR2 lets Modbus units answer again, and the file is
+//! back. Told to stop, it says
 //! nothing more and stays until what it said is heard: an answer in the log has left.
 
 use anyhow::Context as _;
@@ -54,6 +55,7 @@ async fn main() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut silence = signal(SignalKind::user_defined1())?;
+    let mut speech = signal(SignalKind::user_defined2())?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -64,6 +66,10 @@ async fn main() -> anyhow::Result<()> {
                 served.fall_silent().await;
                 // Whoever waits for the silence sees it by this; a second signal finds it gone.
                 let _gone = std::fs::remove_file(&args.ready);
+            }
+            _ = speech.recv() => {
+                served.buses.iter().for_each(|bus| bus.speak_again());
+                write_whole(&args.ready, &serde_json::to_vec(&served.ports)?)?;
             }
         }
     }

@@ -107,6 +107,25 @@ impl Stack {
         options: GatewayOptions,
         mut progress: impl FnMut(&str),
     ) -> anyhow::Result<Self> {
+        let (mut stack, ports) =
+            Self::start_without_gateways(dir, binaries, site, options, &[], &mut progress).await?;
+        stack.add_gateways(&ports, &mut progress).await?;
+        Ok(stack)
+    }
+
+    /// Starts everything but gateways, for those that run elsewhere and reach this machine by one of
+    /// `hosts`. Gives the ports of the simulated devices too.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_without_gateways(
+        dir: &Path,
+        binaries: Binaries,
+        site: Site,
+        options: GatewayOptions,
+        hosts: &[&str],
+        progress: &mut impl FnMut(&str),
+    ) -> anyhow::Result<(Self, BTreeMap<String, u16>)> {
         for name in ["field", "logs", "gateways"] {
             std::fs::create_dir_all(dir.join(name))?;
         }
@@ -124,7 +143,11 @@ impl Stack {
             format!("--client-port={client}"),
             format!("--api-port={api}"),
         ];
-        let init: Vec<&str> = init.iter().chain(&ports_told).map(String::as_str).collect();
+        let mut init: Vec<&str> = init.iter().chain(&ports_told).map(String::as_str).collect();
+        if !hosts.is_empty() {
+            let all = [&["127.0.0.1", "localhost"], hosts].concat();
+            init.extend(all.into_iter().flat_map(|host| ["--host", host]));
+        }
         run(&binaries.ours("fogline-cloud"), &init).await?;
 
         progress("broker");
@@ -156,8 +179,7 @@ impl Stack {
             pulse,
         };
         stack.wait_for_api().await?;
-        stack.add_gateways(&ports, &mut progress).await?;
-        Ok(stack)
+        Ok((stack, ports))
     }
 
     async fn add_gateways(
@@ -222,7 +244,11 @@ impl Stack {
         run(&self.binaries.ours("fogline-cloud"), &arguments).await
     }
 
-    async fn wait_for_api(&mut self) -> anyhow::Result<()> {
+    /// Waits until the cloud can be reached: after its start, or its restart by whoever tests.
+    ///
+    /// # Errors
+    /// Where it cannot, with the end of its log.
+    pub async fn wait_for_api(&mut self) -> anyhow::Result<()> {
         let waited = wait_for("the cloud's API", START_LIMIT, async || {
             tokio::net::TcpStream::connect(self.api)
                 .await
@@ -335,6 +361,20 @@ impl Stack {
         Ok(())
     }
 
+    /// Lets Modbus units that were stopped answer again; other families stay silent.
+    ///
+    /// # Errors
+    /// Where the simulator does not run.
+    pub async fn resume_devices(&self) -> anyhow::Result<()> {
+        self.field.signal(Signal::USR2)?;
+        let ready = ready_file(&self.dir);
+        wait_for("the devices to answer again", SILENCE_LIMIT, async || {
+            anyhow::ensure!(ready.exists(), "the simulator has not said so");
+            Ok(())
+        })
+        .await
+    }
+
     /// Waits until no gateway holds a reading any more. With the devices stopped the gateways still
     /// report their absence; what counts is that everything held for longer than a batch is settled.
     /// A spool that is empty sooner proves nothing: the last readings may still wait in a batch. So
@@ -409,9 +449,17 @@ impl Stack {
             .iter()
             .flat_map(|gateway| gateway.runs().to_vec())
             .collect();
-        let window = self.options.batch_live.max(self.options.batch_offline)
-            + self.options.commit
-            + LOSS_SLACK;
+        self.evidence_of(runs, LOSS_SLACK).await
+    }
+
+    /// As [`Self::evidence`], for gateways that this machine did not start: whoever did says when they ran,
+    /// and what they may lose beyond batch age and commit interval.
+    ///
+    /// # Errors
+    /// Where a file or an export cannot be read.
+    pub async fn evidence_of(&self, runs: Vec<Run>, slack: Duration) -> anyhow::Result<Evidence> {
+        let window =
+            self.options.batch_live.max(self.options.batch_offline) + self.options.commit + slack;
         // Beside the other evidence: a verdict can be looked into, and repeated, afterwards.
         let lives = Lives {
             runs,

@@ -10,6 +10,7 @@ mod disk;
 mod garbage;
 mod guides;
 mod identity;
+mod kill;
 mod mqtt;
 mod outage;
 mod plant;
@@ -50,6 +51,7 @@ macro_rules! stories {
 const ALL: &[Story] = stories![
     start::a_gateway_polls_and_keeps_readings_when_it_starts_without_broker_or_network,
     outage::live_data_overtakes_the_backlog_of_an_outage,
+    kill::what_a_killed_gateway_kept_offline_arrives_after_its_restart,
     identity::a_revoked_gateway_is_cut_within_a_second_and_stays_out,
     identity::a_gateway_with_anothers_certificate_gets_nowhere,
     identity::two_bearers_of_one_identity_are_noticed_and_cost_no_reading,
