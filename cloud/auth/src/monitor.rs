@@ -1,7 +1,7 @@
 //! The broker's own view of its connections: list them, cut one. For users of the system account.
 //!
-//! Every server of a cluster answers a list request; how many there are nobody knows, so answers
-//! are collected until none comes for a moment.
+//! Every server of a cluster answers a list request. How many there are the configuration says, so
+//! answers are waited for until all have come; one that is away is not waited for long.
 
 use crate::broker_config::FIELD_ACCOUNT;
 use crate::sessions::SessionKey;
@@ -21,8 +21,13 @@ const PAGE: usize = 1024;
 const MAX_PAGES: usize = 98;
 /// The first answer may take so long.
 const FIRST_ANSWER: Duration = Duration::from_secs(2);
-/// After an answer, others of the same cluster come within this.
-const FURTHER_ANSWERS: Duration = Duration::from_millis(150);
+/// After an answer, the others of a list come within this, unless their servers are away.
+const OTHERS_OF_A_LIST: Duration = Duration::from_secs(1);
+/// The same when a session is to be cut: a server that is away holds nobody's session, and the looks
+/// that follow must not come late.
+const OTHERS_OF_A_CUT: Duration = Duration::from_millis(150);
+/// When all have answered that should: whether there are more.
+const MORE: Duration = Duration::from_millis(50);
 /// A connection that was let in just before the revocation shows up in one of these looks; all of
 /// them lie within the second that a revocation may take.
 const LOOKS: [Duration; 3] = [
@@ -47,6 +52,7 @@ pub enum MonitorError {
 pub struct Monitor {
     client: Client,
     stats: Arc<AuthStats>,
+    servers: usize,
 }
 
 /// One full list.
@@ -78,10 +84,20 @@ struct Connection {
 }
 
 impl Monitor {
-    /// A monitor that counts what it cuts.
+    /// A monitor of a broker with so many servers, that counts what it cuts.
     #[must_use]
-    pub const fn new(client: Client, stats: Arc<AuthStats>) -> Self {
-        Self { client, stats }
+    pub const fn new(client: Client, stats: Arc<AuthStats>, servers: usize) -> Self {
+        Self {
+            client,
+            stats,
+            servers,
+        }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub const fn stats(&self) -> &Arc<AuthStats> {
+        &self.stats
     }
 
     /// The connection it asks through.
@@ -125,7 +141,7 @@ impl Monitor {
                 .send(format!(r#"{{"mqtt_client":"{gateway}"}}"#))
                 .await?;
             // Each answer is acted on as it comes: the others may be slow.
-            let mut answers = Answers::new(inbox);
+            let mut answers = Answers::new(inbox, self.servers, OTHERS_OF_A_CUT);
             let mut any = false;
             while let Some(answer) = answers.next().await {
                 any = true;
@@ -152,7 +168,7 @@ impl Monitor {
     }
 
     async fn ask(&self, body: String) -> Result<Vec<Connections>, MonitorError> {
-        let mut answers = Answers::new(self.send(body).await?);
+        let mut answers = Answers::new(self.send(body).await?, self.servers, OTHERS_OF_A_LIST);
         let mut all = Vec::new();
         while let Some(answer) = answers.next().await {
             all.push(answer);
@@ -178,13 +194,18 @@ impl Monitor {
 
 struct Answers {
     inbox: Subscriber,
+    /// Servers that are still to answer.
+    missing: usize,
+    others: Duration,
     patience: Duration,
 }
 
 impl Answers {
-    const fn new(inbox: Subscriber) -> Self {
+    const fn new(inbox: Subscriber, servers: usize, others: Duration) -> Self {
         Self {
             inbox,
+            missing: servers,
+            others,
             patience: FIRST_ANSWER,
         }
     }
@@ -194,7 +215,8 @@ impl Answers {
             let message = tokio::time::timeout(self.patience, self.inbox.next())
                 .await
                 .ok()??;
-            self.patience = FURTHER_ANSWERS;
+            self.missing = self.missing.saturating_sub(1);
+            self.patience = if self.missing == 0 { MORE } else { self.others };
             if let Ok(Answer { data: Some(data) }) = serde_json::from_slice(&message.payload) {
                 return Some(data);
             }

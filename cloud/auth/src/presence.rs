@@ -2,12 +2,16 @@
 //!
 //! Events arrive at once; every few seconds a full list repairs what was missed and finds sessions
 //! of gateways that are not trusted (any more), whatever became of the cut at their revocation.
+//!
+//! Any number of processes watch, and one of them notes what it sees: the database elects it. One that
+//! does not see the broker any more resigns, for others may; where nobody sees it, sessions end.
 
 use crate::broker_config::FIELD_ACCOUNT;
 use crate::monitor::Monitor;
 use crate::sessions::{Change, SessionKey, Sessions};
 use async_nats::{Client, Message, SubscribeError, Subscriber};
-use cloud_store::Registry;
+use cloud_store::offices::ASK_EVERY;
+use cloud_store::{Candidate, Office, Offices, Registry};
 use futures::StreamExt as _;
 use protocols_model::{Clock, GatewayId};
 use serde::Deserialize;
@@ -21,13 +25,21 @@ use tokio_util::sync::CancellationToken;
 const LIST_EVERY: Duration = Duration::from_secs(5);
 /// Before another try to subscribe.
 const RETRY: Duration = Duration::from_millis(500);
+/// Lists that failed in a row, after which it is said of every gateway that it is not connected, if no
+/// other process has taken over.
+const BLIND_LISTS: u32 = 2;
 
-/// Watches sessions. One per installation is enough; several do no harm.
+/// Watches sessions, and notes them while it is elected.
 pub struct Presence {
     registry: Arc<dyn Registry>,
+    candidate: Candidate,
     clock: Arc<dyn Clock>,
     monitor: Monitor,
     sessions: Sessions,
+    /// Lists that failed in a row; none while the broker is seen.
+    blind: u32,
+    /// The store knows what this process knows.
+    noted: bool,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +68,8 @@ enum Seen {
     Opened(Message),
     Closed(Message),
     Lost,
-    Tick,
+    Claim,
+    List,
 }
 
 impl std::fmt::Debug for Presence {
@@ -70,19 +83,30 @@ impl std::fmt::Debug for Presence {
 impl Presence {
     /// A watcher that knows of no session yet.
     #[must_use]
-    pub fn new(registry: Arc<dyn Registry>, clock: Arc<dyn Clock>, monitor: Monitor) -> Self {
+    pub fn new(
+        registry: Arc<dyn Registry>,
+        offices: Arc<dyn Offices>,
+        clock: Arc<dyn Clock>,
+        monitor: Monitor,
+    ) -> Self {
         Self {
             registry,
+            candidate: Candidate::new(offices, Office::Sessions),
             clock,
             monitor,
             sessions: Sessions::default(),
+            blind: 0,
+            noted: false,
         }
     }
 
     /// Watches until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(LIST_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut lists = tokio::time::interval(LIST_EVERY);
+        let mut claims = tokio::time::interval(ASK_EVERY);
+        for ticks in [&mut lists, &mut claims] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         'subscribe: while !stop.is_cancelled() {
             let events = subscribe(self.monitor.client()).await;
             let (mut opened, mut closed) = match events {
@@ -95,50 +119,85 @@ impl Presence {
                     }
                 }
             };
-            self.begin().await;
+            self.list().await;
+            self.claim().await;
             loop {
                 let seen = tokio::select! { biased;
                     () = stop.cancelled() => break 'subscribe,
                     event = opened.next() => event.map_or(Seen::Lost, Seen::Opened),
                     event = closed.next() => event.map_or(Seen::Lost, Seen::Closed),
-                    _ = ticks.tick() => Seen::Tick,
+                    _ = claims.tick() => Seen::Claim,
+                    _ = lists.tick() => Seen::List,
                 };
                 match seen {
                     Seen::Opened(event) => self.opened(&event).await,
                     Seen::Closed(event) => self.closed(&event).await,
-                    Seen::Tick => self.list().await,
+                    Seen::Claim => self.claim().await,
+                    Seen::List => self.list().await,
                     Seen::Lost => continue 'subscribe,
                 }
             }
         }
+        self.resign().await;
     }
 
-    /// At the start the broker's list is the truth, whatever the store remembers.
-    async fn begin(&mut self) {
-        self.list().await;
+    /// Asks to be the one who notes; whoever sees nothing does not ask.
+    async fn claim(&mut self) {
+        if self.blind > 0 {
+            return;
+        }
+        let elected = self.candidate.holds(&*self.clock).await;
+        if self.monitor.stats().set_elected(elected) != elected {
+            tracing::info!(elected, "noting sessions");
+            self.noted = false;
+        }
+        if elected && !self.noted {
+            self.note_all().await;
+        }
+    }
+
+    async fn resign(&mut self) {
+        self.monitor.stats().set_elected(false);
+        self.noted = false;
+        self.candidate.resign().await;
+    }
+
+    /// What this process sees is the truth, whatever the store remembers.
+    async fn note_all(&mut self) {
         let connected: Vec<GatewayId> = self.sessions.connected().into_iter().collect();
-        let noted = self
-            .registry
-            .set_sessions(&connected, self.clock.wall())
-            .await;
-        if let Err(error) = noted {
-            tracing::warn!(%error, "the sessions could not be noted");
+        let at = self.clock.wall();
+        match self.registry.set_sessions(&connected, at).await {
+            Ok(()) => self.noted = true,
+            Err(error) => tracing::warn!(%error, "the sessions could not be noted"),
         }
     }
 
     async fn list(&mut self) {
         let asked = self.clock.monotonic();
-        let changes = match self.monitor.list().await {
-            Ok(listed) => self
-                .sessions
-                .listed(&listed.servers, listed.sessions, asked),
+        match self.monitor.list().await {
+            Ok(listed) => {
+                self.blind = 0;
+                let changes = self
+                    .sessions
+                    .listed(&listed.servers, listed.sessions, asked);
+                self.note(changes).await;
+                if self.monitor.stats().elected() {
+                    self.cut_untrusted().await;
+                }
+            }
             Err(error) => {
                 tracing::debug!(%error, "the broker's sessions are not known");
-                self.sessions.lost()
+                self.blind = self.blind.saturating_add(1);
+                self.sessions.lost();
+                self.monitor.stats().set_sessions(0);
+                self.resign().await;
+                // Free for a whole list: nobody else sees the broker.
+                if self.blind >= BLIND_LISTS && self.candidate.holds(&*self.clock).await {
+                    self.note_all().await;
+                    self.resign().await;
+                }
             }
-        };
-        self.note(changes).await;
-        self.cut_untrusted().await;
+        }
     }
 
     async fn cut_untrusted(&self) {
@@ -178,12 +237,23 @@ impl Presence {
         }
     }
 
-    async fn note(&self, changes: Vec<Change>) {
+    async fn note(&mut self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        self.monitor
+            .stats()
+            .set_sessions(self.sessions.connected().len());
+        if !self.monitor.stats().elected() {
+            return;
+        }
         let at = self.clock.wall();
         for Change { gateway, connected } in changes {
             tracing::info!(%gateway, connected, "session");
             if let Err(error) = self.registry.set_session(&gateway, connected, at).await {
                 tracing::warn!(%gateway, %error, "a session could not be noted");
+                // The next claim notes all of them.
+                self.noted = false;
             }
         }
     }

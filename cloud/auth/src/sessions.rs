@@ -2,13 +2,16 @@
 //!
 //! A session is (server id, connection id); a gateway is connected while it has one. Events are
 //! fast and can be missed; a full list is slow and complete. A list replaces what is known of the
-//! servers that answered, except what events said while the list was being taken.
+//! servers that answered, except what events said while the list was being taken. A server that does not
+//! answer once is slow; when it does not answer again it is gone, and its sessions with it.
 
 use protocols_model::{GatewayId, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Servers and connections remembered at most; more is a broken broker.
 const MAX_SESSIONS: usize = 100_000;
+/// Lists that a server must be missing in before its sessions are over.
+const MISSED_LISTS: u32 = 2;
 
 /// One connection at one server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +43,8 @@ pub struct Sessions {
     open: BTreeMap<SessionKey, Session>,
     // What closed lately: a list that was taken before must not bring it back.
     closed: BTreeMap<SessionKey, Instant>,
+    /// Servers that did not answer, and how often in a row.
+    missing: BTreeMap<String, u32>,
 }
 
 impl Sessions {
@@ -80,10 +85,13 @@ impl Sessions {
     ) -> Vec<Change> {
         let before = self.connected();
         let listed: BTreeSet<SessionKey> = list.iter().map(|(key, _)| key.clone()).collect();
-        // A server that did not answer is gone, or slow: its sessions end with the broker's link.
-        self.open.retain(|key, session| {
-            listed.contains(key) || (session.since > asked && servers.contains(&key.server))
-        });
+        self.miss(servers);
+        let missing = &self.missing;
+        self.open
+            .retain(|key, session| match missing.get(&key.server) {
+                Some(times) => *times < MISSED_LISTS,
+                None => listed.contains(key) || session.since > asked,
+            });
         for (key, gateway) in list {
             let closed_since = self.closed.get(&key).is_some_and(|at| *at >= asked);
             if !closed_since && self.open.len() < MAX_SESSIONS {
@@ -97,11 +105,26 @@ impl Sessions {
         self.difference(&before)
     }
 
+    fn miss(&mut self, answered: &BTreeSet<String>) {
+        let silent: BTreeSet<&String> = self
+            .open
+            .keys()
+            .map(|key| &key.server)
+            .filter(|server| !answered.contains(*server))
+            .collect();
+        let missing = silent.into_iter().map(|server| {
+            let before = self.missing.get(server).copied().unwrap_or_default();
+            (server.clone(), before.saturating_add(1))
+        });
+        self.missing = missing.collect();
+    }
+
     /// The link to the broker is gone: nothing is known to be connected.
     pub fn lost(&mut self) -> Vec<Change> {
         let before = self.connected();
         self.open.clear();
         self.closed.clear();
+        self.missing.clear();
         self.difference(&before)
     }
 
@@ -199,6 +222,26 @@ mod tests {
         assert_eq!(states(&changes), [("gone", false), ("missed", true)]);
         let names: Vec<String> = sessions.connected().iter().map(|g| g.to_string()).collect();
         assert_eq!(names, ["missed", "young"]);
+    }
+
+    #[test]
+    fn a_server_that_is_silent_once_is_slow_and_twice_is_gone() {
+        let of = |server: &str, connection| SessionKey {
+            server: server.into(),
+            connection,
+        };
+        let mut sessions = Sessions::default();
+        sessions.opened(of("N1", 1), gw("a"), at(0));
+        sessions.opened(of("N2", 1), gw("b"), at(0));
+        let only = |name: &str| BTreeSet::from([name.to_owned()]);
+        let a = || vec![(of("N1", 1), gw("a"))];
+        assert!(sessions.listed(&only("N1"), a(), at(10)).is_empty());
+        let both = BTreeSet::from(["N1".to_owned(), "N2".to_owned()]);
+        let all = [a(), vec![(of("N2", 1), gw("b"))]].concat();
+        assert!(sessions.listed(&both, all, at(20)).is_empty());
+        assert!(sessions.listed(&only("N1"), a(), at(30)).is_empty());
+        let gone = sessions.listed(&only("N1"), a(), at(40));
+        assert_eq!(states(&gone), [("b", false)]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::decide::Refusal;
 use crate::jwt::Question;
 use protocols_model::Timestamp;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Counters since the process started.
@@ -13,6 +13,8 @@ pub struct AuthStats {
     granted: AtomicU64,
     cut: AtomicU64,
     unreadable: AtomicU64,
+    elected: AtomicBool,
+    sessions: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     recent: Mutex<BTreeMap<Who, (Timestamp, u64)>>,
 }
@@ -59,6 +61,18 @@ impl AuthStats {
         self.unreadable.load(Ordering::Relaxed)
     }
 
+    /// Whether this process is the one that notes sessions.
+    #[must_use]
+    pub fn elected(&self) -> bool {
+        self.elected.load(Ordering::Relaxed)
+    }
+
+    /// Gateways that are connected, as far as this process sees.
+    #[must_use]
+    pub fn sessions(&self) -> u64 {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
     /// Connections kept out, by reason ([`Refusal::as_str`]).
     #[must_use]
     pub fn refused(&self) -> BTreeMap<&'static str, u64> {
@@ -82,6 +96,15 @@ impl AuthStats {
             .collect();
         all.sort_by_key(|refused| std::cmp::Reverse(refused.at));
         all
+    }
+
+    pub(crate) fn set_elected(&self, elected: bool) -> bool {
+        self.elected.swap(elected, Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_sessions(&self, sessions: usize) {
+        let sessions = u64::try_from(sessions).unwrap_or(u64::MAX);
+        self.sessions.store(sessions, Ordering::Relaxed);
     }
 
     pub(crate) fn count_granted(&self) {

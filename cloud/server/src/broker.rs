@@ -26,6 +26,8 @@ pub(crate) enum BrokerUser {
 #[derive(Debug)]
 pub(crate) struct Broker {
     urls: Vec<String>,
+    /// How many nodes there are.
+    pub(crate) nodes: usize,
     ca: std::path::PathBuf,
     pub(crate) secrets: BrokerSecrets,
 }
@@ -36,6 +38,7 @@ impl Broker {
             .context("`fogline-cloud broker init` makes the broker's secrets")?;
         Ok(Self {
             urls: config.broker.urls.clone(),
+            nodes: config.broker.nodes().len(),
             ca: config.ca(),
             secrets,
         })

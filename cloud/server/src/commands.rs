@@ -113,12 +113,10 @@ pub(crate) async fn revoke(config: &CloudConfig, id: &GatewayId) -> anyhow::Resu
 }
 
 async fn cut(config: &CloudConfig, id: &GatewayId) -> anyhow::Result<u64> {
-    let client = Broker::new(config)?
-        .connect_once(BrokerUser::System)
-        .await?;
-    Ok(Monitor::new(client, Arc::new(AuthStats::default()))
-        .cut(id)
-        .await?)
+    let broker = Broker::new(config)?;
+    let client = broker.connect_once(BrokerUser::System).await?;
+    let monitor = Monitor::new(client, Arc::new(AuthStats::default()), broker.nodes);
+    Ok(monitor.cut(id).await?)
 }
 
 /// Gives a user a new one-time password.

@@ -256,6 +256,21 @@ impl Shown {
                 ),
             ],
         )?;
+        gauges(
+            encoder,
+            &[
+                (
+                    "auth_elected",
+                    "This process is the one that notes sessions",
+                    u64::from(auth.elected()),
+                ),
+                (
+                    "auth_sessions",
+                    "Gateways that are connected, as far as this process sees",
+                    auth.sessions(),
+                ),
+            ],
+        )?;
         let help = "Connections kept out, by reason";
         let mut metric =
             encoder.encode_descriptor("auth_refused", help, None, MetricType::Counter)?;

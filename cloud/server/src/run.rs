@@ -197,8 +197,9 @@ impl Running {
         let system = broker.connect(BrokerUser::System).await?;
         let presence = Presence::new(
             Arc::clone(&self.store) as Arc<dyn cloud_store::Registry>,
+            Arc::clone(&self.offices),
             Arc::clone(&self.clock),
-            Monitor::new(system, Arc::clone(&self.numbers.auth)),
+            Monitor::new(system, Arc::clone(&self.numbers.auth), broker.nodes),
         );
         let stop = self.stop.clone();
         self.spawn("presence", async move {

@@ -7,6 +7,10 @@
 )]
 
 #[cfg(test)]
+mod brokers;
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod delivery;
 #[cfg(test)]
 mod faults;

@@ -1,32 +1,28 @@
-//! The stand: authority, broker process, auth and ingest in this process, gateways on demand.
+//! The stand: authority, broker processes, auth and ingest in this process, gateways on demand.
 
+use crate::brokers::Brokers;
 use crate::memory::Memory;
 use crate::mqtt::Mqtt;
-use async_nats::{Client, ConnectOptions};
-use cloud_auth::broker_config::{self, AUTH_USER, INGEST_USER, SYSTEM_USER};
-use cloud_auth::{AuthStats, BrokerSecrets, BrokerSettings, Callout, Monitor, Presence};
+use async_nats::Client;
+use cloud_auth::{AuthStats, Callout, Monitor, Presence};
 use cloud_ingest::{IngestParts, IngestSource, IngestStats, NatsOptions, NatsSource};
-use cloud_pki::{Authority, Identity, inspect_pem};
-use cloud_store::{Ingest, NewGateway, Registry};
-use protocols_model::{Clock as _, GatewayId, SystemClock};
+use cloud_pki::{Identity, inspect_pem};
+use cloud_store::{FileOffices, Ingest, NewGateway, Registry};
+use protocols_model::{Clock, GatewayId, SystemClock};
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Every wait in these tests ends by then.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Stand {
-    pub(crate) dir: TempDir,
-    pub(crate) authority: Authority,
     pub(crate) memory: Arc<Memory>,
     pub(crate) ingest_stats: Arc<IngestStats>,
     pub(crate) auth_stats: Arc<AuthStats>,
@@ -35,34 +31,26 @@ pub(crate) struct Stand {
     pub(crate) ready: watch::Receiver<bool>,
     pub(crate) mqtt: SocketAddr,
     pub(crate) field: Client,
-    broker: Option<Child>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    pub(crate) brokers: Brokers,
+    services: Option<Services>,
+    dir: TempDir,
 }
 
-/// Where the broker's binary is; tells how to get it when it is nowhere.
-fn nats_server() -> PathBuf {
-    let fetched = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../target/tools/bin/nats-server"
-    );
-    let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| {
-        std::env::split_paths(&path)
-            .map(|dir| dir.join("nats-server"))
-            .collect::<Vec<_>>()
-    });
-    std::env::var_os("FOGLINE_NATS_SERVER")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain(on_path)
-        .chain([PathBuf::from(fetched)])
-        .find(|path| path.is_file())
-        .expect("no nats-server found; `cargo xtask tools` installs it")
+/// One replica of auth and ingest.
+pub(crate) struct Services {
+    pub(crate) ingest_stats: Arc<IngestStats>,
+    pub(crate) auth_stats: Arc<AuthStats>,
+    source: Arc<NatsSource>,
+    monitor: Monitor,
+    ready: watch::Receiver<bool>,
+    field: Client,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
 }
 
 /// A port of loopback that nobody listens on, and that nobody is given while its owner is down: below
 /// the range from which the system gives ports to whoever asks for any, and never twice by this process.
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     let mut tries = std::iter::repeat_with(|| {
         let turn = std::process::id().wrapping_mul(97) + GIVEN.fetch_add(1, Ordering::Relaxed);
@@ -82,85 +70,109 @@ pub(crate) async fn wait<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) 
     assert!(waited.await.is_ok(), "never: {what}");
 }
 
-impl Stand {
-    pub(crate) async fn start() -> Self {
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let clock = SystemClock::start();
-        let dir = tempfile::tempdir().unwrap();
-        let (authority, secrets, settings) = prepare(dir.path());
-        let (mqtt, client_listen) = (settings.mqtt_listen, settings.client_listen);
-        let text = broker_config::render(&settings, &secrets).unwrap();
-        std::fs::write(dir.path().join("nats-server.conf"), text).unwrap();
-        let broker = spawn(&dir);
-        let connect = |user: &str, password: &str| {
-            ConnectOptions::with_user_and_password(user.into(), password.into())
-                .retry_on_initial_connect()
-                .connection_timeout(Duration::from_secs(10))
-                .request_timeout(Some(DEADLINE))
-                .reconnect_delay_callback(|_| Duration::from_millis(50))
-                .connect(format!("nats://{client_listen}"))
-        };
-        let field = connect(INGEST_USER, &secrets.ingest_password)
-            .await
-            .unwrap();
-        let auth = connect(AUTH_USER, &secrets.auth_password).await.unwrap();
-        let system = connect(SYSTEM_USER, &secrets.system_password)
-            .await
-            .unwrap();
-
-        let memory = Arc::new(Memory::default());
+impl Services {
+    async fn start(brokers: &Brokers, memory: &Arc<Memory>, dir: &Path) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let field = brokers.ingest_user().await;
         let (ready_sender, ready) = watch::channel(false);
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let options = NatsOptions {
             max_bytes: 64 << 20,
-            replicas: 1,
+            replicas: brokers.count(),
         };
         let source = Arc::new(NatsSource::new(field.clone(), options));
         let ingest_stats = Arc::new(IngestStats::default());
         let auth_stats = Arc::new(AuthStats::default());
         let parts = IngestParts {
             source: Arc::clone(&source) as Arc<dyn IngestSource>,
-            store: Arc::clone(&memory) as Arc<dyn Ingest>,
-            clock: Arc::new(clock),
+            store: Arc::clone(memory) as Arc<dyn Ingest>,
+            clock: Arc::clone(&clock),
             stats: Arc::clone(&ingest_stats),
         };
         tasks.spawn(cloud_ingest::watch_source(
             Arc::clone(&parts.source),
-            Arc::clone(&parts.clock),
+            Arc::clone(&clock),
             Arc::clone(&ingest_stats),
             ready_sender,
             stop.clone(),
         ));
         tasks.spawn(cloud_ingest::run(parts, stop.clone()));
         let callout = Callout::new(
-            Arc::clone(&memory) as Arc<dyn Registry>,
-            &secrets,
+            Arc::clone(memory) as Arc<dyn Registry>,
+            &brokers.secrets,
             ready.clone(),
-            Arc::new(clock),
+            Arc::clone(&clock),
             Arc::clone(&auth_stats),
         );
+        let auth = brokers.auth_user().await;
         tasks.spawn(callout.unwrap().run(auth, stop.clone()));
-        let monitor = Monitor::new(system, Arc::clone(&auth_stats));
-        let registry = Arc::clone(&memory) as Arc<dyn Registry>;
-        let presence = Presence::new(registry, Arc::new(clock), monitor.clone());
+        let system = brokers.system_user().await;
+        let monitor = Monitor::new(system, Arc::clone(&auth_stats), brokers.count());
+        let registry = Arc::clone(memory) as Arc<dyn Registry>;
+        let offices = Arc::new(FileOffices::new(&dir.join("database")));
+        let presence = Presence::new(registry, offices, clock, monitor.clone());
         tasks.spawn(presence.run(stop.clone()));
-        let mut stand = Self {
-            dir,
-            authority,
-            memory,
+        Self {
             ingest_stats,
             auth_stats,
             source,
             monitor,
             ready,
-            mqtt,
             field,
-            broker: Some(broker),
             stop,
             tasks,
+        }
+    }
+
+    /// Drains, as on SIGTERM.
+    pub(crate) async fn finish(mut self) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(DEADLINE, async {
+            while let Some(ended) = self.tasks.join_next().await {
+                ended.unwrap();
+            }
+        });
+        ended.await.expect("every task ends when told to");
+    }
+}
+
+impl Stand {
+    /// One broker node.
+    pub(crate) async fn start() -> Self {
+        Self::with(1).await
+    }
+
+    /// So many broker nodes, and one replica of the services.
+    pub(crate) async fn with(nodes: usize) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let dir = tempfile::tempdir().unwrap();
+        let mut brokers = Brokers::make(dir.path(), nodes);
+        brokers.start_all();
+        let memory = Arc::new(Memory::default());
+        let services = Services::start(&brokers, &memory, dir.path()).await;
+        let mut stand = Self {
+            memory,
+            ingest_stats: Arc::clone(&services.ingest_stats),
+            auth_stats: Arc::clone(&services.auth_stats),
+            source: Arc::clone(&services.source),
+            monitor: services.monitor.clone(),
+            ready: services.ready.clone(),
+            mqtt: brokers.mqtt(0),
+            field: services.field.clone(),
+            brokers,
+            services: Some(services),
+            dir,
         };
         stand.wait_ready().await;
         stand
+    }
+
+    /// Another replica of the services.
+    pub(crate) async fn replica(&self) -> Services {
+        let mut services = Services::start(&self.brokers, &self.memory, self.dir.path()).await;
+        let ready = tokio::time::timeout(DEADLINE, services.ready.wait_for(|ready| *ready)).await;
+        drop(ready.expect("the replica never became ready").unwrap());
+        services
     }
 
     pub(crate) async fn wait_ready(&mut self) {
@@ -189,7 +201,8 @@ impl Stand {
         let id = GatewayId::try_new(name).unwrap();
         let servers = vec![format!("mqtts://{}", self.mqtt)];
         let now = SystemClock::start().wall();
-        self.authority.issue_gateway(&id, servers, now).unwrap()
+        let authority = &self.brokers.authority;
+        authority.issue_gateway(&id, servers, now).unwrap()
     }
 
     /// A connected gateway.
@@ -200,14 +213,13 @@ impl Stand {
             .expect("a known gateway gets in")
     }
 
-    /// `kill -9` of the broker; returns when it is gone.
+    /// `kill -9` of the broker, all of it; returns when it is gone.
     pub(crate) async fn kill_broker(&mut self) {
-        let mut broker = self.broker.take().unwrap();
-        broker.kill().await.unwrap();
+        self.brokers.kill_all().await;
     }
 
     pub(crate) fn start_broker(&mut self) {
-        self.broker = Some(spawn(&self.dir));
+        self.brokers.start_all();
     }
 
     /// The broker's streams, asked with patience.
@@ -231,54 +243,16 @@ impl Stand {
         payload
     }
 
-    pub(crate) async fn finish(mut self) {
-        self.stop.cancel();
-        self.tasks.close();
-        let ended = tokio::time::timeout(DEADLINE, self.tasks.wait()).await;
-        ended.expect("every task ends when told to");
-        if self.broker.is_some() {
-            self.kill_broker().await;
-        }
+    /// Ends the services at once, without a word to anybody.
+    pub(crate) async fn kill_services(&mut self) {
+        let mut services = self.services.take().unwrap();
+        services.tasks.shutdown().await;
     }
-}
 
-/// Certificates, secrets and settings, as `fogline-cloud init` makes them.
-fn prepare(dir: &Path) -> (Authority, BrokerSecrets, BrokerSettings) {
-    let now = SystemClock::start().wall();
-    let authority = Authority::init(dir, "test", now).unwrap();
-    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-    let certificate = authority.issue_server(&names, now).unwrap();
-    certificate.write(dir, "broker").unwrap();
-    let (mqtt_listen, client_listen) = (free_port(), free_port());
-    let settings = BrokerSettings {
-        server_name: "test-1".into(),
-        mqtt_listen,
-        client_listen,
-        store_dir: dir.join("jetstream"),
-        max_file_bytes: 256 << 20,
-        certificate: dir.join("broker.pem"),
-        key: dir.join("broker.key"),
-        ca: dir.join("ca.pem"),
-        replicas: 1,
-        monitor_listen: None,
-        cluster: None,
-    };
-    (authority, BrokerSecrets::generate().unwrap(), settings)
-}
-
-fn spawn(dir: &TempDir) -> Child {
-    let log = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(dir.path().join("nats-server.log"))
-        .unwrap();
-    Command::new(nats_server())
-        .arg("-c")
-        .arg(dir.path().join("nats-server.conf"))
-        .arg("-D")
-        .stdout(Stdio::null())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+    pub(crate) async fn finish(mut self) {
+        if let Some(services) = self.services.take() {
+            services.finish().await;
+        }
+        self.brokers.kill_all().await;
+    }
 }

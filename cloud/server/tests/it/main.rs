@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod gateway;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod site;
