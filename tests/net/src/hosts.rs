@@ -1,17 +1,24 @@
 //! Namespaces as hosts: made, joined, given addresses, and removed again.
 
+use crate::leftovers;
 use crate::relay::Relay;
 use crate::shape::{Passed, Shape};
 use anyhow::{Context as _, ensure};
-use std::net::Ipv4Addr;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use tun_rs::DeviceBuilder;
+use std::time::Duration;
+use tun_rs::{DeviceBuilder, SyncDevice};
 
 /// Counts networks of this process, so that parallel tests have names of their own.
 static NETS: AtomicU32 = AtomicU32::new(0);
 
-/// Some hosts and links, removed on drop.
+/// Some hosts and links, removed on drop with whatever still runs on them.
 #[derive(Debug)]
 pub struct Net {
     tag: String,
@@ -43,7 +50,7 @@ pub fn can_run() -> Result<(), String> {
     if Command::new("ip").arg("-V").output().is_err() {
         return Err("`ip` is missing: apt-get install iproute2".to_owned());
     }
-    if !std::path::Path::new("/dev/net/tun").exists() {
+    if !Path::new("/dev/net/tun").exists() {
         return Err("/dev/net/tun is missing: modprobe tun".to_owned());
     }
     // Parallel tests of one process each ask.
@@ -64,11 +71,33 @@ impl Net {
     #[must_use]
     pub fn new() -> Self {
         let number = NETS.fetch_add(1, Ordering::Relaxed);
+        Self::tagged(&format!("fl{:x}{number:x}", std::process::id()))
+    }
+
+    /// No hosts yet. The names of all of them will begin with `tag`, so that they can be found when this
+    /// process was killed ([`crate::leftovers`]); it must not be in use.
+    #[must_use]
+    pub fn tagged(tag: &str) -> Self {
         Self {
-            tag: format!("fl{:x}{number:x}", std::process::id()),
+            tag: tag.to_owned(),
             hosts: Vec::new(),
             links: 0,
         }
+    }
+
+    /// How the names of all its hosts and devices begin.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Takes a host away, with whatever still runs on it.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn remove(&mut self, host: &Host) -> anyhow::Result<()> {
+        self.hosts.retain(|known| known.namespace != host.namespace);
+        leftovers::remove(&host.namespace)
     }
 
     /// A new host.
@@ -93,28 +122,16 @@ impl Net {
         self.links = number.checked_add(1).context("more links than networks")?;
         // Addresses need to be unlike each other within one host only, so every network may use them.
         let addresses = [1, 2].map(|end| Ipv4Addr::new(10, 87, number, end));
-        let mut devices = Vec::with_capacity(2);
-        for (end, host) in [a, b].into_iter().enumerate() {
+        let relay = Relay::start(shape, seed)?;
+        let [first, second] = addresses;
+        for (end, (host, own, peer)) in [(a, first, second), (b, second, first)]
+            .into_iter()
+            .enumerate()
+        {
             let name = format!("{}n{number}e{end}", self.tag);
-            ensure!(name.len() < 16, "{name} is too long for a device");
-            let device = DeviceBuilder::new()
-                .name(&name)
-                .build_sync()
-                .with_context(|| format!("making the device {name}"))?;
-            ip(&["link", "set", &name, "netns", &host.namespace])?;
-            let [own, peer] = [end, 1 - end].map(|end| addresses.get(end).copied());
-            let (Some(own), Some(peer)) = (own, peer) else {
-                continue;
-            };
-            let (own, peer) = (own.to_string(), peer.to_string());
-            host.ip(&["addr", "add", &own, "peer", &peer, "dev", &name])?;
-            host.ip(&["link", "set", &name, "up", "mtu", "1500"])?;
-            devices.push(device);
+            let address = [&own.to_string(), "peer", &peer.to_string()].map(str::to_owned);
+            relay.join(own, host.device(&name, &address)?)?;
         }
-        let devices: [_; 2] = devices
-            .try_into()
-            .map_err(|_| anyhow::anyhow!("a link has two ends"))?;
-        let relay = Relay::start(devices, shape, seed)?;
         Ok(Link { relay, addresses })
     }
 }
@@ -123,19 +140,19 @@ impl Drop for Net {
     fn drop(&mut self) {
         for host in &self.hosts {
             // Nothing to be done about one that does not go; the next ones still do.
-            drop(ip(&["netns", "del", &host.namespace]));
+            drop(leftovers::remove(&host.namespace));
         }
     }
 }
 
 impl Host {
-    /// A command that runs on this host.
+    /// A command that runs on this host: the process is the program itself. Of its surroundings only the
+    /// network is the host's.
     #[must_use]
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("ip");
-        command
-            .args(["netns", "exec", &self.namespace])
-            .arg(program);
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        let net = format!("--net={}", self.file().display());
+        command.args([&net, "--"]).arg(program);
         command
     }
 
@@ -143,6 +160,56 @@ impl Host {
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// Connects from this host, by a thread of its own that enters it: the connection stays the host's,
+    /// the calling thread stays where it is.
+    ///
+    /// # Errors
+    /// Where the host is gone or nobody answers within `limit`.
+    pub fn connect(&self, address: SocketAddr, limit: Duration) -> anyhow::Result<TcpStream> {
+        self.inside(move || Ok(TcpStream::connect_timeout(&address, limit)?))
+    }
+
+    /// Does something on this host, in a thread of its own; what it opens stays the host's.
+    ///
+    /// # Errors
+    /// Where the host is gone, and what `work` says.
+    pub fn inside<T: Send>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        let file = self.file();
+        let file = File::open(&file).with_context(|| format!("opening {}", file.display()))?;
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let only_net = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(file.as_fd(), only_net).context("entering a host")?;
+                work()
+            });
+            let done = thread.join();
+            done.map_err(|_| anyhow::anyhow!("what was done on the host broke down"))?
+        })
+    }
+
+    /// Makes a device, moves it here and gives it an address; `address` as `ip addr add` takes it.
+    pub(crate) fn device(&self, name: &str, address: &[String]) -> anyhow::Result<SyncDevice> {
+        ensure!(name.len() < 16, "{name} is too long for a device");
+        let device = DeviceBuilder::new()
+            .name(name)
+            .build_sync()
+            .with_context(|| format!("making the device {name}"))?;
+        ip(&["link", "set", name, "netns", &self.namespace])?;
+        let add = ["addr", "add"].into_iter();
+        let address = address.iter().map(String::as_str);
+        let add: Vec<&str> = add.chain(address).chain(["dev", name]).collect();
+        self.ip(&add)?;
+        self.ip(&["link", "set", name, "up", "mtu", "1500"])?;
+        Ok(device)
+    }
+
+    fn file(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.namespace)
     }
 
     fn ip(&self, arguments: &[&str]) -> anyhow::Result<()> {
@@ -166,17 +233,23 @@ impl Link {
 
     /// From now on one direction is like this; 0 is from the first host to the second.
     pub fn set_one(&self, direction: usize, shape: Shape) {
-        self.relay.set(direction, shape);
+        let [first, second] = self.addresses;
+        match direction {
+            0 => self.relay.set(first, second, shape),
+            _ => self.relay.set(second, first, shape),
+        }
     }
 
     /// What passed so far, by direction.
     #[must_use]
     pub fn passed(&self) -> [Passed; 2] {
-        self.relay.passed()
+        let [first, second] = self.addresses;
+        [(first, second), (second, first)].map(|(from, to)| self.relay.passed(from, to))
     }
 }
 
-fn ip(arguments: &[&str]) -> anyhow::Result<()> {
+/// Runs `ip`.
+pub(crate) fn ip(arguments: &[&str]) -> anyhow::Result<()> {
     let said = Command::new("ip").args(arguments).output();
     let said = said.context("running `ip` (Debian: apt-get install iproute2)")?;
     let error = String::from_utf8_lossy(&said.stderr);

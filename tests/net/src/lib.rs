@@ -2,9 +2,10 @@
 //! relay that delays, limits, loses and cuts.
 //!
 //! ```text
-//! namespace a: tun 10.87.n.1 ─▶ relay thread: Direction a→b (rate, queue, delay, loss) ─▶ tun 10.87.n.2 :namespace b
-//!                             ◀─                Direction b→a                          ◀─
+//! namespace a: tun ─▶ relay thread: Switch, a Direction for each ordered pair (rate, queue, delay, loss) ─▶ tun :namespace b
 //! ```
+//!
+//! Two hosts are joined by a [`Link`], any number of them by a [`Fabric`].
 //!
 //! The usual kernels of test machines have no `netem`, and a TCP proxy cannot lose packets; whole IP
 //! packets go through here, so TCP itself deals with the loss. Everything made is removed on drop: the
@@ -12,15 +13,22 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | [`shape`] | what a link does to packets, pure |
-//! | `relay` | the thread between two devices |
-//! | [`hosts`] | namespaces, addresses, commands in them |
+//! | [`shape`] | what happens to packets in one direction, pure |
+//! | [`switch`] | where packets go, a direction for each pair; pure |
+//! | `relay` | the thread between the devices |
+//! | [`hosts`] | hosts, commands in them, links of two |
+//! | [`fabric`] | many hosts on one network |
+//! | [`leftovers`] | what a process that was killed left behind |
 
 #![forbid(unsafe_code)]
 
+pub mod fabric;
 pub mod hosts;
+pub mod leftovers;
 mod relay;
 pub mod shape;
+pub mod switch;
 
+pub use fabric::Fabric;
 pub use hosts::{Host, Link, Net, can_run};
 pub use shape::Shape;

@@ -85,10 +85,21 @@ impl Direction {
     /// From now on it is like this; what is under way arrives as it would have, unless it is cut.
     pub fn set(&mut self, shape: Shape) {
         if shape.cut {
-            self.passed.lost += self.in_flight.len() as u64;
-            self.in_flight.clear();
+            self.clear();
         }
         self.shape = shape;
+    }
+
+    /// How it is.
+    #[must_use]
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Everything under way is lost.
+    pub fn clear(&mut self) {
+        self.passed.lost += self.in_flight.len() as u64;
+        self.in_flight.clear();
     }
 
     /// A packet arrives at `now`, counted from any origin that does not change.

@@ -5,7 +5,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
-use tests_net::{Host, Net, Shape, can_run};
+use tests_net::{Fabric, Host, Net, Shape, can_run, leftovers};
 
 /// Says why nothing is tested here, unless continuous integration wants it tested.
 fn able() -> bool {
@@ -112,4 +112,52 @@ fn a_cut_link_carries_nothing_until_it_is_healed() {
         sending.join().unwrap()
     });
     assert_eq!(sending.0, 1000);
+}
+
+#[test]
+fn hosts_of_one_network_reach_each_other_unless_that_pair_is_cut() {
+    if !able() {
+        return;
+    }
+    let mut net = Net::new();
+    let fabric = Fabric::new(&net, Shape::CLEAN, 1).unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|name| net.host(name).unwrap());
+    let at_a = fabric.join(&a, 1).unwrap();
+    let at_b = fabric.join(&b, 2).unwrap();
+    fabric.join(&c, 3).unwrap();
+    let cut = Shape {
+        cut: true,
+        ..Shape::CLEAN
+    };
+    fabric.set(at_a, at_b, cut);
+    // Nothing comes back from a, so b gets no connection; c does.
+    let server = a.inside(|| Ok(std::net::TcpListener::bind("0.0.0.0:0")?));
+    let server = server.unwrap();
+    let to = (at_a, server.local_addr().unwrap().port()).into();
+    assert!(b.connect(to, Duration::from_millis(300)).is_err());
+    assert!(fabric.passed(at_a, at_b).lost > 0);
+    c.connect(to, Duration::from_secs(60)).unwrap();
+    fabric.set(at_a, at_b, Shape::CLEAN);
+    b.connect(to, Duration::from_secs(60)).unwrap();
+    fabric.leave(3);
+    net.remove(&c).unwrap();
+    assert!(c.connect(to, Duration::from_secs(60)).is_err());
+}
+
+#[test]
+fn what_a_killed_owner_left_behind_is_found_by_its_tag_and_removed() {
+    if !able() {
+        return;
+    }
+    let mut net = Net::new();
+    let tag = net.tag().to_owned();
+    let host = net.host("left").unwrap();
+    let mut child = host.command("sleep").arg("600").spawn().unwrap();
+    while leftovers::processes(host.namespace()).unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!(leftovers::namespaces(&tag).unwrap(), [host.namespace()]);
+    leftovers::remove(host.namespace()).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert!(leftovers::namespaces(&tag).unwrap().is_empty());
 }
