@@ -34,6 +34,8 @@ const EXAMPLES: &str = "Examples:
   cargo xtask demo --check             the same without a person: exit 0 only if nothing was lost
   cargo xtask test                     all tests
   cargo xtask chaos --rounds 15 --seed 7   kill everything at random, prove that nothing is lost
+  cargo xtask cluster up --nodes 3     three brokers, balancers, roles, gateways on hosts of this machine
+  cargo xtask chaos --cluster --rounds 19   break that cluster in every way, prove the same
   cargo xtask bench                    the numbers, beside a bare yardstick
   cargo xtask load --gateways 5000     simulated gateways, all with a session of their own
   cargo xtask cross aarch64            the gateway for ARM; armv7 for older boards
@@ -42,6 +44,9 @@ const EXAMPLES: &str = "Examples:
   cargo xtask bench line ble           two parts of them: tcp, ingest, filters, rules, write, ble, rss,
                                        outage, flash, link, fleet, line
   cargo xtask bench instructions       instructions of the hot stages, against the committed table";
+
+/// What a cluster takes beside what it names itself; its dashboard is for looking at.
+const CLUSTER: machine::Wants = machine::Wants::everything();
 
 #[derive(Debug, Subcommand)]
 enum Task {
@@ -68,6 +73,16 @@ enum Task {
         /// Same seed, same faults in the same order.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Over a cluster: hosts, zones, links and disks too. Needs root.
+        #[arg(long)]
+        cluster: bool,
+    },
+    /// A cluster on this machine: up, status, kill, pause, cut, slow, fill, heal, drain, upgrade, down;
+    /// help says more. Needs root.
+    Cluster {
+        /// What is to be done.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
     },
     /// Load broker and cloud with thousands of simulated gateways; every reading must arrive once.
     Load {
@@ -181,10 +196,20 @@ fn run(task: Task) -> anyhow::Result<()> {
             workspace.rig(&machine::Wants::everything(), arguments)
         }
         Task::Test { full } => ci::test(&workspace, full),
-        Task::Chaos { rounds, seed } => {
+        Task::Chaos {
+            rounds,
+            seed,
+            cluster,
+        } => {
             let (rounds, seed) = (rounds.to_string(), seed.to_string());
-            workspace.rig_with_failpoints(&["chaos", "--rounds", &rounds, "--seed", &seed])
+            let chaos = ["chaos", "--rounds", &rounds, "--seed", &seed];
+            if cluster {
+                workspace.rig(&CLUSTER, &[&chaos[..], &["--cluster"]].concat())
+            } else {
+                workspace.rig_with_failpoints(&chaos)
+            }
         }
+        Task::Cluster { arguments } => workspace.cluster(&CLUSTER, &arguments),
         Task::Load { arguments } => workspace.load(&arguments),
         Task::Bench { arguments } => workspace.bench(&arguments),
         Task::Fuzz { seconds } => fuzz::run(&workspace, seconds),

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The binaries that make up the running system.
-const SYSTEM: [&str; 5] = [
+const SYSTEM: [&str; 6] = [
     "gateway-agent",
     "cloud-server",
+    "tests-cluster",
     "tests-fieldsim",
     "tests-load",
     "tests-rig",
@@ -18,6 +19,9 @@ const SYSTEM: [&str; 5] = [
 
 /// What `cargo xtask load` runs beside its own binary.
 const LOADED: [&str; 2] = ["cloud-server", "tests-fieldsim"];
+
+/// What owns a cluster on this machine.
+const CLUSTER: &str = "fogline-cluster";
 
 /// What counts the instructions of the hot stages.
 const COUNTING: &str = "tests-instructions";
@@ -92,6 +96,27 @@ impl Workspace {
         dashboard::build(self)?;
         self.build_system(&[])?;
         self.run_rig(&broker, arguments)
+    }
+
+    /// Becomes the tool that owns a cluster, or talks to whoever does; what it runs is built first.
+    pub(crate) fn cluster(&self, wants: &Wants, arguments: &[String]) -> anyhow::Result<()> {
+        let program = self.binary(CLUSTER);
+        let mut cluster = Command::new(&program);
+        if arguments.first().is_some_and(|first| first == "up") {
+            machine::check(*wants)?;
+            cluster.env("FOGLINE_NATS_SERVER", tools::nats_server(self)?);
+            dashboard::build(self)?;
+            self.build_system(&[])?;
+        }
+        anyhow::ensure!(
+            program.exists(),
+            "there is no cluster: `cargo xtask cluster up` builds and starts one"
+        );
+        cluster
+            .args(arguments)
+            .current_dir(self.root())
+            .env("FOGLINE_BIN_DIR", self.target().join("debug"));
+        step::command(&mut cluster)
     }
 
     /// As [`Self::rig`], with fail points compiled in and without a dashboard.

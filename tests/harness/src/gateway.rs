@@ -2,16 +2,16 @@
 //!
 //! What it says is used to know when to look (quiescence) and to show to people; never to judge.
 
-use crate::process::{Process, Recipe, arm};
+use crate::http;
+use crate::process::{Process, Recipe, arm, last_words};
 use anyhow::Context as _;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tests_fieldsim::answer_log::wall_ns;
+use tests_net::Host;
 use tests_oracle::{Ending, Run};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 /// How long a gateway may take to stop in order.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
@@ -20,6 +20,43 @@ const CLOCK_FILE: &str = "clock-offset";
 /// How long its local endpoint may take to answer: a machine that stands still for seconds is no fault
 /// of the gateway.
 const STATUS_LIMIT: Duration = Duration::from_secs(30);
+
+/// Where a gateway tells how it is.
+#[derive(Debug, Clone)]
+pub struct Door {
+    /// The gateway's id.
+    pub id: String,
+    /// Where the process writes the address of its endpoint.
+    address_file: PathBuf,
+    host: Option<Host>,
+    log: PathBuf,
+}
+
+impl Door {
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// Where it does not answer; the last lines of its log are added.
+    pub async fn status(&self) -> anyhow::Result<Status> {
+        let asked = tokio::time::timeout(STATUS_LIMIT, self.ask("/status")).await;
+        let body = match asked {
+            Ok(Ok(body)) => body,
+            Ok(Err(error)) => {
+                let words = last_words(&self.log);
+                return Err(error.context(format!("asking {}; its log ends:\n{words}", self.id)));
+            }
+            Err(_elapsed) => anyhow::bail!("{} did not answer within {STATUS_LIMIT:?}", self.id),
+        };
+        serde_json::from_str(&body).with_context(|| format!("status of {}: {body}", self.id))
+    }
+
+    async fn ask(&self, path: &str) -> anyhow::Result<String> {
+        let file = &self.address_file;
+        let address =
+            std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        http::get(self.host.as_ref(), address.trim().parse()?, path).await
+    }
+}
 
 /// A gateway's folder and process.
 #[derive(Debug)]
@@ -117,39 +154,43 @@ fn as_shipped() -> Vec<(String, String)> {
         .collect()
 }
 
+/// What surrounds a gateway beside its folder.
+#[derive(Debug, Default)]
+pub struct Around<'a> {
+    /// libfaketime: its wall clock follows [`Gateway::step_clock`]; its monotonic clock never does.
+    pub faketime: Option<&'a Path>,
+    /// More for its environment.
+    pub environment: Vec<(String, String)>,
+    /// The host it runs on; none for this machine itself.
+    pub host: Option<Host>,
+}
+
 impl Gateway {
-    /// Starts a gateway whose folder holds `gateway.toml` and `identity.toml`. With `faketime` its
-    /// wall clock follows [`Self::step_clock`]; its monotonic clock never does.
+    /// Starts a gateway whose folder holds `gateway.toml` and `identity.toml`.
     ///
     /// # Errors
     /// Where the process cannot be started.
-    pub fn start(
-        id: &str,
-        dir: &Path,
-        binary: &Path,
-        logs: &Path,
-        faketime: Option<&Path>,
-    ) -> anyhow::Result<Self> {
-        Self::start_with(id, dir, binary, logs, faketime, Vec::new())
+    pub fn start(id: &str, dir: &Path, binary: &Path, logs: &Path) -> anyhow::Result<Self> {
+        Self::start_in(id, dir, binary, logs, Around::default())
     }
 
-    /// As [`Self::start`], with more in its environment.
+    /// As [`Self::start`], in surroundings of its own.
     ///
     /// # Errors
     /// Where the process cannot be started.
-    pub fn start_with(
+    pub fn start_in(
         id: &str,
         dir: &Path,
         binary: &Path,
         logs: &Path,
-        faketime: Option<&Path>,
-        environment: Vec<(String, String)>,
+        around: Around<'_>,
     ) -> anyhow::Result<Self> {
         let config = dir.join("gateway.toml");
         let mut recipe = Recipe::new(id, binary, &["run", "--config"], logs);
         recipe.environment = as_shipped();
-        recipe.environment.extend(environment);
-        if let Some(library) = faketime {
+        recipe.environment.extend(around.environment);
+        recipe.host = around.host;
+        if let Some(library) = around.faketime {
             let offset = dir.join(CLOCK_FILE);
             std::fs::write(&offset, "+0")?;
             let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -216,6 +257,12 @@ impl Gateway {
     }
 
     /// Its process.
+    #[must_use]
+    pub const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Its process, to change how it is started.
     pub const fn process_mut(&mut self) -> &mut Process {
         &mut self.process
     }
@@ -239,6 +286,22 @@ impl Gateway {
     pub fn has_ended(&mut self) -> anyhow::Result<bool> {
         if self.process.ended()?.is_some() {
             self.end(wall_ns(), Ending::Killed);
+        }
+        Ok(self.process.id().is_none())
+    }
+
+    /// Whether it has ended after it was asked to; its life then ended in order.
+    ///
+    /// # Errors
+    /// Where the system will not say.
+    pub fn has_ended_as_asked(&mut self) -> anyhow::Result<bool> {
+        if let Some(status) = self.process.ended()? {
+            let ending = if status.success() {
+                Ending::Clean
+            } else {
+                Ending::Killed
+            };
+            self.end(wall_ns(), ending);
         }
         Ok(self.process.id().is_none())
     }
@@ -284,35 +347,24 @@ impl Gateway {
         self.dir.join("state/http.addr")
     }
 
+    /// Where it tells how it is.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        let recipe = self.process.recipe();
+        Door {
+            id: self.id.clone(),
+            address_file: self.address_file(),
+            host: recipe.host.clone(),
+            log: recipe.log.clone(),
+        }
+    }
+
     /// What it says of itself.
     ///
     /// # Errors
     /// Where it does not answer; the last lines of its log are added.
     pub async fn status(&self) -> anyhow::Result<Status> {
-        let asked = tokio::time::timeout(STATUS_LIMIT, self.ask("/status")).await;
-        let body = match asked {
-            Ok(Ok(body)) => body,
-            Ok(Err(error)) => {
-                let words = self.process.last_words();
-                return Err(error.context(format!("asking {}; its log ends:\n{words}", self.id)));
-            }
-            Err(_elapsed) => anyhow::bail!("{} did not answer within {STATUS_LIMIT:?}", self.id),
-        };
-        serde_json::from_str(&body).with_context(|| format!("status of {}: {body}", self.id))
-    }
-
-    async fn ask(&self, path: &str) -> anyhow::Result<String> {
-        let file = self.address_file();
-        let address = std::fs::read_to_string(&file)
-            .with_context(|| format!("reading {}", file.display()))?;
-        let mut stream = TcpStream::connect(address.trim()).await?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let (_head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-        Ok(body.to_owned())
+        self.door().status().await
     }
 }
 

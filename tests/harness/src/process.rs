@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tests_fieldsim::answer_log::wall_ns;
+use tests_net::Host;
 use tokio::process::{Child, Command};
 
 /// How to start a process, so that it can be started again.
@@ -23,6 +24,8 @@ pub struct Recipe {
     pub environment: Vec<(String, String)>,
     /// Where its output is appended.
     pub log: PathBuf,
+    /// The host it runs on; none for this machine itself.
+    pub host: Option<Host>,
 }
 
 impl Recipe {
@@ -38,6 +41,16 @@ impl Recipe {
                 .collect(),
             environment: Vec::new(),
             log: logs.join(format!("{name}.log")),
+            host: None,
+        }
+    }
+
+    /// The same on a host.
+    #[must_use]
+    pub fn on(self, host: &Host) -> Self {
+        Self {
+            host: Some(host.clone()),
+            ..self
         }
     }
 }
@@ -87,6 +100,12 @@ impl Process {
         &mut self.recipe
     }
 
+    /// How it is started.
+    #[must_use]
+    pub const fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
     /// The process' name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -117,7 +136,11 @@ impl Process {
             .open(&self.recipe.log)
             .with_context(|| format!("opening {}", self.recipe.log.display()))?;
         self.started_ns = wall_ns();
-        let child = Command::new(&self.recipe.program)
+        let mut command = match &self.recipe.host {
+            Some(host) => host.command(&self.recipe.program).into(),
+            None => Command::new(&self.recipe.program),
+        };
+        let child = command
             .args(&self.recipe.arguments)
             .envs(self.recipe.environment.iter().cloned())
             .stdin(Stdio::null())
@@ -203,11 +226,17 @@ impl Process {
     /// The last lines of the process' log, for error messages.
     #[must_use]
     pub fn last_words(&self) -> String {
-        let text = std::fs::read_to_string(&self.recipe.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines
-            .get(lines.len().saturating_sub(15)..)
-            .unwrap_or_default()
-            .join("\n")
+        last_words(&self.recipe.log)
     }
+}
+
+/// The last lines of a log, for error messages.
+#[must_use]
+pub fn last_words(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines
+        .get(lines.len().saturating_sub(15)..)
+        .unwrap_or_default()
+        .join("\n")
 }

@@ -7,7 +7,7 @@
 //! A quarter of the points filters; one unit goes silent now and then; function codes 1 to 4 and
 //! five register kinds occur. Periods are in polls of one second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -293,6 +293,14 @@ pub struct GatewayOptions {
     pub faketime: Option<PathBuf>,
 }
 
+impl GatewayOptions {
+    /// Nothing waits longer than this to be sealed.
+    #[must_use]
+    pub fn longest_batch(&self) -> Duration {
+        self.batch_live.max(self.batch_offline)
+    }
+}
+
 impl Default for GatewayOptions {
     fn default() -> Self {
         Self {
@@ -308,6 +316,14 @@ impl Default for GatewayOptions {
             faketime: None,
         }
     }
+}
+
+/// The gateways of a site, by name.
+#[must_use]
+pub fn gateways(site: &Site) -> Vec<String> {
+    let names = site.buses.iter().map(|bus| bus.gateway.clone());
+    let names: BTreeSet<String> = names.collect();
+    names.into_iter().collect()
 }
 
 /// The configuration file of `gateway`: its buses and devices, its spool beside, the identity file

@@ -46,7 +46,13 @@ impl Fabric {
         Ok(address)
     }
 
-    /// Takes a host off the network; its device is gone.
+    /// Pulls a host's cable, or plugs it in again. What it sends meanwhile vanishes, as does what is sent
+    /// to it.
+    pub fn plug(&self, address: Ipv4Addr, is_in: bool) {
+        self.relay.plug(address, is_in);
+    }
+
+    /// Takes a host off the network for good; its device is gone.
     pub fn leave(&self, number: u8) {
         self.relay.leave(Self::address(number));
     }

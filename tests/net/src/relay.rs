@@ -76,7 +76,17 @@ impl Relay {
         Ok(())
     }
 
-    /// A device leaves.
+    /// A device is plugged in, or its cable is pulled.
+    pub(crate) fn plug(&self, address: Ipv4Addr, is_in: bool) {
+        let switch = &mut lock(&self.shared).switch;
+        if is_in {
+            switch.join(address);
+        } else {
+            switch.leave(address);
+        }
+    }
+
+    /// A device leaves for good.
     pub(crate) fn leave(&self, address: Ipv4Addr) {
         let mut shared = lock(&self.shared);
         shared.switch.leave(address);

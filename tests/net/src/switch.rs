@@ -70,10 +70,11 @@ impl Switch {
         found.map_or_else(Passed::default, Direction::passed)
     }
 
-    /// A host sends a packet at `now`, counted from any origin that does not change. What is not for a
-    /// host that is there goes nowhere.
+    /// A host sends a packet at `now`, counted from any origin that does not change. What is not from and
+    /// for a host that is there goes nowhere.
     pub fn offer(&mut self, now: Duration, from: Ipv4Addr, packet: &[u8]) {
-        let to = destination(packet).filter(|to| self.ports.contains(to));
+        let is_there = |host: &Ipv4Addr| self.ports.contains(host);
+        let to = destination(packet).filter(|to| is_there(to) && is_there(&from));
         if let Some(to) = to {
             self.direction((from, to)).offer(now, packet);
         }
@@ -171,6 +172,7 @@ mod tests {
         switch.offer(MS, A, &packet(B));
         switch.leave(B);
         switch.offer(MS, A, &packet(B));
+        switch.offer(MS, B, &packet(C));
         assert_eq!(switch.due(), None);
         switch.join(B);
         assert!(switch.shape(B, A).cut);

@@ -2,6 +2,7 @@
 //! for end-to-end tests (`stories`) and for the browser tests (`browser`). `cargo xtask` builds it and
 //! hands over to it.
 
+mod bearer;
 mod browser;
 mod chaos;
 mod demo;

@@ -11,7 +11,6 @@ mod garbage;
 mod guides;
 mod identity;
 mod kill;
-mod mqtt;
 mod outage;
 mod plant;
 mod privacy;

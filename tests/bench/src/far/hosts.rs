@@ -312,12 +312,9 @@ impl Far {
     }
 }
 
-/// How to start a program on a host. The process is the program itself: `ip` becomes it.
+/// How to start a program on a host.
 fn inside(host: &Host, name: &str, program: &Path, arguments: &[&str], logs: &Path) -> Recipe {
-    let program = program.to_string_lossy();
-    let before = ["netns", "exec", host.namespace(), &*program];
-    let all = [&before[..], arguments].concat();
-    Recipe::new(name, Path::new("ip"), &all, logs)
+    Recipe::new(name, program, arguments, logs).on(host)
 }
 
 fn with(host: &Host, program: &str, arguments: &[&str]) -> std::process::Command {

@@ -1,8 +1,8 @@
 //! Bad input from a trusted gateway: set aside, counted, visible, and never in the way.
 
 use super::identity::quarantined;
-use super::mqtt::Bearer;
 use super::stage::{Stage, Told, at, brisk, gateway, judged, until};
+use crate::bearer::Bearer;
 use anyhow::Context as _;
 use std::collections::BTreeSet;
 use tests_harness::site::{HALL_1, HALL_2};

@@ -1,7 +1,7 @@
 //! Nobody acts for anyone else (P2): revoked, mistaken and copied identities.
 
-use super::mqtt::Bearer;
 use super::stage::{LIMIT, Stage, Told, at, brisk, gateway, judge, judged, until};
+use crate::bearer::Bearer;
 use anyhow::Context as _;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ pub(super) async fn a_gateway_with_anothers_certificate_gets_nowhere(
     let renamed = std::fs::read_to_string(&own)?.replace(HALL_1, HALL_2);
     std::fs::write(impostor.join("identity.toml"), renamed)?;
     let binary = stage.binaries.ours("fogline-gateway");
-    let mut process = Gateway::start(HALL_2, &impostor, &binary, &stage.logs("impostor")?, None)?;
+    let mut process = Gateway::start(HALL_2, &impostor, &binary, &stage.logs("impostor")?)?;
     let refused = refused_as(&mut api, HALL_2, HALL_1, REFUSED).await?;
     let status = process.status().await?;
     let uplink = status.uplink.context("no uplink")?;
@@ -130,7 +130,7 @@ pub(super) async fn two_bearers_of_one_identity_are_noticed_and_cost_no_reading(
     let own = gateway(&mut stack, HALL_1)?.dir().join("identity.toml");
     let folder = bearer_folder(stage, "clone", HALL_1, &own)?;
     let binary = stage.binaries.ours("fogline-gateway");
-    let mut clone = Gateway::start(HALL_1, &folder, &binary, &stage.logs("clone")?, None)?;
+    let mut clone = Gateway::start(HALL_1, &folder, &binary, &stage.logs("clone")?)?;
     let text = wait_for("the clone to be noticed", LIMIT, async || {
         let view = api.get(&format!("/v1/gateways/{HALL_1}")).await?;
         anyhow::ensure!(*at(&view, "/cloned") == true, "not cloned yet: {view}");

@@ -73,7 +73,7 @@ impl Stage {
         stack.cloud_command(&add).await?;
         std::fs::write(dir.join("gateway.toml"), config)?;
         let binary = self.binaries.ours("fogline-gateway");
-        Gateway::start(id, &dir, &binary, &self.dir.join("logs"), None)
+        Gateway::start(id, &dir, &binary, &self.dir.join("logs"))
     }
 
     /// Starts a system and waits until data flows.

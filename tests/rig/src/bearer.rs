@@ -17,14 +17,16 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const MAX_PAYLOAD: usize = 1 << 20;
 
 /// A connection under some identity.
-pub(super) struct Bearer {
+pub(crate) struct Bearer {
     client: AsyncClient,
     events: EventLoop,
+    /// Messages that reached it.
+    heard: u64,
 }
 
 impl Bearer {
     /// Connects as `client_id` with key and certificate of an identity file.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         identity: &Path,
         client_id: &str,
         broker: SocketAddr,
@@ -53,7 +55,11 @@ impl Bearer {
         let (client, mut events) = AsyncClient::new(options, 16);
         let network = &mut events.network_options;
         network.set_connection_timeout(ANSWER_LIMIT.as_secs());
-        let mut bearer = Self { client, events };
+        let mut bearer = Self {
+            client,
+            events,
+            heard: 0,
+        };
         bearer
             .until(|packet| matches!(packet, Packet::ConnAck(_)))
             .await?;
@@ -61,7 +67,7 @@ impl Bearer {
     }
 
     /// Publishes and waits for the acknowledgement.
-    pub(super) async fn publish(&mut self, topic: &str, payload: &[u8]) -> anyhow::Result<()> {
+    pub(crate) async fn publish(&mut self, topic: &str, payload: &[u8]) -> anyhow::Result<()> {
         self.client
             .publish(topic, QoS::AtLeastOnce, false, payload)
             .await?;
@@ -70,12 +76,37 @@ impl Bearer {
             .with_context(|| format!("publishing {} bytes on {topic}", payload.len()))
     }
 
+    /// Subscribes and waits for the answer, whatever it is.
+    pub(crate) async fn subscribe(&mut self, filter: &str) -> anyhow::Result<()> {
+        self.client.subscribe(filter, QoS::AtMostOnce).await?;
+        self.until(|packet| matches!(packet, Packet::SubAck(_)))
+            .await
+            .with_context(|| format!("subscribing to {filter}"))
+    }
+
+    /// Listens for a while.
+    pub(crate) async fn listen(&mut self, span: Duration) -> anyhow::Result<()> {
+        match tokio::time::timeout(span, self.until(|_| false)).await {
+            Ok(ended) => ended,
+            Err(_elapsed) => Ok(()),
+        }
+    }
+
+    /// Messages that reached it so far.
+    pub(crate) const fn heard(&self) -> u64 {
+        self.heard
+    }
+
     async fn until(&mut self, wanted: impl Fn(&Packet) -> bool) -> anyhow::Result<()> {
         let found = async {
             loop {
-                if let Event::Incoming(packet) = self.events.poll().await?
-                    && wanted(&packet)
-                {
+                let Event::Incoming(packet) = self.events.poll().await? else {
+                    continue;
+                };
+                if matches!(packet, Packet::Publish(_)) {
+                    self.heard += 1;
+                }
+                if wanted(&packet) {
                     return Ok(());
                 }
             }

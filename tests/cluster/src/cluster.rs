@@ -1,0 +1,477 @@
+//! The running cluster: one task owns hosts, network and processes. It does what it is asked to, one
+//! request after the other, and in between starts again what ended.
+//!
+//! ```text
+//! Control ─▶ Cluster::serve ─┬─ Machine (host, disk)    power, pause, full
+//!                            ├─ Fabric                  cut, slow, heal
+//!                            └─ Unit (process, Keeper)  kill, drain, upgrade; tended every 100 ms
+//! ```
+//!
+//! No request waits for a process that does not end: who asks looks at the status until it is as wished.
+
+use crate::control::{Answer, Ask, Request};
+use crate::door;
+use crate::host::Machine;
+use crate::installation::Installation;
+use crate::jetstream::{self, Victim};
+use crate::plan::{API_PORT, HostPlan, MONITOR_PORT, MQTT_PORT, Plan, Purpose};
+use crate::probe::{Health, Probe};
+use crate::status::{HostStatus, Status, UnitStatus};
+use crate::unit::{Role, Unit};
+use anyhow::Context as _;
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tests_harness::evidence::{CloudCommands, Lives};
+use tests_harness::gateway::{Door, Gateway};
+use tests_harness::pulse::Pulse;
+use tests_harness::site::GatewayOptions;
+use tests_harness::{devices, evidence};
+use tests_net::{Fabric, Host, Net, Shape};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, interval};
+
+/// How often processes are looked at.
+const TEND_EVERY: Duration = Duration::from_millis(100);
+/// How long a process may take to stop in order.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// Everything that was raised. Dropped in this order: nobody uses a disk or a host any more when it goes.
+#[derive(Debug)]
+pub struct Cluster {
+    pub(crate) units: Vec<Unit>,
+    pub(crate) machines: BTreeMap<String, Machine>,
+    pub(crate) fabric: Fabric,
+    pub(crate) dir: PathBuf,
+    pub(crate) plan: Plan,
+    pub(crate) installation: Installation,
+    pub(crate) options: GatewayOptions,
+    pub(crate) pulse: Pulse,
+    pub(crate) origin: Instant,
+    pub(crate) dashboard: String,
+    // Last: the hosts go when nobody is on them any more.
+    pub(crate) _net: Net,
+}
+
+impl Cluster {
+    /// Serves until it is told to go down, or everybody who could tell it is gone.
+    pub async fn serve(mut self, mut asks: mpsc::Receiver<Ask>) {
+        let mut tick = interval(TEND_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! { biased;
+                ask = asks.recv() => match ask {
+                    Some((Request::Down, reply)) => {
+                        let ended = self.down().await;
+                        // Whoever asked may have gone.
+                        drop(reply.send(ended.map(|()| Answer::Done("everything is gone".into()))));
+                        return;
+                    }
+                    Some((Request::Status, reply)) => self.tell(reply),
+                    Some((request, reply)) => {
+                        let done = self.handle(request).await;
+                        drop(reply.send(done.map(Answer::Done)));
+                    }
+                    None => return,
+                },
+                _ = tick.tick() => self.tend(),
+            }
+        }
+    }
+
+    /// Where the gateways tell how they are.
+    #[must_use]
+    pub fn doors(&self) -> Vec<Door> {
+        let gateways = self.units.iter().filter_map(Unit::gateway);
+        gateways.map(Gateway::door).collect()
+    }
+
+    /// Commands of `fogline-cloud` beside the running one.
+    #[must_use]
+    pub fn commands(&self) -> CloudCommands {
+        self.installation.commands.clone()
+    }
+
+    /// The host of devices and gateways, and where a gateway there would connect.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn field(&self) -> anyhow::Result<(Host, SocketAddr)> {
+        let site = self.plan.of(Purpose::Site).next();
+        let site = site.and_then(|site| self.machines.get(&site.name));
+        let entry = self.plan.of(Purpose::Balancer).next();
+        let entry = entry.context("no balancer")?.address();
+        let host = site.context("no site")?.host.clone();
+        Ok((host, SocketAddr::from((entry, MQTT_PORT))))
+    }
+
+    /// Opens a way from this machine to the dashboard, through a balancer, and notes it in the status.
+    ///
+    /// # Errors
+    /// Where there is no balancer, no login, or no port.
+    pub async fn open_dashboard(&mut self) -> anyhow::Result<()> {
+        let entry = self.plan.of(Purpose::Balancer).next();
+        let entry = entry.context("no balancer")?;
+        let inside = SocketAddr::from((entry.address(), API_PORT));
+        let machine = self.machines.get(&entry.name).context("no balancer")?;
+        let door = door::open(machine.host.clone(), inside).await?;
+        let (name, password) = self.installation.first_login()?;
+        self.dashboard = format!("https://{door}  (login {name}, password {password}, works once)");
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    fn tend(&mut self) {
+        let now = self.now();
+        for unit in &mut self.units {
+            // What cannot be started is tried again, and seen in the status meanwhile.
+            drop(unit.tend(now));
+        }
+    }
+
+    async fn handle(&mut self, request: Request) -> anyhow::Result<String> {
+        match request {
+            Request::Kill { name } => self.kill(&name).await,
+            Request::Pause { name } => self.pause(&name),
+            Request::Cut { from, to, one_way } => {
+                let cut = Shape {
+                    cut: true,
+                    ..Shape::CLEAN
+                };
+                self.shape(&from, &to, !one_way, cut)
+            }
+            Request::Slow {
+                from,
+                to,
+                delay_ms,
+                loss,
+                rate,
+            } => {
+                anyhow::ensure!(
+                    (0.0..=1.0).contains(&loss),
+                    "loss {loss} is not from 0 to 1"
+                );
+                let slow = Shape {
+                    delay: Duration::from_millis(delay_ms),
+                    loss,
+                    rate,
+                    ..Shape::CLEAN
+                };
+                self.shape(&from, &to, true, slow)
+            }
+            Request::Fill { name } => self.fill(&name),
+            Request::Heal { name } => self.heal(name.as_deref()),
+            Request::Drain { name } => {
+                self.unit(&name)?.drain()?;
+                Ok(format!("{name} was asked to end, and stays away"))
+            }
+            Request::Upgrade { name, dir } => {
+                self.unit(&name)?.upgrade(&dir)?;
+                Ok(format!(
+                    "{name} was asked to make room for {}",
+                    dir.display()
+                ))
+            }
+            Request::DeleteStream => self.delete(Victim::Stream).await,
+            Request::DeleteConsumer => self.delete(Victim::Consumer).await,
+            Request::Silence => self.silence().await,
+            Request::KeepLives => self.keep_lives(),
+            Request::Status | Request::Down => anyhow::bail!("answered elsewhere"),
+        }
+    }
+
+    fn unit(&mut self, name: &str) -> anyhow::Result<&mut Unit> {
+        let names: Vec<&str> = self.units.iter().map(|unit| unit.name.as_str()).collect();
+        let unknown = format!("{name} is no process; there are {}", names.join(", "));
+        let mut units = self.units.iter_mut();
+        units.find(|unit| unit.name == name).context(unknown)
+    }
+
+    fn is_unit(&self, name: &str) -> bool {
+        self.units.iter().any(|unit| unit.name == name)
+    }
+
+    /// Names of the hosts that a name stands for.
+    fn hosts(&self, name: &str) -> anyhow::Result<Vec<String>> {
+        let hosts = self.plan.party(name)?;
+        Ok(hosts.into_iter().map(|host| host.name.clone()).collect())
+    }
+
+    fn machine(&mut self, name: &str) -> anyhow::Result<&mut Machine> {
+        let machine = self.machines.get_mut(name);
+        machine.with_context(|| format!("there is no host {name}"))
+    }
+
+    async fn kill(&mut self, name: &str) -> anyhow::Result<String> {
+        let now = self.now();
+        if self.is_unit(name) {
+            self.unit(name)?.kill(now).await?;
+            return Ok(format!("{name} was killed; its supervisor starts it again"));
+        }
+        let hosts = self.hosts(name)?;
+        for host in &hosts {
+            // Off first: what ends now is not to be started again.
+            let units = self.units.iter_mut().filter(|unit| unit.host == *host);
+            units.for_each(Unit::off);
+            let Self {
+                machines, fabric, ..
+            } = self;
+            if let Some(machine) = machines.get_mut(host) {
+                machine.power_off(fabric)?;
+            }
+        }
+        self.tend();
+        Ok(format!("no power: {}", hosts.join(", ")))
+    }
+
+    fn pause(&mut self, name: &str) -> anyhow::Result<String> {
+        if self.is_unit(name) {
+            self.unit(name)?.pause(true)?;
+            return Ok(format!("{name} stands still"));
+        }
+        let hosts = self.hosts(name)?;
+        for host in &hosts {
+            self.machine(host)?.pause(true)?;
+            let units = self.units.iter_mut().filter(|unit| unit.host == *host);
+            for unit in units.filter(|unit| unit.pid().is_some()) {
+                unit.pause(true)?;
+            }
+        }
+        Ok(format!("stand still: {}", hosts.join(", ")))
+    }
+
+    fn shape(&self, from: &str, to: &str, both_ways: bool, shape: Shape) -> anyhow::Result<String> {
+        for (a, b) in self.plan.pairs(from, to, both_ways)? {
+            self.fabric.set(a, b, shape);
+        }
+        let arrow = if both_ways { "⇄" } else { "→" };
+        Ok(format!("{from} {arrow} {to}: {}", words(&shape)))
+    }
+
+    fn fill(&mut self, name: &str) -> anyhow::Result<String> {
+        let machine = self.machine(name)?;
+        let disk = machine.disk.as_ref();
+        disk.with_context(|| format!("{name} has no disk of its own"))?
+            .fill()?;
+        Ok(format!("the disk of {name} is full"))
+    }
+
+    fn heal(&mut self, name: Option<&str>) -> anyhow::Result<String> {
+        let now = self.now();
+        if let Some(name) = name.filter(|name| self.is_unit(name)) {
+            let unit = self.unit(name)?;
+            if unit.is_paused() {
+                unit.pause(false)?;
+            }
+            unit.on(now);
+            return Ok(format!("{name} runs again"));
+        }
+        let name = name.unwrap_or("all");
+        self.shape(name, "all", true, Shape::CLEAN)?;
+        for host in self.hosts(name)? {
+            let Self {
+                machines,
+                fabric,
+                units,
+                ..
+            } = self;
+            if let Some(machine) = machines.get_mut(&host) {
+                machine.power_on(fabric)?;
+                machine.pause(false)?;
+            }
+            for unit in units.iter_mut().filter(|unit| unit.host == host) {
+                if unit.is_paused() {
+                    unit.pause(false)?;
+                }
+                unit.on(now);
+            }
+        }
+        Ok(format!("{name}: healed"))
+    }
+
+    async fn delete(&self, victim: Victim) -> anyhow::Result<String> {
+        let from = self
+            .plan
+            .of(Purpose::Cloud)
+            .next()
+            .context("no cloud host")?;
+        let machine = self.machines.get(&from.name).context("no cloud host")?;
+        let is_on = |host: &&HostPlan| {
+            let machine = self.machines.get(&host.name);
+            machine.is_some_and(|machine| !machine.is_off())
+        };
+        let node = self.plan.of(Purpose::Broker).find(is_on);
+        let node = node.context("no broker has power")?.address();
+        let (host, ca) = (machine.host.clone(), self.installation.ca());
+        let password = self.installation.secret("ingest_password")?;
+        let deleting = move || jetstream::delete(&host, node, &ca, &password, victim);
+        tokio::task::spawn_blocking(deleting).await??;
+        Ok(format!("{victim:?} deleted"))
+    }
+
+    async fn silence(&self) -> anyhow::Result<String> {
+        let devices = self.units.iter().find(|unit| unit.role == Role::Devices);
+        let devices = devices.context("there are no devices")?;
+        devices::silence(devices.process(), &self.dir).await?;
+        Ok("the devices are silent".to_owned())
+    }
+
+    fn keep_lives(&self) -> anyhow::Result<String> {
+        let gateways = self.units.iter().filter_map(Unit::gateway);
+        let runs = gateways.flat_map(|gateway| gateway.runs().to_vec());
+        let slack = evidence::LOSS_SLACK;
+        let lives = Lives::new(runs.collect(), &self.options, slack, &self.pulse)?;
+        lives.keep(&self.dir)?;
+        Ok("written down".to_owned())
+    }
+
+    /// Answers from a task of its own: asking every process takes its time.
+    fn tell(&self, reply: oneshot::Sender<anyhow::Result<Answer>>) {
+        let probe = self.probe();
+        tokio::spawn(async move {
+            let status = probe.take().await;
+            // Whoever asked may have gone.
+            drop(reply.send(Ok(Answer::Status(Box::new(status)))));
+        });
+    }
+
+    fn probe(&self) -> Probe {
+        let now = self.now();
+        let mut known = Status {
+            dashboard: self.dashboard.clone(),
+            links: self.bad_links(),
+            ..Status::default()
+        };
+        let (mut health, mut doors) = (Vec::new(), Vec::new());
+        for machine in self.machines.values() {
+            let plan = &machine.plan;
+            let units = self.units.iter().filter(|unit| unit.host == plan.name);
+            let mut shown = Vec::new();
+            for unit in units {
+                shown.push(UnitStatus {
+                    name: unit.name.clone(),
+                    state: unit.state(now),
+                    pid: unit.pid(),
+                    ready: None,
+                    reason: None,
+                    restarts: unit.keeper().restarts(),
+                });
+                doors.extend(unit.gateway().map(Gateway::door));
+                health.extend(health_of(unit, machine));
+            }
+            known.hosts.push(HostStatus {
+                name: plan.name.clone(),
+                zone: plan.zone.clone(),
+                address: plan.address().to_string(),
+                trouble: machine.trouble(),
+                units: shown,
+            });
+        }
+        Probe {
+            known,
+            health,
+            doors,
+        }
+    }
+
+    fn bad_links(&self) -> Vec<String> {
+        let mut bad = Vec::new();
+        for a in &self.plan.hosts {
+            for b in self.plan.hosts.iter().filter(|b| b.number != a.number) {
+                let shape = self.fabric.shape(a.address(), b.address());
+                if shape != Shape::CLEAN {
+                    bad.push(format!("{} → {} {}", a.name, b.name, words(&shape)));
+                }
+            }
+        }
+        bad
+    }
+
+    /// Ends everything in order, gateways first, so that what they hold can still be settled.
+    async fn down(mut self) -> anyhow::Result<()> {
+        self.heal(None)?;
+        let mut worst = Ok(());
+        for role in [
+            |role: Role| role == Role::Gateway,
+            |role: Role| matches!(role, Role::Cloud { .. }),
+            |role: Role| role == Role::Balancer,
+            |role: Role| role == Role::Broker,
+            |role: Role| role == Role::Devices,
+        ] {
+            let those = self.units.iter_mut().filter(|unit| role(unit.role));
+            // Told all at once, waited for one by one.
+            let mut told = Vec::new();
+            for unit in those {
+                unit.off();
+                if unit.pid().is_some() {
+                    unit.process().signal(Signal::TERM)?;
+                }
+                told.push(unit);
+            }
+            for unit in told {
+                worst = worst.and(unit.stop(STOP_LIMIT).await);
+            }
+        }
+        worst
+    }
+}
+
+/// Where a process tells whether it is ready.
+fn health_of(unit: &Unit, machine: &Machine) -> Option<Health> {
+    let (port, path) = match unit.role {
+        Role::Broker => (MONITOR_PORT, "/healthz"),
+        Role::Cloud { health } => (health, "/readyz"),
+        Role::Balancer | Role::Devices | Role::Gateway => return None,
+    };
+    unit.pid()?;
+    Some(Health {
+        unit: unit.name.clone(),
+        host: machine.host.clone(),
+        address: SocketAddr::from((machine.plan.address(), port)),
+        path,
+        is_broker: unit.role == Role::Broker,
+    })
+}
+
+/// How a link is, for people.
+fn words(shape: &Shape) -> String {
+    if shape.cut {
+        return "cut".to_owned();
+    }
+    let mut parts = Vec::new();
+    if !shape.delay.is_zero() {
+        parts.push(format!("{} ms late", shape.delay.as_millis()));
+    }
+    if shape.loss > 0.0 {
+        parts.push(format!("{:.0} % lost", shape.loss * 100.0));
+    }
+    if let Some(rate) = shape.rate {
+        parts.push(format!("{} kbit/s", rate / 1000));
+    }
+    if parts.is_empty() {
+        return "clean".to_owned();
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_link_is_told_in_words() {
+        let slow = Shape {
+            delay: Duration::from_millis(200),
+            loss: 0.05,
+            rate: Some(64_000),
+            ..Shape::CLEAN
+        };
+        assert_eq!(words(&slow), "200 ms late, 5 % lost, 64 kbit/s");
+        assert_eq!(words(&Shape::CLEAN), "clean");
+    }
+}
