@@ -170,27 +170,29 @@ impl IngestSource for NatsSource {
         Ok(())
     }
 
-    async fn give_back(&self) {
+    async fn give_back(&self, mut receipts: Vec<Receipt>) {
         // Taken out: the pulls end with this call, and bring nothing more to this process.
-        let Some(mut lanes) = self.lanes.lock().await.take() else {
-            return;
-        };
-        let mut given = 0_u32;
-        for lane in [&mut lanes.live, &mut lanes.history] {
-            for _ in 0..GROUP_MESSAGES {
-                let Some(Some(Ok(message))) = lane.next().now_or_never() else {
-                    break;
-                };
-                let Some(reply) = message.reply.clone() else {
-                    continue;
-                };
-                // Where this fails it comes to somebody after the acknowledgement's time-out.
-                let given_back = self.client.publish(reply, Bytes::from_static(b"-NAK"));
-                given += u32::from(given_back.await.is_ok());
+        if let Some(mut lanes) = self.lanes.lock().await.take() {
+            for lane in [&mut lanes.live, &mut lanes.history] {
+                for _ in 0..GROUP_MESSAGES {
+                    let Some(Some(Ok(message))) = lane.next().now_or_never() else {
+                        break;
+                    };
+                    let reply = message.reply.as_deref().unwrap_or_default();
+                    receipts.push(Receipt(reply.to_owned()));
+                }
             }
         }
-        if given > 0 {
-            tracing::info!(messages = given, "given back to the broker, not begun");
+        let messages = receipts.len();
+        for Receipt(reply) in receipts {
+            let given = self.client.publish(reply, Bytes::from_static(b"-NAK"));
+            // What cannot be given back comes to somebody after the acknowledgement's time-out.
+            if given.await.is_err() {
+                return;
+            }
+        }
+        if messages > 0 {
+            tracing::info!(messages, "given back to the broker");
         }
     }
 

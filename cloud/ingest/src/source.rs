@@ -103,9 +103,9 @@ pub trait IngestSource: Send + Sync + 'static {
     /// [`SourceError`]: some will come again.
     async fn settle(&self, receipts: Vec<Receipt>) -> Result<(), SourceError>;
 
-    /// Stops taking, and gives back what was taken for [`IngestSource::next`] and not fetched: another
-    /// replica has it at once instead of after a time-out.
-    async fn give_back(&self);
+    /// Stops taking, and gives back these messages and what was taken for [`IngestSource::next`] and not
+    /// fetched: another replica has them at once instead of after a time-out.
+    async fn give_back(&self, receipts: Vec<Receipt>);
 
     /// Messages that are not settled yet, whoever has them.
     ///

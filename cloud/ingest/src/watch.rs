@@ -125,3 +125,33 @@ impl Alarms {
 fn changed(was: &mut bool, is: bool) -> bool {
     std::mem::replace(was, is) != is
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_begin_at_half_of_the_bound_after_half_a_minute_and_with_the_first_copy_lost() {
+        let calm = StreamState {
+            bytes: 500,
+            max_bytes: 1000,
+            waited: Duration::from_secs(30),
+            copies: 3,
+            replicas: 3,
+            ..StreamState::default()
+        };
+        let mut alarms = Alarms::default();
+        alarms.look(calm);
+        let raised = |alarms: &Alarms| [alarms.half_full, alarms.lagging, alarms.lacks_copies];
+        assert_eq!(raised(&alarms), [false; 3]);
+        alarms.look(StreamState {
+            bytes: 501,
+            waited: Duration::from_secs(31),
+            copies: 2,
+            ..calm
+        });
+        assert_eq!(raised(&alarms), [true; 3]);
+        alarms.look(calm);
+        assert_eq!(raised(&alarms), [false; 3]);
+    }
+}

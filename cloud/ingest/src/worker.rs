@@ -51,12 +51,16 @@ impl Worker {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut pause = BACK_OFF.0;
         let mut pacer = Pacer::default();
+        let mut unfinished = Vec::new();
         while let Ok(group) = self.take(&mut pause, &stop).await {
+            let receipts = group.iter().map(|delivery| delivery.receipt.clone());
+            let receipts: Vec<Receipt> = receipts.collect();
             if self.handle(group, &mut pacer, &stop).await.is_err() {
+                unfinished = receipts;
                 break;
             }
         }
-        self.source.give_back().await;
+        self.source.give_back(unfinished).await;
     }
 
     async fn take(

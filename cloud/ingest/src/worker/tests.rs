@@ -20,6 +20,7 @@ enum Seen {
     Commit(usize),
     Ack(u64),
     Settle(String),
+    GiveBack(String),
     Aside(String),
 }
 
@@ -88,7 +89,11 @@ impl IngestSource for World {
         Ok(())
     }
 
-    async fn give_back(&self) {}
+    async fn give_back(&self, receipts: Vec<Receipt>) {
+        for Receipt(name) in receipts {
+            self.note(Seen::GiveBack(name));
+        }
+    }
 
     async fn pending(&self) -> Result<u64, SourceError> {
         Ok(0)
@@ -273,6 +278,22 @@ async fn while_the_database_is_away_nothing_is_settled_and_afterwards_everything
     assert!(stats.store_ready());
     stop.cancel();
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_stopping_replica_could_not_commit_it_gives_back() {
+    let world = Arc::new(World::default());
+    *world.away.lock().unwrap() = true;
+    world.send("gw.a.up.telemetry", envelope(&[1]), "a");
+    world.send("gw.a.up.telemetry", envelope(&[2]), "b");
+    let (stats, stop, task) = start(&world);
+    while stats.failed_commits.get() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.cancel();
+    task.await.unwrap();
+    let given = ["a", "b"].map(|name| Seen::GiveBack(name.to_owned()));
+    assert_eq!(world.seen(), given);
 }
 
 #[tokio::test]
