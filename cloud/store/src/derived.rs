@@ -32,6 +32,8 @@ pub(crate) struct GatewayDerived {
     pub(crate) newest_sample: Option<Timestamp>,
     /// When the newest telemetry was received.
     pub(crate) newest_received: Option<Timestamp>,
+    /// Number of the newest record row in it, where it is made from rows.
+    pub(crate) through: i64,
 }
 
 impl GatewayDerived {

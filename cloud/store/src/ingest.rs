@@ -52,7 +52,7 @@ pub struct QuarantineInput {
     pub gateway: Option<GatewayId>,
     /// Topic or subject it came on.
     pub topic: String,
-    /// The bytes; cut at [`crate::sqlite::QUARANTINE_PAYLOAD_BYTES`].
+    /// The bytes; cut at [`crate::sql::QUARANTINE_PAYLOAD_BYTES`].
     pub payload: Vec<u8>,
     /// What is wrong with it, for people.
     pub reason: String,

@@ -15,7 +15,8 @@
 //! |---|---|
 //! | [`store`] | the traits: the seam between the services and a database |
 //! | [`ingest`], [`query`], [`alarms`], [`registry`], [`accounts`], [`maintain`] | the types they speak |
-//! | [`sqlite`] | the embedded implementation |
+//! | [`sql`] | the store on a database that speaks SQL: all that both have in common |
+//! | [`sqlite`], [`postgres`] | the embedded database, the one for production |
 //! | `alarm`, `cursor`, `ledger`, `block`, `summary`, `downsample`, `derived` | pure cores, shared by every implementation |
 
 #![forbid(unsafe_code)]
@@ -30,12 +31,15 @@ mod digest;
 mod downsample;
 pub mod error;
 pub mod failpoint;
+mod generation;
 pub mod ingest;
 mod ledger;
 pub mod maintain;
 pub mod offices;
+pub mod postgres;
 pub mod query;
 pub mod registry;
+pub mod sql;
 pub mod sqlite;
 mod stamp;
 pub mod store;
@@ -47,11 +51,13 @@ pub use error::StoreError;
 pub use ingest::{HelloState, Incoming, LiveUpdate, QuarantineInput, Settled};
 pub use maintain::{MaintainReport, MaintainStep};
 pub use offices::{Candidate, FileOffices, Office, Offices};
+pub use postgres::{PostgresOffices, PostgresOptions, PostgresStore};
 pub use query::{
     Bucket, Confirmed, DeviceState, Estimated, ExportFilter, ExportedSample, Gap, GapKind, Latest,
     LedgerEntry, LedgerFilter, LedgerPoint, PointCounts, Points, QuarantineEntry, QueryRange,
     QueryResult, RawSample, Series, SeriesId, StoredEvent, TimeRange,
 };
 pub use registry::{Gateway, GatewayState, NewGateway};
-pub use sqlite::{Limits, SqliteOptions, SqliteStore};
+pub use sql::Limits;
+pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{Accounts, ExportStream, Ingest, Maintain, Queries, Registry, Store};

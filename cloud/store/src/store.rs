@@ -1,7 +1,7 @@
 //! The seam between the cloud's services and a database (design.md C8).
 //!
-//! Two implementations are meant to exist: SQLite (here) and `PostgreSQL`. `tests/it/suite.rs` is the
-//! contract in executable form and takes any [`Store`].
+//! Two implementations exist: [`crate::SqliteStore`] and [`crate::PostgresStore`]. `tests/it/suite.rs` is
+//! the contract in executable form and takes any [`Store`].
 
 use crate::accounts::{LoginFailures, Session, TokenHash, User};
 use crate::alarms::{AlarmCounts, AlarmFilter, EventFilter, StoredAlarm, Traffic};

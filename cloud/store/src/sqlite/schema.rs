@@ -4,6 +4,7 @@
 //! stands in `user_version`; a database of a newer program is refused, never touched.
 
 use crate::error::StoreError;
+use crate::sql::week::{block_table, minute_table};
 use rusqlite::Connection;
 use std::path::Path;
 
@@ -208,23 +209,11 @@ pub(super) fn migrate(
     tx.commit().map_err(open)
 }
 
-/// The week that holds an hour (hours since 1970).
-pub(super) const fn week_of_hour(hour: i64) -> i64 {
-    hour.div_euclid(7 * 24)
-}
-
-/// Makes the tables of a week.
-pub(super) fn make_week(conn: &Connection, week: i64) -> rusqlite::Result<()> {
-    let known = conn
-        .prepare_cached("SELECT 1 FROM week WHERE week = ?1")?
-        .exists([week])?;
-    if known {
-        return Ok(());
-    }
+/// Statements that make the tables of a week.
+pub(super) fn week_tables(week: i64) -> String {
     let (block, rollup) = (block_table(week), minute_table(week));
-    conn.execute_batch(&format!(
-        "INSERT INTO week VALUES ({week});
-         CREATE TABLE \"{block}\" (
+    format!(
+        "CREATE TABLE \"{block}\" (
            id INTEGER PRIMARY KEY AUTOINCREMENT, series INTEGER NOT NULL, hour INTEGER NOT NULL,
            first INTEGER NOT NULL, last INTEGER NOT NULL, received INTEGER NOT NULL,
            boot INTEGER NOT NULL, clock_offset INTEGER NOT NULL, shift INTEGER NOT NULL,
@@ -238,25 +227,7 @@ pub(super) fn make_week(conn: &Connection, week: i64) -> rusqlite::Result<()> {
            min, max, first_time INTEGER, first_value, last_time INTEGER, last_value,
            bad_quality INTEGER,
            PRIMARY KEY (series, start)) WITHOUT ROWID;"
-    ))
-}
-
-/// Drops a week, all of it.
-pub(super) fn drop_week(conn: &Connection, week: i64) -> rusqlite::Result<()> {
-    let (block, rollup) = (block_table(week), minute_table(week));
-    conn.execute_batch(&format!(
-        "DROP TABLE \"{block}\"; DROP TABLE \"{rollup}\"; DELETE FROM week WHERE week = {week};"
-    ))
-}
-
-/// Name of a week's table of blocks.
-pub(super) fn block_table(week: i64) -> String {
-    format!("block_w{week}")
-}
-
-/// Name of a week's table of 1-minute rollups.
-pub(super) fn minute_table(week: i64) -> String {
-    format!("rollup_minute_w{week}")
+    )
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use crate::registry::NewGateway;
 use crate::store::{Ingest, Maintain, Queries, Registry};
 use crate::{MaintainStep, StoreError};
 use protocols_model::{
-    Epoch, Instant, Lane, LossReason, PointDescriptor, Quality, RecordKey, Timestamp, Value,
-    ValueType,
+    BootId, Epoch, GatewayId, Instant, Lane, LossReason, PointDescriptor, Quality, RecordKey,
+    Timestamp, Value, ValueType,
 };
 use protocols_wire::{
     Body, Column, Dictionary, EnvelopeRecord, Record, RecordStamp, Sample, Telemetry,
@@ -99,14 +99,8 @@ async fn exported(store: &SqliteStore) -> Result<usize, StoreError> {
     Ok(count)
 }
 
-async fn sql(store: &SqliteStore, sql: &'static str) {
-    let run = move |state: &mut threads::WriterState| {
-        state
-            .conn
-            .execute_batch(sql)
-            .map_err(row::failed("testing"))
-    };
-    store.writer.call(run).await.unwrap();
+async fn sql(store: &SqliteStore, sql: &str) {
+    store.raw(sql.to_owned()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,13 +182,7 @@ async fn a_damaged_block_fails_its_own_query_and_nothing_else() {
     while store.maintain(NOW).await.unwrap() == MaintainStep::Worked {}
     let week = NOW.0 / (7 * 24 * 3600 * 1_000_000_000);
     let damage = format!("UPDATE block_w{week} SET data = zeroblob(90)");
-    let run = move |state: &mut threads::WriterState| {
-        state
-            .conn
-            .execute_batch(&damage)
-            .map_err(row::failed("testing"))
-    };
-    store.writer.call(run).await.unwrap();
+    sql(&store, &damage).await;
     store.commit(incoming(4..=6)).await.unwrap();
     while store.maintain(NOW).await.unwrap() == MaintainStep::Worked {}
     assert_eq!(store.maintain_report().await.unwrap().record_rows, 0);

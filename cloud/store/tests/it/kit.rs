@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use cloud_store::{
-    EventFilter, ExportFilter, ExportedSample, Incoming, Limits, MaintainStep, NewGateway, Settled,
-    SqliteOptions, SqliteStore, Store,
+    EventFilter, ExportFilter, ExportedSample, Incoming, Limits, MaintainStep, NewGateway,
+    PostgresOptions, PostgresStore, Settled, SqliteOptions, SqliteStore, Store,
 };
 use protocols_model::{
     BootId, Claim, Epoch, GatewayId, Instant, Lane, LossReason, PointDescriptor, Quality, Reason,
@@ -13,8 +13,10 @@ use protocols_wire::{
     Body, ClockState, Column, Dictionary, EnvelopeRecord, Held, Hello, Record, RecordStamp, Sample,
     Telemetry,
 };
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tests_postgres::Server;
 
 /// The moment at which tests play, seconds since 1970: a full day and hour.
 pub(crate) const NOW_S: i64 = 1_800_000_000 / 86_400 * 86_400 + 12 * 3600;
@@ -72,6 +74,45 @@ pub(crate) fn open_when_free(path: &std::path::Path, limits: Limits) -> SqliteSt
             opened => return opened.unwrap(),
         }
     }
+}
+
+/// A database on a server that all tests of this binary share; it goes away with the binary.
+pub(crate) struct PostgresKit {
+    database: String,
+}
+
+impl PostgresKit {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let database = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        server().create_database(&database).unwrap();
+        Self { database }
+    }
+
+    pub(crate) fn options(&self, limits: Limits) -> PostgresOptions {
+        PostgresOptions {
+            password_file: Some(server().password_file()),
+            limits,
+            writers: 2,
+            readers: 2,
+            ..PostgresOptions::new(&server().url(&self.database))
+        }
+    }
+
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        server().psql(&self.database, sql).unwrap()
+    }
+}
+
+impl Kit for PostgresKit {
+    fn open(&mut self, limits: Limits) -> Arc<dyn Store> {
+        Arc::new(PostgresStore::open(self.options(limits)).unwrap())
+    }
+}
+
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start().unwrap())
 }
 
 /// Limits that make everything happen at once.

@@ -1,5 +1,5 @@
-//! The store from outside: the suite that every implementation must pass, run on SQLite, and what
-//! only a database file can get wrong.
+//! The store from outside: the suite that every implementation must pass, run on both, and what only
+//! one of them can get wrong.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,26 +12,38 @@ mod alarms;
 mod kill;
 mod kit;
 mod model;
+mod postgres;
 mod queries;
 mod sqlite;
 mod suite;
 
-use kit::SqliteKit;
+use kit::{PostgresKit, SqliteKit};
 
-/// Runs tests of the suite on SQLite.
-macro_rules! on_sqlite {
-    ($module:ident: $($test:ident),+ $(,)?) => {
-        mod $module {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                crate::$module::$test(crate::SqliteKit::new()).await;
+/// Runs the suite on both databases.
+macro_rules! on_both {
+    ($($module:ident: $($test:ident),+ $(,)?;)+) => {
+        mod sqlite_passes {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$module::$test(crate::SqliteKit::new()).await;
+                })+
+            })+
+        }
+
+        mod postgres_passes {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$module::$test(crate::PostgresKit::new()).await;
+                })+
             })+
         }
     };
 }
 
-mod sqlite_passes {
-    on_sqlite!(suite:
+on_both!(
+    suite:
         a_record_is_stored_once_however_often_it_comes,
         records_may_come_in_any_order,
         a_record_that_would_make_a_65th_range_is_hinted_to_come_later,
@@ -53,15 +65,15 @@ mod sqlite_passes {
         times_of_a_boot_without_a_clock_are_estimated_until_a_better_map_comes,
         events_and_device_links_are_listed,
         the_four_truths_are_kept_apart,
-        live_updates_bring_new_values_and_tell_a_lagging_reader,
+        live_updates_bring_new_values,
         a_sign_of_life_makes_a_latest_value_fresh_and_is_stored_nowhere,
         quarantine_is_bounded_and_counts_repeats,
         sessions_end_idle_or_old_or_with_the_password,
         failed_logins_are_forgotten_after_a_quiet_hour,
         a_restore_draws_a_new_generation,
         two_gateways_with_the_same_points_have_series_of_their_own,
-    );
-    on_sqlite!(alarms:
+    ;
+    alarms:
         an_alarm_stands_as_its_gateway_said_last_in_whatever_order_words_come,
         epochs_are_ordered_by_hellos_and_not_by_clocks,
         the_backlog_of_a_run_that_never_connected_is_older_than_the_run_that_brings_it,
@@ -71,8 +83,8 @@ mod sqlite_passes {
         alarms_are_listed_by_urgency_counted_and_lead_to_their_points,
         events_carry_what_they_say_of_an_alarm_and_are_found_by_it,
         traffic_counts_each_record_once_by_the_hour_it_came,
-    );
-    on_sqlite!(queries:
+    ;
+    queries:
         an_answer_does_not_depend_on_how_much_was_compacted,
         a_peak_survives_every_resolution,
         late_data_joins_its_hour_and_its_rollups,
@@ -81,5 +93,5 @@ mod sqlite_passes {
         counts_and_latest_values_survive_compaction_and_reopening,
         gaps_of_bad_quality_and_of_silence_are_told,
         the_compactor_gathers_before_it_works,
-    );
-}
+    ;
+);

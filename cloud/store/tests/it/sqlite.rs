@@ -158,3 +158,19 @@ async fn a_closed_store_says_so() {
         "readers go on until the handle is dropped"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_lags_is_told_so() {
+    use tokio::sync::broadcast::error::RecvError;
+    let kit = SqliteKit::new();
+    let store = open_when_free(&kit.path(), eager());
+    let gw = enter(&store, "gw-1").await;
+    let dict = floats(1);
+    let mut live = store.subscribe();
+    for seq in 1..1200 {
+        let body = telemetry(&dict, vec![(0, vec![good(now(), 1.0)])]);
+        let records = vec![record(key(1, Lane::Telemetry, seq), body)];
+        send(&store, &gw, vec![dict.clone()], records).await;
+    }
+    assert!(matches!(live.recv().await, Err(RecvError::Lagged(_))));
+}

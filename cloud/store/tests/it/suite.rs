@@ -728,8 +728,7 @@ pub(crate) async fn the_four_truths_are_kept_apart(mut kit: impl Kit) {
     assert_eq!(store.gateways().await.unwrap().len(), 2);
 }
 
-pub(crate) async fn live_updates_bring_new_values_and_tell_a_lagging_reader(mut kit: impl Kit) {
-    use tokio::sync::broadcast::error::RecvError;
+pub(crate) async fn live_updates_bring_new_values(mut kit: impl Kit) {
     let store = kit.open(eager());
     let gw = enter(&*store, "gw-1").await;
     let dict = floats(1);
@@ -740,10 +739,17 @@ pub(crate) async fn live_updates_bring_new_values_and_tell_a_lagging_reader(mut 
     assert_eq!(update.gateway, gw);
     assert_eq!(update.values.len(), 1, "an older sample is no news");
     assert_eq!(update.values[0].time, seconds(NOW_S - 98));
-    for seq in 3..1200 {
+    for seq in 3..=20 {
         send(&*store, &gw, vec![], vec![one(&dict, seq)]).await;
     }
-    assert!(matches!(live.recv().await, Err(RecvError::Lagged(_))));
+    // Several commits may be told at once, in their order.
+    let mut newest = seconds(NOW_S - 98);
+    while newest < seconds(NOW_S - 80) {
+        for latest in &live.recv().await.unwrap().values {
+            assert!(latest.time > newest);
+            newest = latest.time;
+        }
+    }
 }
 
 /// A record of one point without readings, that says what was sent of it at `sent` still held `confirmed`.
@@ -862,7 +868,7 @@ pub(crate) async fn quarantine_is_bounded_and_counts_repeats(mut kit: impl Kit) 
     assert_eq!(seen, [(4, 3), (3, 1), (2, 2)]);
     assert_eq!(
         kept[0].payload.len(),
-        cloud_store::sqlite::QUARANTINE_PAYLOAD_BYTES
+        cloud_store::sql::QUARANTINE_PAYLOAD_BYTES
     );
     let all = store.quarantined(None, 10).await.unwrap();
     assert_eq!((all.len(), all[0].gateway.clone()), (4, None));

@@ -1,0 +1,151 @@
+//! Dictionaries and series that the writer has met: which series a column of a record is.
+//!
+//! A cache of what the tables say; emptied after every failed transaction, so it never knows more
+//! than the database.
+
+use super::db::{Connection, OptionalExtension, params};
+use super::row::{damaged, failed};
+use crate::error::StoreError;
+use protocols_model::{DictionaryHash, ValueType};
+use protocols_wire::Dictionary;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Dictionaries kept in memory; beyond it the cache starts anew. Far above what gateways use at a
+/// time (one or few each), so that the hot path reads no dictionary.
+const CACHED: usize = 50_000;
+
+/// A series as a column refers to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SeriesRef {
+    /// Row of the series; `None` where the gateway had too many already.
+    pub(super) id: Option<i64>,
+    /// Type of its values.
+    pub(super) kind: ValueType,
+}
+
+/// What the writer has met, by gateway row and dictionary.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    dictionaries: HashMap<(i64, DictionaryHash), Arc<[SeriesRef]>>,
+}
+
+impl Known {
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.dictionaries.clear();
+    }
+
+    /// The series that a gateway's columns of `hash` are, entered where they are new; `None` when
+    /// nobody has sent the dictionary yet.
+    pub(super) fn resolve(
+        &mut self,
+        conn: &Connection,
+        gateway: i64,
+        hash: DictionaryHash,
+        most: u64,
+    ) -> Result<Option<Arc<[SeriesRef]>>, StoreError> {
+        if let Some(series) = self.dictionaries.get(&(gateway, hash)) {
+            return Ok(Some(Arc::clone(series)));
+        }
+        let Some(dictionary) = dictionary(conn, hash)? else {
+            return Ok(None);
+        };
+        let series: Arc<[SeriesRef]> = enter(conn, gateway, &dictionary, most)?.into();
+        if series.iter().all(|series| series.id.is_some()) {
+            if self.dictionaries.len() >= CACHED {
+                self.dictionaries.clear();
+            }
+            self.dictionaries
+                .insert((gateway, hash), Arc::clone(&series));
+        }
+        Ok(Some(series))
+    }
+}
+
+/// A stored dictionary.
+pub(super) fn dictionary(
+    conn: &Connection,
+    hash: DictionaryHash,
+) -> Result<Option<Dictionary>, StoreError> {
+    let body: Option<Vec<u8>> = conn
+        .prepare_cached("SELECT body FROM dictionary WHERE hash = ?1")
+        .and_then(|statement| statement.query_row([hash.0], |row| row.get(0)).optional())
+        .map_err(failed("reading a dictionary"))?;
+    body.map(|body| {
+        Dictionary::decode(body.into()).map_err(|why| damaged(format!("dictionary {hash}: {why}")))
+    })
+    .transpose()
+}
+
+/// Stores a dictionary; it is named by its content, so one that is there is the same.
+pub(super) fn store_dictionary(
+    conn: &Connection,
+    dictionary: &Dictionary,
+) -> Result<(), StoreError> {
+    conn.prepare_cached("INSERT INTO dictionary VALUES (?1, ?2) ON CONFLICT DO NOTHING")
+        .and_then(|statement| {
+            statement.execute(params![dictionary.hash().0, dictionary.encoded().as_ref()])
+        })
+        .map(drop)
+        .map_err(failed("storing a dictionary"))
+}
+
+/// Series of the entries, those of the table or new ones while there is room.
+fn enter(
+    conn: &Connection,
+    gateway: i64,
+    dictionary: &Dictionary,
+    most: u64,
+) -> Result<Vec<SeriesRef>, StoreError> {
+    let fail = failed("entering series");
+    let count: i64 = conn
+        .query_row(
+            "SELECT count(*) FROM series WHERE gateway = ?1",
+            [gateway],
+            |row| row.get(0),
+        )
+        .map_err(&fail)?;
+    let mut room = most.saturating_sub(count.unsigned_abs());
+    let mut all = Vec::with_capacity(dictionary.entries().len());
+    for entry in dictionary.entries() {
+        let kind = entry.value_type;
+        let name = params![
+            gateway,
+            entry.device.as_str(),
+            entry.point.as_str(),
+            kind.to_index(),
+            entry.unit,
+        ];
+        let mut id: Option<i64> = conn
+            .prepare_cached(
+                "SELECT id FROM series WHERE gateway = ?1 AND device = ?2 AND point = ?3
+                 AND value_type = ?4 AND unit = ?5",
+            )
+            .and_then(|statement| statement.query_row(name, |row| row.get(0)).optional())
+            .map_err(&fail)?;
+        if id.is_none() && room > 0 {
+            room -= 1;
+            id = conn
+                .prepare_cached(
+                    "INSERT INTO series (gateway, device, point, value_type, unit, scale)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id",
+                )
+                .and_then(|statement| {
+                    let row = params![
+                        gateway,
+                        entry.device.as_str(),
+                        entry.point.as_str(),
+                        kind.to_index(),
+                        entry.unit,
+                        entry.scale,
+                    ];
+                    statement.query_row(row, |row| row.get(0))
+                })
+                .map(Some)
+                .map_err(&fail)?;
+        }
+        all.push(SeriesRef { id, kind });
+    }
+    Ok(all)
+}
