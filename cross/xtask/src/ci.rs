@@ -136,6 +136,7 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
         rig(&["stories"])
     });
     load_stages(stages, workspace, &broker, full);
+    cluster_stages(stages, rig, full);
     stages.run("the dashboard in a real browser", 15, &[BUILD], || {
         rig(&["browser"])
     });
@@ -195,5 +196,18 @@ fn load_stages(stages: &mut Stages, workspace: &Workspace, broker: &Path, full: 
         stages.run("connections without a certificate", 30, &[BUILD], || {
             load(&flood)
         });
+    }
+}
+
+/// A cluster on this machine: one fault that costs the most, or, in a full run, all of them.
+fn cluster_stages(stages: &mut Stages, rig: impl Fn(&[&str]) -> anyhow::Result<()>, full: bool) {
+    let chaos = ["chaos", "--cluster", "--seed", "1", "--rounds"];
+    let leader = [&chaos[..], &["1", "--fault", "KillLeader"]].concat();
+    stages.run("a cluster loses its leader, judged", 15, &[BUILD], || {
+        rig(&leader)
+    });
+    if full {
+        let all = [&chaos[..], &["19"]].concat();
+        stages.run("chaos over a cluster", 60, &[BUILD], || rig(&all));
     }
 }

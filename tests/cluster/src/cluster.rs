@@ -15,7 +15,7 @@ use crate::host::Machine;
 use crate::installation::Installation;
 use crate::jetstream::{self, Victim};
 use crate::plan::{API_PORT, HostPlan, MONITOR_PORT, MQTT_PORT, Plan, Purpose};
-use crate::probe::{Health, Probe};
+use crate::probe::{self, Health, Probe};
 use crate::status::{HostStatus, Status, UnitStatus};
 use crate::unit::{Role, Unit};
 use anyhow::Context as _;
@@ -35,6 +35,10 @@ use tokio::time::{Instant, interval};
 
 /// How often processes are looked at.
 const TEND_EVERY: Duration = Duration::from_millis(100);
+/// How often they are asked whether they are alive.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+/// Rounds of answers that wait to be heard.
+const ANSWERS: usize = 1;
 /// How long a process may take to stop in order.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
@@ -60,6 +64,9 @@ impl Cluster {
     pub async fn serve(mut self, mut asks: mpsc::Receiver<Ask>) {
         let mut tick = interval(TEND_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (hears, mut heard) = mpsc::channel::<Vec<String>>(ANSWERS);
+        let mut census = interval(ASK_EVERY);
+        census.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! { biased;
                 ask = asks.recv() => match ask {
@@ -76,7 +83,12 @@ impl Cluster {
                     }
                     None => return,
                 },
-                _ = tick.tick() => self.tend(),
+                Some(alive) = heard.recv() => self.hear(&alive),
+                _ = tick.tick() => {
+                    self.tend();
+                    self.end_the_silent().await;
+                }
+                _ = census.tick() => self.ask_who_lives(&hears),
             }
         }
     }
@@ -131,6 +143,39 @@ impl Cluster {
         for unit in &mut self.units {
             // What cannot be started is tried again, and seen in the status meanwhile.
             drop(unit.tend(now));
+        }
+    }
+
+    /// Asks from a task of its own who is alive; an answer that finds the last one not heard yet is dropped.
+    fn ask_who_lives(&self, hears: &mpsc::Sender<Vec<String>>) {
+        let healths = self.units.iter().filter_map(|unit| {
+            let machine = self.machines.get(&unit.host)?;
+            health_of(unit, machine)
+        });
+        let (healths, hears) = (healths.collect(), hears.clone());
+        tokio::spawn(async move {
+            let alive = probe::alive(healths).await;
+            drop(hears.try_send(alive));
+        });
+    }
+
+    fn hear(&mut self, alive: &[String]) {
+        let now = self.now();
+        let those = self.units.iter_mut();
+        those
+            .filter(|unit| alive.contains(&unit.name))
+            .for_each(|unit| unit.heard(now));
+    }
+
+    /// Ends what has not said for too long that it is alive; it is started again as if it had ended itself.
+    async fn end_the_silent(&mut self) {
+        let now = self.now();
+        for unit in &mut self.units {
+            let can_tell = matches!(unit.role, Role::Broker | Role::Cloud { .. });
+            if can_tell && unit.keeper().is_silent(now) {
+                // It may just have ended; then it is tended next.
+                drop(unit.kill(now).await);
+            }
         }
     }
 
@@ -423,9 +468,9 @@ impl Cluster {
 
 /// Where a process tells whether it is ready.
 fn health_of(unit: &Unit, machine: &Machine) -> Option<Health> {
-    let (port, path) = match unit.role {
-        Role::Broker => (MONITOR_PORT, "/healthz"),
-        Role::Cloud { health } => (health, "/readyz"),
+    let port = match unit.role {
+        Role::Broker => MONITOR_PORT,
+        Role::Cloud { health } => health,
         Role::Balancer | Role::Devices | Role::Gateway => return None,
     };
     unit.pid()?;
@@ -433,7 +478,6 @@ fn health_of(unit: &Unit, machine: &Machine) -> Option<Health> {
         unit: unit.name.clone(),
         host: machine.host.clone(),
         address: SocketAddr::from((machine.plan.address(), port)),
-        path,
         is_broker: unit.role == Role::Broker,
     })
 }

@@ -11,6 +11,9 @@ const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(20);
 /// Whoever ran for this long is well.
 const WELL: Duration = Duration::from_secs(30);
+/// Whoever says for so long that it is not alive, or nothing, is ended: three probes ten seconds apart, as
+/// orchestrators have them.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct Keeper {
     phase: Phase,
     pause: Duration,
     restarts: u64,
+    /// When it was started, or last said that it is alive.
+    heard: Duration,
 }
 
 impl Default for Keeper {
@@ -37,6 +42,7 @@ impl Default for Keeper {
             phase: Phase::Off,
             pause: FIRST,
             restarts: 0,
+            heard: Duration::ZERO,
         }
     }
 }
@@ -60,6 +66,19 @@ impl Keeper {
             self.restarts += 1;
         }
         self.phase = Phase::Running(now);
+        self.heard = now;
+    }
+
+    /// It says that it is alive.
+    pub fn heard(&mut self, now: Duration) {
+        self.heard = self.heard.max(now);
+    }
+
+    /// Whether it runs and has not said for too long that it is alive.
+    #[must_use]
+    pub fn is_silent(&self, now: Duration) -> bool {
+        let runs = matches!(self.phase, Phase::Running(_));
+        runs && now.saturating_sub(self.heard) > SILENCE
     }
 
     /// It ended, or could not be started, and nobody had told it to.
@@ -129,6 +148,20 @@ mod tests {
         keeper.started(60 * SECOND);
         keeper.ended(60 * SECOND + WELL);
         assert_eq!(keeper.phase(), Phase::Waiting(60 * SECOND + WELL + FIRST));
+    }
+
+    #[test]
+    fn who_says_for_too_long_that_it_is_not_alive_is_silent_and_a_start_begins_anew() {
+        let mut keeper = Keeper::default();
+        assert!(!keeper.is_silent(1000 * SECOND));
+        keeper.started(SECOND);
+        keeper.heard(20 * SECOND);
+        assert!(!keeper.is_silent(20 * SECOND + SILENCE));
+        assert!(keeper.is_silent(21 * SECOND + SILENCE));
+        keeper.ended(60 * SECOND);
+        assert!(!keeper.is_silent(100 * SECOND));
+        keeper.started(100 * SECOND);
+        assert!(!keeper.is_silent(100 * SECOND + SILENCE));
     }
 
     #[test]

@@ -21,13 +21,28 @@ pub(crate) struct Probe {
     pub(crate) doors: Vec<Door>,
 }
 
+/// Which of those that can be asked say that they are alive.
+pub(crate) async fn alive(asked: Vec<Health>) -> Vec<String> {
+    let mut asking = JoinSet::new();
+    for health in asked {
+        asking.spawn(async move {
+            let alive = tokio::time::timeout(LIMIT, health.alive()).await;
+            alive.unwrap_or(false).then_some(health.unit)
+        });
+    }
+    let mut alive = Vec::new();
+    while let Some(answer) = asking.join_next().await {
+        alive.extend(answer.ok().flatten());
+    }
+    alive
+}
+
 /// Where a process tells whether it is ready.
 #[derive(Debug)]
 pub(crate) struct Health {
     pub(crate) unit: String,
     pub(crate) host: Host,
     pub(crate) address: SocketAddr,
-    pub(crate) path: &'static str,
     /// It is a broker node, and is asked for its stream as well.
     pub(crate) is_broker: bool,
 }
@@ -71,12 +86,28 @@ impl Probe {
 
 impl Health {
     async fn ready(&self) -> Result<(), String> {
-        let asked = http::ask(Some(&self.host), self.address, self.path).await;
+        let path = if self.is_broker {
+            "/healthz"
+        } else {
+            "/readyz"
+        };
+        let asked = http::ask(Some(&self.host), self.address, path).await;
         match asked {
             Ok((200, _)) => Ok(()),
             Ok((_, why)) => Err(why.lines().collect::<Vec<_>>().join("; ")),
             Err(_) => Err("does not answer".to_owned()),
         }
+    }
+
+    /// A node that lost `JetStream`, to a full disk, says so here, and gets it back by a restart alone.
+    async fn alive(&self) -> bool {
+        let path = if self.is_broker {
+            "/healthz?js-enabled-only=true"
+        } else {
+            "/livez"
+        };
+        let asked = http::ask(Some(&self.host), self.address, path).await;
+        matches!(asked, Ok((200, _)))
     }
 
     async fn stream(&self) -> Option<StreamStatus> {

@@ -29,8 +29,12 @@ const HAPROXY_METRICS: u16 = 8405;
 
 /// Where the first process of cloud roles tells how it is.
 const HEALTH_PORT: u16 = 9460;
-/// How many processes of each role there are. One of the API: its address is its host's.
-const ROLES: [(&str, u8); 4] = [("ingest", 2), ("auth", 2), ("tasks", 2), ("api", 1)];
+/// The processes of cloud roles: name, roles, how many. A `SQLite` file takes one process that writes.
+const ROLES: [(&str, &str, u8); 3] = [
+    ("ingest", "ingest,tasks", 1),
+    ("auth", "auth", 2),
+    ("api", "api", 1),
+];
 
 /// Connections through one balancer: descriptors for more are not everybody's to have.
 const MOST_CONNECTIONS: u32 = 1000;
@@ -208,9 +212,9 @@ impl Cluster {
         let program = binaries.ours("fogline-cloud");
         let config = self.installation.commands.config.clone();
         for host in self.hosts_for(Purpose::Cloud) {
-            for (place, (role, count)) in (0u16..).zip(ROLES) {
+            for (place, (called, roles, count)) in (0u16..).zip(ROLES) {
                 for number in 1..=count {
-                    let name = format!("{role}-{number}");
+                    let name = format!("{called}-{number}");
                     progress(&name);
                     let port = HEALTH_PORT + place * 10 + u16::from(number);
                     let health = SocketAddr::from((host.address(), port));
@@ -219,7 +223,7 @@ impl Cluster {
                         "--config",
                         &config.to_string_lossy(),
                         "--role",
-                        role,
+                        roles,
                         "--health",
                         &health.to_string(),
                     ];

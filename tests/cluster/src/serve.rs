@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 /// Raises and serves until the cluster is told to go down, or this process to end.
 pub(crate) async fn serve(dir: &Path, up: &Up) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
+    std::fs::write(dir.join("owner.pid"), std::process::id().to_string())?;
     let done = tokio::select! { biased;
         _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
         done = own(dir, up) => done,

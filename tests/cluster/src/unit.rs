@@ -186,6 +186,11 @@ impl Unit {
         }
     }
 
+    /// It says that it is alive.
+    pub fn heard(&mut self, now: Duration) {
+        self.keeper.heard(now);
+    }
+
     /// It is not to run any more; what runs of it is ended by the caller, with its host.
     pub fn off(&mut self) {
         self.keeper.off();

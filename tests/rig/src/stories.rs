@@ -5,6 +5,7 @@
 //! that failed is kept.
 
 mod away;
+mod cluster;
 mod configuration;
 mod disk;
 mod garbage;
@@ -63,6 +64,7 @@ const ALL: &[Story] = stories![
     privacy::nothing_private_reaches_broker_or_database,
     time::a_board_without_a_clock_connects_and_its_readings_find_their_place_later,
     guides::the_commands_of_the_guides_run,
+    cluster::the_guide_of_the_cluster_holds_and_nothing_stays_behind,
 ];
 
 /// Stories told with programs that have fail points: their spools are full in seconds.

@@ -31,15 +31,15 @@ pub(super) enum Fault {
     GatewaysCutFromOneNode,
     /// 5 % of the packets of everybody are lost, the others arrive 200 ms late.
     LossAndDelay,
-    /// One of two that ingest is killed, and comes back.
+    /// The process that ingests and maintains the database is killed, and comes back.
     KillIngest,
-    /// Both that ingest end in order and stay away for a while: the broker holds what comes.
+    /// It ends in order and stays away for a while: the broker holds what comes.
     IngestStopped,
     /// Both that answer for gateways end in order, and a balancer loses its power: whoever was connected
     /// there stays out for as long.
     AuthDown,
-    /// The process that serves the API and one that maintains the database are killed, and come back.
-    KillApiAndTasks,
+    /// One of two that answer for gateways is killed with the API, and both come back.
+    KillAuthAndApi,
     /// The host of all cloud roles loses its power, with what the database had not synced.
     CloudLosesPower,
     /// The disk of a broker takes nothing more.
@@ -68,7 +68,7 @@ impl Fault {
         Self::KillIngest,
         Self::IngestStopped,
         Self::AuthDown,
-        Self::KillApiAndTasks,
+        Self::KillAuthAndApi,
         Self::CloudLosesPower,
         Self::DiskFull,
         Self::StreamDeleted,
@@ -145,7 +145,7 @@ impl Round<'_> {
                 Ok("every link".to_owned())
             }
             Fault::KillIngest
-            | Fault::KillApiAndTasks
+            | Fault::KillAuthAndApi
             | Fault::IngestStopped
             | Fault::AuthDown
             | Fault::CloudLosesPower => self.roles(fault).await,
@@ -169,15 +169,15 @@ impl Round<'_> {
     async fn roles(&mut self, fault: Fault) -> anyhow::Result<String> {
         match fault {
             Fault::KillIngest => {
-                let name = format!("ingest-{}", self.random.u8(1..=2));
+                let name = "ingest-1".to_owned();
                 self.ask(Request::Kill { name: name.clone() }).await?;
                 self.pause(1000..6000).await;
                 Ok(name)
             }
-            Fault::KillApiAndTasks => {
+            Fault::KillAuthAndApi => {
                 let names = [
                     "api-1".to_owned(),
-                    format!("tasks-{}", self.random.u8(1..=2)),
+                    format!("auth-{}", self.random.u8(1..=2)),
                 ];
                 for name in names.clone() {
                     self.ask(Request::Kill { name }).await?;
@@ -186,12 +186,15 @@ impl Round<'_> {
                 Ok(names.join(", "))
             }
             Fault::IngestStopped => {
-                self.drain("ingest").await?;
+                let name = "ingest-1".to_owned();
+                self.ask(Request::Drain { name: name.clone() }).await?;
                 self.pause(15_000..25_000).await;
-                Ok("both ingest".to_owned())
+                Ok(name)
             }
             Fault::AuthDown => {
-                self.drain("auth").await?;
+                for name in ["auth-1", "auth-2"].map(str::to_owned) {
+                    self.ask(Request::Drain { name }).await?;
+                }
                 let name = format!("lb-{}", self.random.u8(1..=2));
                 self.power_off(&name).await?;
                 Ok(format!("both auth, {name}"))
@@ -225,15 +228,6 @@ impl Round<'_> {
         }
         self.pause(8000..20_000).await;
         Ok(own)
-    }
-
-    /// Both processes of a role end in order.
-    async fn drain(&mut self, role: &str) -> anyhow::Result<()> {
-        for number in 1..=2 {
-            let name = format!("{role}-{number}");
-            self.ask(Request::Drain { name }).await?;
-        }
-        Ok(())
     }
 
     async fn power_off(&mut self, name: &str) -> anyhow::Result<String> {
