@@ -1,10 +1,12 @@
 //! The open batch: one column a point, sealed as records.
 
+mod held;
+
 use crate::stats::{Stats, add};
-use protocols_model::{DictionaryHash, Instant, PointDescriptor, Timestamp, Value};
+use held::{Chain, Samples};
+use protocols_model::{DictionaryHash, Instant, PointDescriptor, Timestamp};
 use protocols_wire::{
-    Column, Dictionary, EncodeError, Record, RecordStamp, Sample, SealedRecord, Telemetry,
-    Unchanged,
+    ColumnHead, Dictionary, EncodeError, Record, RecordStamp, Sample, SealedRecord, Unchanged,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,14 +18,23 @@ pub(crate) struct Lane {
     place: Option<(u32, u32)>,
     /// Readings left out that no record counts yet.
     pub(crate) filtered: u64,
-    samples: Vec<Sample>,
-    /// Room to ask for next time: what the last batch needed.
-    expected: usize,
+    samples: Chain,
 }
 
 impl Lane {
     const fn is_touched(&self) -> bool {
         self.filtered > 0 || !self.samples.is_empty()
+    }
+
+    const fn head(&self) -> Option<ColumnHead> {
+        let Some((dictionary, index)) = self.place else {
+            return None;
+        };
+        Some(ColumnHead {
+            dictionary,
+            index,
+            filtered: self.filtered,
+        })
     }
 }
 
@@ -31,6 +42,7 @@ impl Lane {
 #[derive(Debug)]
 pub(crate) struct Batch {
     lanes: Vec<Lane>,
+    samples: Samples,
     dictionaries: Vec<Dictionary>,
     hashes: Vec<DictionaryHash>,
     touched: Vec<u32>,
@@ -63,11 +75,11 @@ impl Batch {
         for (key, place) in named.into_iter().zip(places) {
             if let Some(lane) = lanes.get_mut(key) {
                 lane.place = Some(place);
-                lane.expected = 1;
             }
         }
         Ok(Self {
             lanes,
+            samples: Samples::default(),
             hashes: dictionaries.iter().map(Dictionary::hash).collect(),
             dictionaries,
             touched: Vec::new(),
@@ -107,14 +119,11 @@ impl Batch {
         if !lane.is_touched() {
             self.touched.push(key);
         }
-        self.bytes += size_of::<Sample>() + payload(sample.value.as_ref());
-        // What `push` would take for a second sample is room for four.
-        let held = lane.samples.len();
-        if held == lane.samples.capacity() {
-            let more = if held == 0 { lane.expected } else { held / 2 };
-            lane.samples.reserve_exact(more.max(1));
+        let bytes = Samples::bytes(&sample);
+        if !self.samples.push(&mut lane.samples, sample) {
+            return;
         }
-        lane.samples.push(sample);
+        self.bytes += bytes;
         // What it says is newer than that the one before still holds.
         if !self.confirmed.is_empty() {
             self.confirmed.remove(&key);
@@ -127,7 +136,7 @@ impl Batch {
     pub(crate) fn confirm(&mut self, key: u32, last: Sample, confirmed: Timestamp) {
         let lane = lane(&mut self.lanes, key);
         if lane.is_some_and(|lane| lane.filtered > 0 && lane.samples.is_empty()) {
-            self.bytes += size_of::<Sample>() + payload(last.value.as_ref());
+            self.bytes += Samples::bytes(&last);
             self.confirmed.insert(key, (last, confirmed));
         }
     }
@@ -148,93 +157,57 @@ impl Batch {
     pub(crate) fn seal(&mut self, stamp: RecordStamp) -> Vec<SealedRecord> {
         self.opened = None;
         self.bytes = 0;
-        let telemetry = self.drain();
-        if telemetry.columns.is_empty() {
-            self.touched.clear();
-            return Vec::new();
-        }
-        let readings: usize = telemetry.columns.iter().map(|c| c.samples.len()).sum();
-        let records = Record::seal_telemetry(stamp, &telemetry).unwrap_or_else(|error| {
+        // The order of the point table: alike neighbours pack well.
+        self.touched.sort_unstable();
+        let unchanged = self.take_signs();
+        let (lanes, samples) = (&self.lanes, &self.samples);
+        let touched = |key: &u32| lanes.get(usize::try_from(*key).ok()?);
+        let mut columns = self.touched.iter().filter_map(touched);
+        let mut next = |room: &mut Vec<Sample>| {
+            let (lane, head) = columns.find_map(|lane| Some((lane, lane.head()?)))?;
+            room.extend(samples.of(lane.samples));
+            Some(head)
+        };
+        let sealed = Record::seal_columns(stamp, &self.hashes, &unchanged, &mut next);
+        let readings = samples.len();
+        let records = sealed.unwrap_or_else(|error| {
             // Readings are well formed here, so this is a defect; it must neither take the process
             // down nor pass in silence.
             tracing::error!(%error, readings, "a batch could not be encoded; its readings are lost");
-            add(&self.stats.unsealable, readings as u64);
+            add(&self.stats.unsealable, readings.into());
             Vec::new()
         });
-        self.give_back(telemetry);
+        for key in self.touched.drain(..) {
+            if let Some(lane) = lane(&mut self.lanes, key) {
+                lane.filtered = 0;
+                lane.samples = Chain::default();
+            }
+        }
+        self.samples.clear();
         add(&self.stats.records, records.len() as u64);
         let bytes: usize = records.iter().map(|record| record.body.len()).sum();
         add(&self.stats.bytes, bytes as u64);
         records
     }
 
-    /// Takes everything out of the columns, in the order of the point table.
-    fn drain(&mut self) -> Telemetry {
-        self.touched.sort_unstable();
-        let mut used: Vec<Option<u32>> = vec![None; self.hashes.len()];
-        let mut telemetry = Telemetry {
-            dictionaries: Vec::new(),
-            columns: Vec::with_capacity(self.touched.len()),
-            unchanged: Vec::new(),
-        };
-        for &key in &self.touched {
-            let Some(lane) = lane(&mut self.lanes, key) else {
-                continue;
-            };
-            let Some((dictionary, index)) = lane.place else {
-                continue;
-            };
-            let place = usize::try_from(dictionary).unwrap_or(usize::MAX);
-            let (Some(slot), Some(hash)) = (used.get_mut(place), self.hashes.get(place)) else {
-                continue;
-            };
-            let dictionary = *slot.get_or_insert_with(|| {
-                telemetry.dictionaries.push(*hash);
-                u32::try_from(telemetry.dictionaries.len() - 1).unwrap_or(u32::MAX)
-            });
-            lane.expected = lane.samples.len().max(1);
-            if let Some((sample, confirmed)) = self.confirmed.remove(&key) {
-                telemetry.unchanged.push(Unchanged {
+    /// The signs of life, by the places of their points.
+    fn take_signs(&mut self) -> Vec<Unchanged> {
+        let confirmed = std::mem::take(&mut self.confirmed);
+        let signs = confirmed
+            .into_iter()
+            .filter_map(|(key, (sample, confirmed))| {
+                let (dictionary, index) = lane(&mut self.lanes, key)?.place?;
+                Some(Unchanged {
                     dictionary,
                     index,
                     sample,
                     confirmed,
-                });
-            }
-            telemetry.columns.push(Column {
-                dictionary,
-                index,
-                filtered: std::mem::take(&mut lane.filtered),
-                samples: std::mem::take(&mut lane.samples),
+                })
             });
-        }
-        telemetry
-    }
-
-    /// Lets the points have the room of their samples for the next batch: thousands of allocations
-    /// a second otherwise. Room that a batch did not half fill is freed.
-    fn give_back(&mut self, telemetry: Telemetry) {
-        for (key, column) in self.touched.drain(..).zip(telemetry.columns) {
-            let mut samples = column.samples;
-            if let Some(lane) = lane(&mut self.lanes, key)
-                && samples.capacity() <= 2 * samples.len()
-            {
-                samples.clear();
-                lane.samples = samples;
-            }
-        }
+        signs.collect()
     }
 }
 
 fn lane(lanes: &mut [Lane], key: u32) -> Option<&mut Lane> {
     lanes.get_mut(usize::try_from(key).ok()?)
-}
-
-/// Bytes of a value that live outside the sample.
-fn payload(value: Option<&Value>) -> usize {
-    match value {
-        Some(Value::Text(text)) => text.len(),
-        Some(Value::Bytes(bytes)) => bytes.len(),
-        _ => 0,
-    }
 }

@@ -37,7 +37,7 @@ pub use point::PointCounts;
 
 /// Most memory the samples of an open batch may take before it is sealed early: about 100 000
 /// numbers, ten seconds of 10 000 points a second.
-pub const MAX_BATCH_BYTES: usize = 5 * 1024 * 1024;
+pub const MAX_BATCH_BYTES: usize = 3 * 1024 * 1024;
 
 /// How long a batch may wait for more readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,7 +33,7 @@ pub use envelope::{
 };
 pub use error::{DecodeError, EncodeError, EnvelopeError};
 pub use record::{
-    AlarmNote, AlarmPoint, Body, Column, Event, EventKind, Record, RecordStamp, RecordSummary,
-    Sample, SealedRecord, Telemetry, TimeMap, Unchanged,
+    AlarmNote, AlarmPoint, Body, Column, ColumnHead, Event, EventKind, NextColumn, Record,
+    RecordStamp, RecordSummary, Sample, SealedRecord, Telemetry, TimeMap, Unchanged,
 };
 pub use topic::Topic;

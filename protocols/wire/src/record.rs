@@ -1,10 +1,11 @@
 //! A record: what one identity stands for. Bytes never change under an identity.
 //!
-//! These are the types. `seal` goes between them and bodies within the size limit, `telemetry` packs
-//! columns (`times`, `layout`, `write`, `read`) and `unchanged` signs of life beside them, `claims` and
+//! These are the types. `seal` goes between them and bodies within the size limit, `cut` decides how much
+//! goes into each, `telemetry` packs columns (`times`, `layout`, `write`, `read`) and `unchanged` signs of life beside them, `claims` and
 //! `event` the rest, `proto` is the protobuf.
 
 mod claims;
+mod cut;
 mod event;
 mod layout;
 mod proto;
@@ -92,6 +93,41 @@ pub struct Column {
     pub filtered: u64,
     /// The readings that were kept.
     pub samples: Vec<Sample>,
+}
+
+impl Column {
+    /// As the encoder looks at it.
+    const fn view(&self) -> ColumnRef<'_> {
+        ColumnRef {
+            dictionary: self.dictionary,
+            index: self.index,
+            filtered: self.filtered,
+            samples: self.samples.as_slice(),
+        }
+    }
+}
+
+/// A [`Column`] without its samples, which come beside it ([`Record::seal_columns`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ColumnHead {
+    /// Place of the dictionary among those that are listed.
+    pub dictionary: u32,
+    /// Place of the point in that dictionary.
+    pub index: u32,
+    /// Readings of this point taken since the last record and filtered out by rule.
+    pub filtered: u64,
+}
+
+/// Gives columns one after the other; `None` after the last.
+pub type NextColumn<'a> = &'a mut dyn FnMut(&mut Vec<Sample>) -> Option<ColumnHead>;
+
+/// A column whose samples are somebody else's.
+#[derive(Debug, Clone, Copy)]
+struct ColumnRef<'a> {
+    dictionary: u32,
+    index: u32,
+    filtered: u64,
+    samples: &'a [Sample],
 }
 
 /// One kept reading.

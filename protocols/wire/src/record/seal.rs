@@ -1,26 +1,21 @@
 //! From contents to bodies that fit the size limit: one record, or as many as it takes.
 
+use super::cut::Cutter;
 use super::{claims, event, proto, telemetry, unchanged};
 use crate::error::{DecodeError, EncodeError};
-use crate::limits::{MAX_RECORD_BYTES, MAX_RECORD_CLAIMS, MAX_RECORD_COLUMNS, MAX_RECORD_READINGS};
+use crate::limits::{MAX_RECORD_BYTES, MAX_RECORD_CLAIMS, MAX_RECORD_COLUMNS};
 use crate::pack::read_hashes;
 use crate::record::{
-    Body, Column, Record, RecordStamp, RecordSummary, SealedRecord, Telemetry, Unchanged,
+    Body, Column, NextColumn, Record, RecordStamp, RecordSummary, SealedRecord, Telemetry,
+    Unchanged,
 };
 use prost::Message;
-use protocols_model::{BootId, Claim, DictionaryHash, Instant, PointLoss, Timestamp, Value};
+use protocols_model::{BootId, Claim, DictionaryHash, Instant, PointLoss, Timestamp};
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// The format that [`Record::encode`] writes.
 const VERSION: u32 = 1;
-/// A chunk aims at so much of the limit, so that the next guess seldom fails.
-const AIM: usize = MAX_RECORD_BYTES - MAX_RECORD_BYTES / 16;
-/// A chunk smaller than this is tried again larger, unless it holds all that is left.
-const POOR: usize = MAX_RECORD_BYTES / 2;
-/// So many guesses for one chunk.
-const MAX_TRIES: u32 = 4;
 
 impl Record {
     /// Encodes the record.
@@ -39,8 +34,9 @@ impl Record {
             Body::Telemetry(telemetry) => {
                 let known = telemetry.dictionaries.len();
                 let place = |place: u32| ((place as usize) < known).then_some(place);
+                let columns: Vec<_> = telemetry.columns.iter().map(Column::view).collect();
                 let (packed, summary) =
-                    telemetry::pack(wall, &telemetry.dictionaries, &telemetry.columns, place)?;
+                    telemetry::pack(wall, &telemetry.dictionaries, &columns, place)?;
                 beside = unchanged::pack(wall, telemetry.unchanged.iter(), place)?;
                 (proto::Body::Telemetry(packed), summary)
             }
@@ -91,18 +87,26 @@ impl Record {
         telemetry: impl Borrow<Telemetry>,
     ) -> Result<Vec<SealedRecord>, EncodeError> {
         let telemetry = telemetry.borrow();
-        let mut cutter = Cutter {
-            stamp,
-            dictionaries: &telemetry.dictionaries,
-            unchanged: telemetry
-                .unchanged
-                .iter()
-                .map(|unchanged| ((unchanged.dictionary, unchanged.index), unchanged))
-                .collect(),
-            bytes_per_kilo: 1024,
-            sealed: Vec::new(),
-        };
-        cutter.cut(&telemetry.columns)?;
+        let columns: Vec<_> = telemetry.columns.iter().map(Column::view).collect();
+        let mut cutter = Cutter::new(stamp, &telemetry.dictionaries, &telemetry.unchanged);
+        cutter.cut(&columns)?;
+        Ok(cutter.sealed)
+    }
+
+    /// The same, of columns that are asked for one after the other: `next` puts the samples of a column
+    /// behind those that are there already and tells whose they are. Only what one record may hold
+    /// stands in memory as samples at a time, so the caller may keep them in whatever form is small.
+    ///
+    /// # Errors
+    /// As [`Record::seal_telemetry`].
+    pub fn seal_columns(
+        stamp: RecordStamp,
+        dictionaries: &[DictionaryHash],
+        unchanged: &[Unchanged],
+        next: NextColumn<'_>,
+    ) -> Result<Vec<SealedRecord>, EncodeError> {
+        let mut cutter = Cutter::new(stamp, dictionaries, unchanged);
+        cutter.cut_from(next)?;
         Ok(cutter.sealed)
     }
 
@@ -158,7 +162,7 @@ impl Record {
     }
 }
 
-fn seal(
+pub(super) fn seal(
     stamp: RecordStamp,
     body: proto::Body,
     beside: Option<proto::Telemetry>,
@@ -225,164 +229,6 @@ fn open(body: &[u8]) -> Result<Opened, DecodeError> {
         body,
         beside: message.unchanged,
     })
-}
-
-/// Cuts columns into records: guesses how many fit from how the last ones turned out.
-struct Cutter<'a> {
-    stamp: RecordStamp,
-    dictionaries: &'a [DictionaryHash],
-    /// Signs of life by point.
-    unchanged: HashMap<(u32, u32), &'a Unchanged>,
-    /// Encoded bytes for 1024 units of [`weight`], as last seen.
-    bytes_per_kilo: usize,
-    sealed: Vec<SealedRecord>,
-}
-
-/// A rough measure of what a sign of life adds to a column.
-const SIGN: usize = 6;
-
-/// A rough measure of what a column takes.
-fn weight(column: &Column) -> usize {
-    let long = |value: &Value| match value {
-        Value::Text(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::Bool(_) | Value::I64(_) | Value::U64(_) | Value::F64(_) => 0,
-    };
-    match column.samples.first().and_then(|s| s.value.as_ref()) {
-        Some(Value::Text(_) | Value::Bytes(_)) => column
-            .samples
-            .iter()
-            .map(|sample| 2 + sample.value.as_ref().map_or(0, long))
-            .sum(),
-        _ => 1 + 2 * column.samples.len(),
-    }
-}
-
-impl Cutter<'_> {
-    fn weight(&self, column: &Column) -> usize {
-        let key = (column.dictionary, column.index);
-        let sign = !self.unchanged.is_empty() && self.unchanged.contains_key(&key);
-        weight(column) + if sign { SIGN } else { 0 }
-    }
-
-    /// How many of `columns` weigh at most `target` and keep the limits of a record; at least one.
-    fn prefix(&self, columns: &[Column], target: usize) -> usize {
-        let (mut weighed, mut readings) = (0, 0);
-        let fitting = columns
-            .iter()
-            .take(MAX_RECORD_COLUMNS)
-            .take_while(|column| {
-                weighed += self.weight(column);
-                readings += column.samples.len();
-                weighed <= target && readings <= MAX_RECORD_READINGS
-            });
-        fitting.count().max(1)
-    }
-
-    fn cut(&mut self, mut columns: &[Column]) -> Result<(), EncodeError> {
-        while !columns.is_empty() {
-            let (rest, sealed) = self.next(columns)?;
-            match sealed {
-                Some(sealed) => self.sealed.push(sealed),
-                None => self.halve(columns.first())?,
-            }
-            columns = rest;
-        }
-        Ok(())
-    }
-
-    /// Seals the first of `columns`; `None` when not even one of them fits, which is then skipped.
-    fn next<'c>(
-        &mut self,
-        columns: &'c [Column],
-    ) -> Result<(&'c [Column], Option<SealedRecord>), EncodeError> {
-        let mut most = self.prefix(columns, usize::MAX);
-        let mut best: Option<(usize, SealedRecord)> = None;
-        // Ends: each try is shorter than the last that failed or longer than the last that fitted.
-        // After some tries the guesses are not trusted any more: halve, and take what fits.
-        for tries in 0.. {
-            let target = AIM * 1024 / self.bytes_per_kilo.max(1);
-            let least = best.as_ref().map_or(1, |(count, _)| count + 1);
-            let count = self.prefix(columns, target).clamp(least, most);
-            let chunk = columns.get(..count).unwrap_or(columns);
-            let weighed: usize = chunk.iter().map(|column| self.weight(column)).sum();
-            let sealed = self.seal(chunk)?;
-            let size = sealed
-                .as_ref()
-                .map_or(2 * MAX_RECORD_BYTES, |s| s.body.len());
-            self.bytes_per_kilo = (size * 1024).div_ceil(weighed.max(1));
-            match sealed {
-                Some(sealed) if sealed.body.len() <= MAX_RECORD_BYTES => {
-                    let enough = sealed.body.len() >= POOR;
-                    best = Some((count, sealed));
-                    if enough {
-                        break;
-                    }
-                }
-                _ if count == 1 => return Ok((columns.get(1..).unwrap_or_default(), None)),
-                _ if tries >= MAX_TRIES => most = count / 2,
-                _ => most = count - 1,
-            }
-            if let Some((count, _)) = &best
-                && (*count >= most || tries >= MAX_TRIES)
-            {
-                break;
-            }
-        }
-        let (count, sealed) = best.ok_or(EncodeError::Invalid("nothing to seal"))?;
-        Ok((columns.get(count..).unwrap_or_default(), Some(sealed)))
-    }
-
-    /// Continues a column that is too large for one record in the next ones.
-    fn halve(&mut self, column: Option<&Column>) -> Result<(), EncodeError> {
-        let Some(column) = column else {
-            return Ok(());
-        };
-        let half = column.samples.len() / 2;
-        let Some((front @ [_, ..], back)) = column.samples.split_at_checked(half) else {
-            return Err(EncodeError::Invalid("one reading does not fit a record"));
-        };
-        for (samples, filtered) in [(front, column.filtered), (back, 0)] {
-            self.cut(&[Column {
-                samples: samples.to_vec(),
-                filtered,
-                ..*column
-            }])?;
-        }
-        Ok(())
-    }
-
-    /// `None` where a single column breaks a limit that cutting it cures.
-    fn seal(&self, columns: &[Column]) -> Result<Option<SealedRecord>, EncodeError> {
-        if let [column] = columns
-            && column.samples.len() > MAX_RECORD_READINGS
-        {
-            return Ok(None);
-        }
-        let mut used = Vec::new();
-        let mut places = vec![None; self.dictionaries.len()];
-        for column in columns {
-            let place = column.dictionary as usize;
-            if let (Some(slot @ None), Some(hash)) =
-                (places.get_mut(place), self.dictionaries.get(place))
-            {
-                *slot = u32::try_from(used.len()).ok();
-                used.push(*hash);
-            }
-        }
-        let wall = self.stamp.wall;
-        let place = |place: u32| places.get(place as usize).copied().flatten();
-        let (packed, summary) = telemetry::pack(wall, &used, columns, place)?;
-        let beside = if self.unchanged.is_empty() {
-            None
-        } else {
-            let key = |column: &Column| (column.dictionary, column.index);
-            let signs = columns.iter().filter_map(|c| self.unchanged.get(&key(c)));
-            unchanged::pack(wall, signs.copied(), place)?
-        };
-        let body = proto::Body::Telemetry(packed);
-        Ok(Some(seal(self.stamp, body, beside, summary)))
-    }
 }
 
 fn cut_claims(

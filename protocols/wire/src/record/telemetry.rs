@@ -14,14 +14,14 @@ use crate::pack::runs::MAX_RUN_VALUE;
 use crate::pack::{
     BitReader, BitWriter, PointReader, PointWriter, RunReader, RunWriter, put_hashes, read_hashes,
 };
-use crate::record::{Column, RecordSummary, Sample, Telemetry};
+use crate::record::{Column, ColumnRef, RecordSummary, Sample, Telemetry};
 use protocols_model::{DictionaryHash, PointLoss, Quality, Timestamp};
 
 /// Packs `columns`, whose dictionary places `place` translates to places in `dictionaries`.
 pub(super) fn pack(
     wall: Timestamp,
     dictionaries: &[DictionaryHash],
-    columns: &[Column],
+    columns: &[ColumnRef<'_>],
     place: impl Fn(u32) -> Option<u32>,
 ) -> Result<(proto::Telemetry, RecordSummary), EncodeError> {
     within("columns in a record", columns.len(), MAX_RECORD_COLUMNS)?;
@@ -59,7 +59,7 @@ pub(super) fn pack(
             continue;
         }
         filtered_present.push(column.filtered);
-        for sample in &column.samples {
+        for sample in column.samples {
             if sample.value.is_none() != sample.quality.is_bad() {
                 return Err(EncodeError::Invalid(
                     "a reading must have no value exactly when its quality is bad",
@@ -68,7 +68,7 @@ pub(super) fn pack(
             qualities.push(sample.quality.to_code().into());
             summary.add(to_wire(sample.time));
         }
-        times.column(&column.samples);
+        times.column(column.samples);
     }
     out.points = points.into_bytes();
     if !all_present {

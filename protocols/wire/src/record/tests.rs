@@ -185,6 +185,7 @@ fn alike_devices_are_packed_in_frames_and_a_few_columns_are_not() {
         });
         let columns: Vec<_> = columns.collect();
         let hash = [DictionaryHash([0; 16])];
+        let columns: Vec<_> = columns.iter().map(Column::view).collect();
         let (packed, _) = telemetry::pack(Timestamp(0), &hash, &columns, Some).unwrap();
         packed.stride
     };

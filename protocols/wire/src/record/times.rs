@@ -11,7 +11,7 @@ use crate::pack::{
     BitReader, BitWriter, IntReader, IntWriter, Reader, RunReader, RunWriter, put_varint, unzigzag,
     zigzag,
 };
-use crate::record::{Column, Sample};
+use crate::record::{ColumnRef, Sample};
 use protocols_model::Timestamp;
 use std::ops::Range;
 
@@ -107,7 +107,12 @@ impl TimeWriter {
 
     /// Writes everything; those of `columns` that have samples were given to [`Self::column`] in the
     /// same order.
-    pub(super) fn finish(self, wall: Timestamp, columns: &[Column], out: &mut proto::Telemetry) {
+    pub(super) fn finish(
+        self,
+        wall: Timestamp,
+        columns: &[ColumnRef<'_>],
+        out: &mut proto::Telemetry,
+    ) {
         let mut ints = IntWriter::default();
         let mut start = wall.as_millis();
         let mut step = 0_i64;

@@ -21,7 +21,8 @@ pub(super) fn pack(
     if columns.is_empty() {
         return Ok(None);
     }
-    let (packed, _) = pack_columns(wall, &[], &columns, place)?;
+    let views: Vec<_> = columns.iter().map(Column::view).collect();
+    let (packed, _) = pack_columns(wall, &[], &views, place)?;
     Ok(Some(packed))
 }
 

@@ -11,7 +11,7 @@ use crate::error::EncodeError;
 use crate::limits::MAX_VALUE_BYTES;
 use crate::pack::ints::byte_length;
 use crate::pack::{BitWriter, IntWriter, RunWriter, frames, put_varint, zigzag};
-use crate::record::{Column, Sample};
+use crate::record::{ColumnRef, Sample};
 use protocols_model::Value;
 
 /// From so many values on, saying "constant" is cheaper than a run of zero deltas even where the
@@ -178,12 +178,12 @@ const fn low_bits(value: u64) -> u16 {
 
 /// Packs the values of `columns`; those without samples have none.
 pub(super) fn pack_values(
-    columns: &[Column],
+    columns: &[ColumnRef<'_>],
     out: &mut proto::Telemetry,
 ) -> Result<(), EncodeError> {
     let mut survey = Survey::default();
     for column in columns {
-        survey.column(&column.samples);
+        survey.column(column.samples);
     }
     let classes = survey.classes();
     let mut writer = ValueWriter::default();
@@ -192,7 +192,7 @@ pub(super) fn pack_values(
             let class = place.checked_rem(classes.len());
             writer.own = *own;
             writer.shared = class.and_then(|c| classes.get(c)).copied().flatten();
-            writer.column(place, &column.samples)?;
+            writer.column(place, column.samples)?;
         }
     }
     writer.finish(classes.len(), out);

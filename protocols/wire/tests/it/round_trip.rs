@@ -9,8 +9,9 @@ use protocols_model::{
 };
 use protocols_wire::limits::{MAX_DICTIONARY_BYTES, MAX_RECORD_BYTES};
 use protocols_wire::{
-    Body, Column, Dictionary, Down, EncodeError, EpochState, Event, EventKind, Hello, HelloAnswer,
-    Record, RecordStamp, Sample, SealedRecord, Telemetry, decode_envelope, encode_envelope,
+    Body, Column, ColumnHead, Dictionary, Down, EncodeError, EpochState, Event, EventKind, Hello,
+    HelloAnswer, Record, RecordStamp, Sample, SealedRecord, Telemetry, decode_envelope,
+    encode_envelope,
 };
 
 /// Debug text, with floats told apart by their bits (NaN, -0.0).
@@ -29,6 +30,22 @@ pub(crate) fn exact(record: &Record) -> String {
 
 fn readings(telemetry: &Telemetry) -> impl Iterator<Item = &Sample> {
     telemetry.columns.iter().flat_map(|column| &column.samples)
+}
+
+/// Seals columns that are given one by one.
+fn sealed_one_by_one(stamp: RecordStamp, telemetry: &Telemetry) -> Vec<SealedRecord> {
+    let mut columns = telemetry.columns.iter();
+    let mut next = |room: &mut Vec<Sample>| {
+        let column = columns.next()?;
+        room.extend_from_slice(&column.samples);
+        Some(ColumnHead {
+            dictionary: column.dictionary,
+            index: column.index,
+            filtered: column.filtered,
+        })
+    };
+    let (dictionaries, unchanged) = (&telemetry.dictionaries, &telemetry.unchanged);
+    Record::seal_columns(stamp, dictionaries, unchanged, &mut next).unwrap()
 }
 
 /// The columns of several records as one telemetry; parts of one column joined again.
@@ -135,6 +152,7 @@ proptest! {
         let mut sealed = Record::seal_telemetry(stamp, telemetry.clone()).unwrap();
         prop_assert!(sealed.iter().all(|record| record.body.len() <= MAX_RECORD_BYTES));
         prop_assert_eq!(telemetry.columns.is_empty(), sealed.is_empty());
+        prop_assert_eq!(&sealed_one_by_one(stamp, &telemetry), &sealed);
         let got = joined(&sealed);
         let mut got = got.into_iter().peekable();
         for column in &telemetry.columns {
@@ -419,6 +437,7 @@ fn ten_thousand_columns_of_text_and_numbers_seal_into_full_records() {
         unchanged: Vec::new(),
     };
     let sealed = Record::seal_telemetry(stamp(), telemetry.clone()).unwrap();
+    assert_eq!(sealed_one_by_one(stamp(), &telemetry), sealed);
     let back: Vec<_> = joined(&sealed)
         .into_iter()
         .map(|(_, column)| column.samples)
