@@ -23,8 +23,11 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// Notifications under way between the connection and who reads them.
 const NOTIFICATIONS: usize = 256;
 
-/// Of each session. A lock that is not to be had is an error in the end, not a process that hangs.
-const SESSION: &str = "SET lock_timeout = '60s'; SET timezone = 'UTC'; \
+/// Of each session. A lock that is not to be had is an error in the end, not a process that hangs; a
+/// transaction whose process is gone without a word ends, and with it what it holds. (A snapshot may
+/// take its time: an export goes as fast as it is read.)
+const SESSION: &str = "SET lock_timeout = '60s'; \
+     SET idle_in_transaction_session_timeout = '15min'; SET timezone = 'UTC'; \
      SET default_transaction_read_only = off; SET client_min_messages = warning";
 
 /// Which timeline the server writes; NULL where it only follows another.

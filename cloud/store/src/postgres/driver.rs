@@ -161,7 +161,10 @@ impl Link for PostgresLink {
     fn begin(&mut self, mode: Mode) -> Result<(), StoreError> {
         let sql = match mode {
             Mode::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            Mode::Write => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+            Mode::Write => {
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+                 SET LOCAL idle_in_transaction_session_timeout = '20s'"
+            }
         };
         let fail = failed("beginning a transaction");
         let before = self.session.as_ref().map(|session| session.number);
@@ -201,6 +204,12 @@ impl Link for PostgresLink {
     fn rollback(&mut self) {
         if !self.lost.get() && self.session.is_some() && self.simple("ROLLBACK").is_err() {
             self.lost.set(true);
+        }
+        if self.lost.get() {
+            // The runtime drives the connection: with it the socket closes at once, and the server
+            // gives back what the transaction held.
+            self.session = None;
+            self.runtime = None;
         }
     }
 
