@@ -7,7 +7,7 @@ use crate::machine::{self, Wants};
 use crate::stages::Stages;
 use crate::step;
 use crate::workspace::Workspace;
-use crate::{dashboard, fuzz, layers, tools};
+use crate::{arm, dashboard, fuzz, layers, tools};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -81,6 +81,31 @@ fn room(workspace: &Workspace) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Chart, units, playbooks, alerts and guides, with the tools that read them.
+fn deploy_stages(stages: &mut Stages, workspace: &Workspace, broker: &Path, full: bool) {
+    let both = &[BUILD_TESTS, BUILD];
+    let test = |arguments: &[&str]| {
+        let mut test =
+            workspace.cargo(&[&["test", "--no-fail-fast", "-p", DEPLOY], arguments].concat());
+        test.env("FOGLINE_BIN_DIR", workspace.target().join("debug"));
+        test
+    };
+    stages.run(
+        "the files of deploy/, with the tools that read them",
+        10,
+        both,
+        || step::command(&mut test(&[])),
+    );
+    if full {
+        stages.run("the playbooks on hosts that boot", 40, both, || {
+            let package = arm::package(workspace, "cloud", "amd64", true)?;
+            let mut test = test(&["--", "--ignored"]);
+            test.env("FOGLINE_NATS_SERVER", broker);
+            step::command(test.env("FOGLINE_CLOUD_PACKAGE", package))
+        });
+    }
+}
+
 fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
     let mut broker = PathBuf::new();
     stages.run(PREPARE, 20, &[], || {
@@ -111,17 +136,7 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
     });
     let rig = |arguments: &[&str]| workspace.run_rig(&broker, arguments);
     stages.run(BUILD, 20, &[PREPARE], || workspace.build_system(&[]));
-    let both = &[BUILD_TESTS, BUILD];
-    stages.run(
-        "the files of deploy/, with the tools that read them",
-        10,
-        both,
-        || {
-            let mut test = workspace.cargo(&["test", "--no-fail-fast", "-p", DEPLOY]);
-            test.env("FOGLINE_BIN_DIR", workspace.target().join("debug"));
-            step::command(&mut test)
-        },
-    );
+    deploy_stages(stages, workspace, &broker, full);
     // The committed tables are those of one processor family.
     if cfg!(target_arch = "x86_64") {
         stages.run("instructions of the hot stages", 10, &[BUILD], || {

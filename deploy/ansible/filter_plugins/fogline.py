@@ -20,8 +20,6 @@ KEEP_ALIVE = 15
 # some more on its way.
 CLOCKS = 2
 TRAVEL = 8
-# Descriptors that the units ask for.
-DESCRIPTORS = 200000
 
 
 def settings(folder):
@@ -135,14 +133,15 @@ def plan_problems(groups, hostvars, folder):
 
 def host_problems(facts, host):
     """
-    Everything that speaks against one host. `facts`: skew_s, descriptors, taken (ports that somebody
-    else's program listens on), free_mb, needs_mb, folders (path: what is wrong), services (systemd or not).
+    Everything that speaks against one host. `facts`: skew_s, descriptors, needs_descriptors, taken (ports
+    that somebody else's program listens on), free_mb, needs_mb, folders (path: what is wrong), manager.
     """
     problems = []
     if not -CLOCKS <= facts["skew_s"] <= CLOCKS + TRAVEL:
         problems.append(f"the clock is {facts['skew_s']} s off ours: set up time synchronisation")
-    if facts["descriptors"] < DESCRIPTORS:
-        problems.append(f"fs.nr_open is {facts['descriptors']}; {DESCRIPTORS} are needed for connections")
+    if facts["descriptors"] < facts["needs_descriptors"]:
+        problems.append(f"services may have {facts['descriptors']} descriptors; "
+                        f"{facts['needs_descriptors']} are needed for connections")
     for port, program in sorted(facts["taken"].items()):
         problems.append(f"port {port} is taken by {program}")
     if facts["free_mb"] < facts["needs_mb"]:

@@ -16,6 +16,7 @@
 
 pub mod chart;
 pub mod guide;
+pub mod hosts;
 pub mod objects;
 pub mod policies;
 mod tools;

@@ -54,7 +54,7 @@ A text that somebody must have given. Refused: nothing, and what people leave in
 {{- end }}
 
 {{- define "fogline.brokerImage" -}}
-{{- include "fogline.image" (dict "image" .Values.broker.image "key" "broker.image" "what" "the digest that the registry shows for the official image nats:2.15.1 or later") -}}
+{{- include "fogline.image" (dict "image" .Values.broker.image "key" "broker.image" "what" "the digest that the registry shows for the official image nats:2.15.1-alpine or later") -}}
 {{- end }}
 
 {{- define "fogline.servicesSecret" -}}

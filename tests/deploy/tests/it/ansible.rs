@@ -202,7 +202,7 @@ fn the_example_is_fine_and_each_mistake_in_it_is_named() {
 fn what_a_host_lacks_is_named() {
     let tools = need!(tools());
     let fine = json!({
-        "skew_s": 1, "descriptors": 1_048_576, "taken": {}, "free_mb": 9000, "needs_mb": 4096,
+        "skew_s": 1, "descriptors": 1_048_576, "needs_descriptors": 200_000, "taken": {}, "free_mb": 9000, "needs_mb": 4096,
         "folders": {}, "manager": "systemd",
     });
     let asked = |facts: &Value| {
@@ -216,7 +216,11 @@ fn what_a_host_lacks_is_named() {
     for (key, value, expected) in [
         ("skew_s", json!(-40), "the clock is -40 s off"),
         ("skew_s", json!(3600), "the clock is 3600 s off"),
-        ("descriptors", json!(1024), "fs.nr_open is 1024"),
+        (
+            "descriptors",
+            json!(1024),
+            "services may have 1024 descriptors; 200000 are needed",
+        ),
         (
             "taken",
             json!({"8883": "mosquitto"}),

@@ -5,6 +5,7 @@ mod ansible;
 mod chart;
 mod compose;
 mod guides;
+mod hosts;
 mod monitoring;
 mod units;
 
