@@ -222,7 +222,7 @@ fn cluster_stages(stages: &mut Stages, rig: impl Fn(&[&str]) -> anyhow::Result<(
         rig(&leader)
     });
     if full {
-        let all = [&chaos[..], &["19"]].concat();
+        let all = [&chaos[..], &["15"]].concat();
         stages.run("chaos over a cluster", 60, &[BUILD], || rig(&all));
     }
 }

@@ -35,7 +35,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask test                     all tests
   cargo xtask chaos --rounds 15 --seed 7   kill everything at random, prove that nothing is lost
   cargo xtask cluster up --nodes 3     three brokers, balancers, roles, gateways on hosts of this machine
-  cargo xtask chaos --cluster --rounds 19   break that cluster in every way, prove the same
+  cargo xtask chaos --cluster --rounds 15   break that cluster in every way, prove the same
   cargo xtask bench                    the numbers, beside a bare yardstick
   cargo xtask load --gateways 5000     simulated gateways, all with a session of their own
   cargo xtask cross aarch64            the gateway for ARM; armv7 for older boards
@@ -77,8 +77,8 @@ enum Task {
         #[arg(long)]
         cluster: bool,
     },
-    /// A cluster on this machine: up, status, kill, pause, cut, slow, fill, heal, drain, upgrade, down;
-    /// help says more. Needs root.
+    /// A cluster on this machine: up, status, kill, pause, cut, slow, fill, heal, drain, scale, upgrade,
+    /// down; help says more. Needs root.
     Cluster {
         /// What is to be done.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]

@@ -93,6 +93,13 @@ enum Task {
         /// Which one.
         name: String,
     },
+    /// Start processes of a role, or end some in order, until there are so many.
+    Scale {
+        /// The role.
+        role: String,
+        /// How many.
+        count: u8,
+    },
     /// End a process in order and start the binary of the same name in another folder in its place.
     Upgrade {
         /// Which one.
@@ -136,6 +143,7 @@ impl Cli {
             },
             Task::Fill { name } => Request::Fill { name },
             Task::Heal { name } => Request::Heal { name },
+            Task::Scale { role, count } => Request::Scale { role, count },
             Task::Drain { name } => Request::Drain { name },
             Task::Upgrade { name, binaries } => Request::Upgrade {
                 name,

@@ -13,7 +13,7 @@ use crate::control::{Answer, Ask, Request};
 use crate::door;
 use crate::host::Machine;
 use crate::installation::Installation;
-use crate::jetstream::{self, Victim};
+use crate::jetstream::{Desk, Harm};
 use crate::plan::{API_PORT, HostPlan, MONITOR_PORT, MQTT_PORT, Plan, Purpose};
 use crate::probe::{self, Health, Probe};
 use crate::status::{HostStatus, Status, UnitStatus};
@@ -28,6 +28,7 @@ use tests_harness::evidence::{CloudCommands, Lives};
 use tests_harness::gateway::{Door, Gateway};
 use tests_harness::pulse::Pulse;
 use tests_harness::site::GatewayOptions;
+use tests_harness::stack::Binaries;
 use tests_harness::{devices, evidence};
 use tests_net::{Fabric, Host, Net, Shape};
 use tokio::sync::{mpsc, oneshot};
@@ -49,6 +50,7 @@ pub struct Cluster {
     pub(crate) machines: BTreeMap<String, Machine>,
     pub(crate) fabric: Fabric,
     pub(crate) dir: PathBuf,
+    pub(crate) binaries: Binaries,
     pub(crate) plan: Plan,
     pub(crate) installation: Installation,
     pub(crate) options: GatewayOptions,
@@ -144,6 +146,7 @@ impl Cluster {
             // What cannot be started is tried again, and seen in the status meanwhile.
             drop(unit.tend(now));
         }
+        self.units.retain(|unit| !unit.is_gone());
     }
 
     /// Asks from a task of its own who is alive; an answer that finds the last one not heard yet is dropped.
@@ -222,8 +225,10 @@ impl Cluster {
                     dir.display()
                 ))
             }
-            Request::DeleteStream => self.delete(Victim::Stream).await,
-            Request::DeleteConsumer => self.delete(Victim::Consumer).await,
+            Request::DeleteStream => self.harm(Harm::DeleteStream).await,
+            Request::DeleteConsumer => self.harm(Harm::DeleteConsumer).await,
+            Request::BoundStream { bytes } => self.harm(Harm::Bound(bytes)).await,
+            Request::Scale { role, count } => self.scale(&role, count),
             Request::Silence => self.silence().await,
             Request::KeepLives => self.keep_lives(),
             Request::Status | Request::Down => anyhow::bail!("answered elsewhere"),
@@ -339,24 +344,22 @@ impl Cluster {
         Ok(format!("{name}: healed"))
     }
 
-    async fn delete(&self, victim: Victim) -> anyhow::Result<String> {
-        let from = self
-            .plan
-            .of(Purpose::Cloud)
-            .next()
-            .context("no cloud host")?;
-        let machine = self.machines.get(&from.name).context("no cloud host")?;
+    async fn harm(&self, harm: Harm) -> anyhow::Result<String> {
+        let from = self.plan.of(Purpose::Cloud).next();
+        let from = from.and_then(|from| self.machines.get(&from.name));
         let is_on = |host: &&HostPlan| {
             let machine = self.machines.get(&host.name);
             machine.is_some_and(|machine| !machine.is_off())
         };
         let node = self.plan.of(Purpose::Broker).find(is_on);
-        let node = node.context("no broker has power")?.address();
-        let (host, ca) = (machine.host.clone(), self.installation.ca());
-        let password = self.installation.secret("ingest_password")?;
-        let deleting = move || jetstream::delete(&host, node, &ca, &password, victim);
-        tokio::task::spawn_blocking(deleting).await??;
-        Ok(format!("{victim:?} deleted"))
+        let desk = Desk {
+            host: from.context("no cloud host")?.host.clone(),
+            node: node.context("no broker has power")?.address(),
+            ca: self.installation.ca(),
+            password: self.installation.secret("ingest_password")?,
+        };
+        tokio::task::spawn_blocking(move || desk.harm(harm)).await??;
+        Ok(format!("done: {harm:?}"))
     }
 
     async fn silence(&self) -> anyhow::Result<String> {

@@ -75,6 +75,18 @@ pub enum Request {
         /// The folder.
         dir: PathBuf,
     },
+    /// So many processes of a role, no more and no fewer.
+    Scale {
+        /// The role.
+        role: String,
+        /// How many.
+        count: u8,
+    },
+    /// The broker's stream may hold so many bytes and no more, until ingest bounds it anew.
+    BoundStream {
+        /// How many.
+        bytes: u64,
+    },
     /// The broker's stream is deleted.
     DeleteStream,
     /// A consumer of ingest is deleted.

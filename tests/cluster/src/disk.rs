@@ -54,7 +54,13 @@ impl Disk {
     pub fn lose_power(&self) -> anyhow::Result<()> {
         let folder = self.folder.to_string_lossy();
         run("python3", &["-c", SHUT_DOWN, &folder])?;
-        run("umount", &[&folder])?;
+        unmount(&self.folder)?;
+        // Whoever on this machine made a mount namespace of its own meanwhile holds a copy of the mount, and
+        // with it the file system that was shut down: the same image would bring that one back.
+        let after = self.image.with_extension("after");
+        let (from, to) = (self.image.to_string_lossy(), after.to_string_lossy());
+        run("cp", &["--sparse=always", &from, &to])?;
+        std::fs::rename(&after, &self.image).context("replacing the image of a disk")?;
         self.mount()
     }
 
@@ -176,6 +182,26 @@ mod tests {
         let kept = std::fs::read(disk.folder().join("synced")).unwrap();
         assert_eq!(kept, b"here to stay");
         assert!(!disk.folder().join("waiting").exists());
+    }
+
+    #[test]
+    fn a_disk_that_somebody_else_still_sees_comes_back_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let Some(disk) = disk(dir.path()) else { return };
+        // Sees every mount there is now, until its input ends.
+        let mut other = Command::new("unshare")
+            .args(["--mount", "sh", "-c", "echo there; read end"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = [0; 5];
+        let there = other.stdout.as_mut().unwrap();
+        std::io::Read::read_exact(there, &mut said).unwrap();
+        disk.lose_power().unwrap();
+        std::fs::write(disk.folder().join("file"), "works").unwrap();
+        drop(other.stdin.take());
+        other.wait().unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use async_nats::ConnectOptions;
 use serde_json::Value;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 use tests_net::Host;
 
@@ -48,48 +48,73 @@ pub(crate) fn agreed(told: &[StreamStatus]) -> Option<StreamStatus> {
     same.find(|one| !one.leader.is_empty()).cloned()
 }
 
-/// What may be taken away.
+/// What is done to the stream on purpose.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Victim {
-    Stream,
-    Consumer,
+pub(crate) enum Harm {
+    /// It is deleted.
+    DeleteStream,
+    /// A consumer of ingest is.
+    DeleteConsumer,
+    /// It may hold so many bytes and no more, oldest out first.
+    Bound(u64),
 }
 
-/// Takes the stream or a consumer away, as ingest's user, from a host.
-pub(crate) fn delete(
-    host: &Host,
-    node: Ipv4Addr,
-    ca: &Path,
-    password: &str,
-    victim: Victim,
-) -> anyhow::Result<()> {
-    let subject = match victim {
-        Victim::Stream => format!("$JS.API.STREAM.DELETE.{STREAM}"),
-        Victim::Consumer => format!("$JS.API.CONSUMER.DELETE.{STREAM}.{CONSUMER}"),
-    };
-    // A runtime in the thread that is on the host: its connections are made there.
-    host.inside(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let asked = runtime.block_on(async {
-            let options =
-                ConnectOptions::with_user_and_password("ingest".to_owned(), password.to_owned())
-                    .add_root_certificates(ca.to_owned())
-                    .require_tls(true)
-                    .request_timeout(Some(ANSWER_LIMIT));
-            let client = options
-                .connect(format!("tls://{node}:{CLIENT_PORT}"))
-                .await?;
-            let answer = client.request(subject, "".into()).await?;
-            anyhow::Ok(answer.payload)
-        })?;
-        let answer: Value = serde_json::from_slice(&asked)?;
-        let done = answer.get("success").and_then(Value::as_bool);
-        anyhow::ensure!(done == Some(true), "the broker says {answer}");
-        Ok(())
-    })
-    .with_context(|| format!("deleting a {victim:?}"))
+/// Where the broker's API is asked, and as whom.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) host: Host,
+    pub(crate) node: Ipv4Addr,
+    pub(crate) ca: PathBuf,
+    pub(crate) password: String,
+}
+
+impl Desk {
+    /// Does harm to the stream, as ingest's user, from a host.
+    pub(crate) fn harm(&self, harm: Harm) -> anyhow::Result<()> {
+        // A runtime in the thread that is on the host: its connections are made there.
+        self.host
+            .inside(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                runtime.block_on(self.ask(harm))
+            })
+            .with_context(|| format!("{harm:?}"))
+    }
+
+    async fn ask(&self, harm: Harm) -> anyhow::Result<()> {
+        let (name, password) = ("ingest".to_owned(), self.password.clone());
+        let client = ConnectOptions::with_user_and_password(name, password)
+            .add_root_certificates(self.ca.clone())
+            .require_tls(true)
+            .request_timeout(Some(ANSWER_LIMIT))
+            .connect(format!("tls://{}:{CLIENT_PORT}", self.node))
+            .await?;
+        let ask = async |subject: String, body: String| {
+            let answer = client.request(subject, body.into()).await?;
+            let answer: Value = serde_json::from_slice(&answer.payload)?;
+            let error = answer.get("error");
+            anyhow::ensure!(error.is_none(), "the broker says {answer}");
+            anyhow::Ok(answer)
+        };
+        let (subject, body) = match harm {
+            Harm::DeleteStream => (format!("STREAM.DELETE.{STREAM}"), String::new()),
+            Harm::DeleteConsumer => {
+                let subject = format!("CONSUMER.DELETE.{STREAM}.{CONSUMER}");
+                (subject, String::new())
+            }
+            Harm::Bound(bytes) => {
+                let info = format!("$JS.API.STREAM.INFO.{STREAM}");
+                let mut info = ask(info, String::new()).await?;
+                let config = info.get_mut("config").and_then(Value::as_object_mut);
+                let config = config.context("no configuration of the stream")?;
+                config.insert("max_bytes".to_owned(), bytes.into());
+                let config = serde_json::to_string(config)?;
+                (format!("STREAM.UPDATE.{STREAM}"), config)
+            }
+        };
+        ask(format!("$JS.API.{subject}"), body).await.map(drop)
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::disk::Disk;
 use crate::host::Machine;
 use crate::installation::Installation;
 use crate::leftovers::Mark;
-use crate::plan::{API_PORT, HostPlan, MONITOR_PORT, MQTT_PORT, Plan, Purpose};
+use crate::plan::{API_PORT, HostPlan, MONITOR_PORT, MOST, MQTT_PORT, Plan, Purpose};
 use crate::unit::{Body, Role, Unit};
 use anyhow::Context as _;
 use std::collections::BTreeMap;
@@ -35,6 +35,9 @@ const ROLES: [(&str, &str, u8); 3] = [
     ("auth", "auth", 2),
     ("api", "api", 1),
 ];
+
+/// The role of which there may be any number on one host, with a database that is a file.
+const SCALED: &str = "auth";
 
 /// Connections through one balancer: descriptors for more are not everybody's to have.
 const MOST_CONNECTIONS: u32 = 1000;
@@ -109,6 +112,7 @@ pub async fn raise(
         fabric,
         _net: net,
         dir,
+        binaries: binaries.clone(),
         plan,
         installation,
         options: wishes.gateways,
@@ -118,7 +122,7 @@ pub async fn raise(
     };
     raised.start_brokers(binaries, &mut progress)?;
     raised.start_balancers(&mut progress)?;
-    raised.start_cloud(binaries, &mut progress).await?;
+    raised.start_cloud(&mut progress).await?;
     raised.start_site(binaries, &mut progress).await?;
     Ok(raised)
 }
@@ -204,46 +208,69 @@ impl Cluster {
         }
     }
 
-    async fn start_cloud(
-        &mut self,
-        binaries: &Binaries,
-        progress: &mut impl FnMut(&str),
-    ) -> anyhow::Result<()> {
-        let program = binaries.ours("fogline-cloud");
-        let config = self.installation.commands.config.clone();
-        for host in self.hosts_for(Purpose::Cloud) {
-            for (place, (called, roles, count)) in (0u16..).zip(ROLES) {
-                for number in 1..=count {
-                    let name = format!("{called}-{number}");
-                    progress(&name);
-                    let port = HEALTH_PORT + place * 10 + u16::from(number);
-                    let health = SocketAddr::from((host.address(), port));
-                    let arguments = [
-                        "run",
-                        "--config",
-                        &config.to_string_lossy(),
-                        "--role",
-                        roles,
-                        "--health",
-                        &health.to_string(),
-                    ];
-                    let as_told = Role::Cloud { health: port };
-                    self.start(&host, &name, as_told, &program, &arguments)?;
-                    self.wait_until_alive(&host, &name, health).await?;
-                }
+    async fn start_cloud(&mut self, progress: &mut impl FnMut(&str)) -> anyhow::Result<()> {
+        for (called, _, count) in ROLES {
+            for number in 1..=count {
+                progress(&format!("{called}-{number}"));
+                let health = self.start_role(called, number)?;
+                self.wait_until_alive(&format!("{called}-{number}"), health)
+                    .await?;
             }
         }
         Ok(())
     }
 
+    /// Starts one process of a role; gives where it tells how it is.
+    fn start_role(&mut self, called: &str, number: u8) -> anyhow::Result<SocketAddr> {
+        let known = ROLES.map(|(called, ..)| called);
+        let mut all = (0u16..).zip(ROLES);
+        let found = all.find(|(_, (known, ..))| *known == called);
+        let (place, (_, roles, _)) = found
+            .with_context(|| format!("{called} is no role; there are {}", known.join(", ")))?;
+        let hosts = self.hosts_for(Purpose::Cloud);
+        let host = hosts.first().context("no cloud host")?;
+        let port = HEALTH_PORT + place * 10 + u16::from(number);
+        let health = SocketAddr::from((host.address(), port));
+        let program = self.binaries.ours("fogline-cloud");
+        let config = self.installation.commands.config.clone();
+        let arguments = [
+            "run",
+            "--config",
+            &config.to_string_lossy(),
+            "--role",
+            roles,
+            "--health",
+            &health.to_string(),
+        ];
+        let role = Role::Cloud { health: port };
+        let name = format!("{called}-{number}");
+        self.start(host, &name, role, &program, &arguments)?;
+        Ok(health)
+    }
+
+    /// Starts processes of a role, or asks the last ones to end, until there are so many.
+    pub(crate) fn scale(&mut self, called: &str, count: u8) -> anyhow::Result<String> {
+        let most = if called == SCALED { MOST } else { 1 };
+        anyhow::ensure!(
+            (1..=most).contains(&count),
+            "{count} of {called}; allowed are 1 to {most}: a SQLite file takes one that writes, a host one API"
+        );
+        for number in 1..=most {
+            let name = format!("{called}-{number}");
+            let there = self.units.iter_mut().find(|unit| unit.name == name);
+            match there {
+                Some(unit) if number > count => unit.retire()?,
+                None if number <= count => drop(self.start_role(called, number)?),
+                _ => {}
+            }
+        }
+        Ok(format!("{called}: {count}"))
+    }
+
     /// The process runs its tasks: the next one, and commands beside it, find the database.
-    async fn wait_until_alive(
-        &self,
-        host: &HostPlan,
-        name: &str,
-        health: SocketAddr,
-    ) -> anyhow::Result<()> {
-        let machine = self.machines.get(&host.name);
+    async fn wait_until_alive(&self, name: &str, health: SocketAddr) -> anyhow::Result<()> {
+        let cloud = self.plan.of(Purpose::Cloud).next();
+        let machine = cloud.and_then(|cloud| self.machines.get(&cloud.name));
         let inside = machine.map(|machine| &machine.host);
         let words = || {
             let unit = self.units.iter().find(|unit| unit.name == name);

@@ -48,6 +48,7 @@ pub struct Unit {
     paused: bool,
     /// It was asked to end, and how it goes on then.
     leaving: Option<Next>,
+    gone: bool,
 }
 
 /// How it goes on with a process that ended because it was asked to.
@@ -55,6 +56,7 @@ pub struct Unit {
 enum Next {
     Off,
     Again,
+    Gone,
 }
 
 impl Unit {
@@ -71,6 +73,7 @@ impl Unit {
             keeper,
             paused: false,
             leaving: None,
+            gone: false,
         }
     }
 
@@ -126,6 +129,10 @@ impl Unit {
             self.paused = false;
             match self.leaving.take() {
                 Some(Next::Off) => self.keeper.off(),
+                Some(Next::Gone) => {
+                    self.keeper.off();
+                    self.gone = true;
+                }
                 Some(Next::Again) => {
                     self.keeper.off();
                     self.keeper.on(now);
@@ -170,7 +177,11 @@ impl Unit {
         self.paused = false;
         match self.leaving.take() {
             Some(Next::Off) => self.keeper.off(),
-            _ => self.keeper.ended(now),
+            Some(Next::Gone) => {
+                self.keeper.off();
+                self.gone = true;
+            }
+            Some(Next::Again) | None => self.keeper.ended(now),
         }
         Ok(())
     }
@@ -220,16 +231,42 @@ impl Unit {
         self.ask_to_end(Next::Off)
     }
 
-    /// Asks it to end in order, and starts another binary of the same name in its place.
+    /// Asks it to end in order, for good.
     ///
     /// # Errors
-    /// Where it does not run, or there is no such binary.
+    /// Where it does not run.
+    pub fn retire(&mut self) -> anyhow::Result<()> {
+        self.ask_to_end(Next::Gone)
+    }
+
+    /// Whether it was asked to end for good, and has.
+    #[must_use]
+    pub const fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Asks it to end in order; it is started again with those binaries of its command line that another
+    /// folder holds taken from there.
+    ///
+    /// # Errors
+    /// Where it does not run, or that folder holds none of them.
     pub fn upgrade(&mut self, dir: &Path) -> anyhow::Result<()> {
         let recipe = self.process_mut().recipe_mut();
-        let name = recipe.program.file_name().unwrap_or_default().to_owned();
-        let program = dir.join(&name);
-        anyhow::ensure!(program.is_file(), "there is no {}", program.display());
-        recipe.program = program;
+        let newer = |path: &Path| {
+            let name = path.file_name().filter(|_| path.is_absolute())?;
+            Some(dir.join(name)).filter(|newer| newer.is_file())
+        };
+        let mut found = false;
+        if let Some(program) = newer(&recipe.program) {
+            (recipe.program, found) = (program, true);
+        }
+        for argument in &mut recipe.arguments {
+            if let Some(program) = newer(Path::new(argument)) {
+                (*argument, found) = (program.to_string_lossy().into_owned(), true);
+            }
+        }
+        let name = &self.name;
+        anyhow::ensure!(found, "{} holds nothing that {name} runs", dir.display());
         self.ask_to_end(Next::Again)
     }
 

@@ -1,4 +1,4 @@
-//! Chaos: one fault a round, then recovery; at the end quiescence, and the judge.
+//! Chaos: a fault, then recovery, round after round; at the end quiescence, and the judge.
 //!
 //! The seed decides which fault comes when and how long things stay broken. Every fault comes once before
 //! any comes twice.
@@ -27,7 +27,7 @@ const RECORDS_UNDER_WAY: u64 = 8;
 /// What chaos is told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Chaos {
-    /// How many faults, one a round.
+    /// How many rounds: one fault each, or two where a cluster has more faults than rounds.
     #[arg(long, default_value_t = 15)]
     rounds: u32,
     /// Same seed, same faults in the same order.

@@ -2,16 +2,18 @@
 //! never hurt: what is taken must arrive, and a stranger must see nothing of it.
 
 mod fault;
+mod round;
 mod stranger;
 mod watch;
 
-use super::deck::{Deck, table};
+use super::deck::{Deck, share, table};
 use super::{Chaos, FLOW_LIMIT, KEEP_ALIVE, RECOVERY_LIMIT, judge, recovered};
 use crate::screen;
 use anyhow::Context as _;
-use fault::{Fault, Round};
+use fault::Fault;
+use round::Round;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use stranger::Stranger;
@@ -48,6 +50,7 @@ struct Scene {
     control: Control,
     doors: Vec<Door>,
     commands: CloudCommands,
+    binaries: PathBuf,
     batch: Duration,
 }
 
@@ -65,6 +68,7 @@ async fn raised(chaos: &Chaos, faults: &[Fault], dir: &Path) -> anyhow::Result<E
         control,
         doors: cluster.doors(),
         commands: cluster.commands(),
+        binaries: binaries.dir.canonicalize()?,
         batch: options().longest_batch(),
     };
     let stranger = Stranger::enter(&cluster, dir).await?;
@@ -124,35 +128,45 @@ async fn rounds(
     let mut random = fastrand::Rng::with_seed(chaos.seed);
     let mut deck = Deck::new(faults);
     let mut hits = BTreeMap::new();
+    let kinds = u32::try_from(faults.len())?;
     for number in 1..=chaos.rounds {
-        let Some(fault) = deck.draw(&mut random) else {
-            continue;
-        };
-        watch.lap();
-        let mut round = Round {
-            control: &scene.control,
-            random: &mut random,
-        };
-        let victim = round.run(fault).await;
-        let victim = victim.with_context(|| format!("round {number}: {fault:?}"))?;
-        scene.control.ask(Request::Heal { name: None }).await?;
-        let healed = Instant::now();
-        let whole = async {
-            recovered(&scene.doors).await?;
-            whole(&scene.control).await
-        };
-        whole
-            .await
-            .with_context(|| format!("after round {number}: {fault:?}"))?;
-        *hits.entry(format!("{fault:?}")).or_insert(0) += 1;
-        screen::say(&format!(
-            "round {number:>3}  {:<24} {victim:<22} nothing settled for {:>4.1} s, whole again in {:.1} s",
-            format!("{fault:?}"),
-            watch.lap().as_secs_f64(),
-            healed.elapsed().as_secs_f64()
-        ));
+        for _ in 0..share(number, chaos.rounds, kinds) {
+            let Some(fault) = deck.draw(&mut random) else {
+                continue;
+            };
+            let round = Round {
+                binaries: &scene.binaries,
+                control: &scene.control,
+                random: &mut random,
+            };
+            let told = one(round, fault, scene, watch).await;
+            let told = told.with_context(|| format!("round {number}: {fault:?}"))?;
+            screen::say(&format!("round {number:>3}  {told}"));
+            *hits.entry(format!("{fault:?}")).or_insert(0) += 1;
+        }
     }
     Ok(hits)
+}
+
+/// One fault, healed; tells what came of it.
+async fn one(
+    mut round: Round<'_>,
+    fault: Fault,
+    scene: &Scene,
+    watch: &Watch,
+) -> anyhow::Result<String> {
+    watch.lap();
+    let victim = round.run(fault).await?;
+    scene.control.ask(Request::Heal { name: None }).await?;
+    let healed = Instant::now();
+    recovered(&scene.doors).await.context("after it")?;
+    whole(&scene.control).await.context("after it")?;
+    Ok(format!(
+        "{:<24} {victim:<22} nothing settled for {:>4.1} s, whole again in {:.1} s",
+        format!("{fault:?}"),
+        watch.lap().as_secs_f64(),
+        healed.elapsed().as_secs_f64()
+    ))
 }
 
 /// Waits until nothing is wrong any more: the next fault must not meet a cluster that misses a node.

@@ -26,6 +26,15 @@ impl<F: Copy> Deck<F> {
     }
 }
 
+/// How many faults round `number` of `rounds` has, counted from 1: one, and two in as many rounds as it takes
+/// for each of `faults` to come once, where that is enough.
+pub(super) fn share(number: u32, rounds: u32, faults: u32) -> u32 {
+    let more = faults.saturating_sub(rounds).min(rounds);
+    // Spread evenly: the rounds in which the rounded share grows.
+    let until = |number: u32| u64::from(more) * u64::from(number) / u64::from(rounds.max(1));
+    1 + u32::from(until(number) > until(number.saturating_sub(1)))
+}
+
 /// How often each of a table's names was hit, one line each.
 pub(super) fn table(hits: &BTreeMap<String, u64>) -> Vec<String> {
     let line = |(name, count): (&String, &u64)| format!("  {name:<28} {count}");
@@ -35,6 +44,26 @@ pub(super) fn table(hits: &BTreeMap<String, u64>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fifteen_rounds_are_enough_for_more_faults_and_a_short_run_stays_short() {
+        let all = |rounds, faults| {
+            (1..=rounds)
+                .map(|number| share(number, rounds, faults))
+                .sum()
+        };
+        let cases: [(u32, u32, u32); 5] = [
+            (15, 22, 22),
+            (15, 15, 15),
+            (30, 22, 30),
+            (3, 22, 6),
+            (1, 1, 1),
+        ];
+        for (rounds, faults, expected) in cases {
+            let sum: u32 = all(rounds, faults);
+            assert_eq!(sum, expected, "{rounds} rounds of {faults} faults");
+        }
+    }
 
     #[test]
     fn every_fault_comes_before_any_comes_twice_and_a_seed_repeats_itself() {
