@@ -1,14 +1,12 @@
 //! Commands on the registry, the users and the quarantine, beside a running server or without one.
 
 use crate::broker::{Broker, BrokerUser};
-use crate::config::CloudConfig;
-use crate::init;
+use crate::config::{CloudConfig, Database};
 use crate::log::{say, say_error};
+use crate::{database, init};
 use anyhow::Context as _;
 use cloud_auth::{AuthStats, Monitor};
-use cloud_store::{
-    Gateway, GatewayState, Maintain as _, NewGateway, Queries as _, Registry as _, SqliteStore,
-};
+use cloud_store::{Gateway, GatewayState, NewGateway};
 use protocols_model::{GatewayId, Timestamp};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -16,17 +14,6 @@ use std::sync::Arc;
 
 /// Bytes of a quarantined payload that are shown.
 const SHOWN_BYTES: usize = 32;
-
-/// The database, beside whoever serves it.
-pub(crate) async fn open_beside(config: &CloudConfig) -> anyhow::Result<SqliteStore> {
-    let (path, options) = (config.database(), config.store_options());
-    anyhow::ensure!(
-        path.exists(),
-        "there is no database at {}; `fogline-cloud init` makes one",
-        path.display()
-    );
-    Ok(tokio::task::spawn_blocking(move || SqliteStore::open_beside(&path, options)).await??)
-}
 
 /// Enters a gateway and writes its identity file.
 pub(crate) async fn add(
@@ -39,7 +26,7 @@ pub(crate) async fn add(
     if let Some(bad) = servers.iter().find(|url| !url.starts_with("mqtts://")) {
         anyhow::bail!("--server is {bad:?}; allowed is mqtts://host:port");
     }
-    let store = open_beside(config).await?;
+    let store = database::beside(config).await?;
     let servers = if servers.is_empty() {
         config.broker.servers.clone()
     } else {
@@ -71,7 +58,7 @@ pub(crate) async fn add(
 
 /// Lists gateways, one JSON object a line.
 pub(crate) async fn list(config: &CloudConfig) -> anyhow::Result<()> {
-    let store = open_beside(config).await?;
+    let store = database::beside(config).await?;
     for gateway in store.gateways().await? {
         say(&entry(&gateway).to_string());
     }
@@ -80,7 +67,7 @@ pub(crate) async fn list(config: &CloudConfig) -> anyhow::Result<()> {
 
 /// Shows one gateway.
 pub(crate) async fn show(config: &CloudConfig, id: &GatewayId) -> anyhow::Result<()> {
-    let store = open_beside(config).await?;
+    let store = database::beside(config).await?;
     let state = store.gateway_state(id).await?;
     let state = state.with_context(|| format!("there is no gateway {id}"))?;
     say(&serde_json::to_string_pretty(&everything(&state))?);
@@ -89,7 +76,7 @@ pub(crate) async fn show(config: &CloudConfig, id: &GatewayId) -> anyhow::Result
 
 /// Revokes a gateway: the registry first, then its sessions.
 pub(crate) async fn revoke(config: &CloudConfig, id: &GatewayId) -> anyhow::Result<()> {
-    let store = open_beside(config).await?;
+    let store = database::beside(config).await?;
     let was_trusted = store.revoke_gateway(id, init::now()).await?;
     store.close().await?;
     say(&format!(
@@ -121,8 +108,8 @@ async fn cut(config: &CloudConfig, id: &GatewayId) -> anyhow::Result<u64> {
 
 /// Gives a user a new one-time password.
 pub(crate) async fn reset_user(config: &CloudConfig, name: &str) -> anyhow::Result<()> {
-    let store = open_beside(config).await?;
-    let login = cloud_api::reset_password(&store, name, init::now()).await?;
+    let store = database::beside(config).await?;
+    let login = cloud_api::reset_password(&*store, name, init::now()).await?;
     store.close().await?;
     say(&format!(
         "user {}, one-time password {}",
@@ -134,10 +121,10 @@ pub(crate) async fn reset_user(config: &CloudConfig, name: &str) -> anyhow::Resu
 /// Notes that the database was put back from a backup. Nobody may serve it meanwhile: acknowledgements
 /// of the old generation would go on.
 pub(crate) async fn restored(config: &CloudConfig) -> anyhow::Result<()> {
-    let (path, options) = (config.database(), config.store_options());
-    anyhow::ensure!(path.exists(), "there is no database at {}", path.display());
-    let open = move || SqliteStore::open(&path, options);
-    let store = tokio::task::spawn_blocking(open).await?;
+    if let Database::File(path, _) = config.database()? {
+        anyhow::ensure!(path.exists(), "there is no database at {}", path.display());
+    }
+    let store = database::alone(config).await;
     let store = store.context("stop the services first")?;
     store.restored().await?;
     store.close().await?;
@@ -151,7 +138,7 @@ pub(crate) async fn quarantine(
     gateway: Option<&GatewayId>,
     limit: usize,
 ) -> anyhow::Result<()> {
-    let store = open_beside(config).await?;
+    let store = database::beside(config).await?;
     for input in store.quarantined(gateway, limit).await? {
         let shown = input.payload.get(..SHOWN_BYTES).unwrap_or(&input.payload);
         let line = json!({

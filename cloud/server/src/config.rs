@@ -1,18 +1,22 @@
 //! `cloud.toml`: strict, with every problem named at once. Paths are relative to the file's folder.
 
 mod broker;
+mod database;
 
 pub(crate) use broker::{BrokerSection, NodeArgument, NodeSection};
+pub(crate) use database::DatabaseSection;
 
+use anyhow::Context as _;
 use cloud_api::OneTimeLogin;
 use cloud_auth::{BrokerSettings, ClusterSettings, Node, NodeFile};
-use cloud_store::{Limits, SqliteOptions};
+use cloud_store::{PostgresOptions, SqliteOptions};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-const DAY: u64 = 24 * 3600;
+/// Bits of a file's mode: what others than owner and group may do.
+const OTHERS: u32 = 0o007;
 /// Room for the broker's other streams beside the one that ingest reads.
 const OTHER_STREAMS_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -23,6 +27,9 @@ pub(crate) struct CloudConfig {
     /// Folder of the file; not part of it.
     #[serde(skip)]
     base: PathBuf,
+    /// The file; not part of it.
+    #[serde(skip)]
+    file: PathBuf,
     pub(crate) pki: PkiSection,
     pub(crate) database: DatabaseSection,
     pub(crate) broker: BrokerSection,
@@ -43,20 +50,6 @@ pub(crate) struct HealthSection {
 pub(crate) struct PkiSection {
     /// Folder of the authority.
     dir: PathBuf,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DatabaseSection {
-    path: PathBuf,
-    #[serde(default = "default_retention_days")]
-    retention_days: u64,
-    #[serde(default = "default_rollup_retention_days")]
-    rollup_retention_days: u64,
-    #[serde(default = "default_compact_after_s")]
-    compact_after_s: u64,
-    #[serde(default = "default_series")]
-    series_per_gateway: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,17 +79,12 @@ pub(crate) enum OneTime {
     MaySkip,
 }
 
-const fn default_retention_days() -> u64 {
-    400
-}
-const fn default_rollup_retention_days() -> u64 {
-    3650
-}
-const fn default_compact_after_s() -> u64 {
-    300
-}
-const fn default_series() -> u64 {
-    100_000
+/// Which database, and how to open it.
+pub(crate) enum Database {
+    /// A SQLite file.
+    File(PathBuf, SqliteOptions),
+    /// PostgreSQL.
+    Postgres(PostgresOptions),
 }
 
 impl CloudConfig {
@@ -104,14 +92,9 @@ impl CloudConfig {
     pub(crate) fn for_init(init: &crate::cli::InitArguments) -> Self {
         Self {
             base: init.dir.clone(),
+            file: init.dir.join("cloud.toml"),
             pki: PkiSection { dir: "pki".into() },
-            database: DatabaseSection {
-                path: "data/fogline.db".into(),
-                retention_days: default_retention_days(),
-                rollup_retention_days: default_rollup_retention_days(),
-                compact_after_s: default_compact_after_s(),
-                series_per_gateway: default_series(),
-            },
+            database: DatabaseSection::in_file(),
             broker: BrokerSection::for_init(init),
             api: ApiSection {
                 listen: SocketAddr::new(init.listen(), init.api_port),
@@ -139,7 +122,10 @@ impl CloudConfig {
             )
         })?;
         let base = path.parent().unwrap_or(Path::new("")).to_owned();
-        Self::parse(&text, base).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+        let mut config = Self::parse(&text, base)
+            .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+        config.file = path.to_owned();
+        Ok(config)
     }
 
     fn parse(text: &str, base: PathBuf) -> Result<Self, String> {
@@ -160,48 +146,11 @@ impl CloudConfig {
     }
 
     fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut demand = |holds: bool, problem: String| {
-            if !holds {
-                problems.push(problem);
-            }
-        };
-        let (database, broker, api) = (&self.database, &self.broker, &self.api);
-        for (key, found, allowed) in [
-            (
-                "database.retention_days",
-                database.retention_days,
-                1..=36_500,
-            ),
-            (
-                "database.rollup_retention_days",
-                database.rollup_retention_days,
-                1..=36_500,
-            ),
-            (
-                "database.compact_after_s",
-                database.compact_after_s,
-                10..=86_400,
-            ),
-            (
-                "database.series_per_gateway",
-                database.series_per_gateway,
-                1..=10_000_000,
-            ),
-            ("broker.stream_max_mb", broker.stream_max_mb, 16..=1_048_576),
-        ] {
-            let range = format!("{} to {}", allowed.start(), allowed.end());
-            demand(
-                allowed.contains(&found),
-                format!("{key} is {found}; allowed are {range}"),
-            );
+        let mut problems = self.database.problems();
+        problems.extend(self.broker.problems());
+        if self.api.names.is_empty() {
+            problems.push("api.names is empty".to_owned());
         }
-        demand(
-            database.rollup_retention_days >= database.retention_days,
-            "database.rollup_retention_days is below database.retention_days".to_owned(),
-        );
-        demand(!api.names.is_empty(), "api.names is empty".to_owned());
-        problems.extend(broker.problems());
         problems
     }
 
@@ -244,8 +193,42 @@ impl CloudConfig {
             .join(cloud_pki::authority::CA_CERTIFICATE_FILE)
     }
 
-    pub(crate) fn database(&self) -> PathBuf {
-        self.path(&self.database.path)
+    /// Which database, and how to open it.
+    pub(crate) fn database(&self) -> anyhow::Result<Database> {
+        let database = &self.database;
+        let limits = database.limits();
+        let Some(url) = &database.url else {
+            let path = database.path.as_deref().unwrap_or(Path::new(""));
+            return Ok(Database::File(self.path(path), SqliteOptions { limits }));
+        };
+        let (url, password) = without_password(url)?;
+        if password.is_some() {
+            self.insist_on_privacy()?;
+        }
+        let own = self.ca();
+        let root = database.root_certificate.as_ref();
+        let root = root.map_or(own, |file| self.path(file));
+        Ok(Database::Postgres(PostgresOptions {
+            password,
+            password_file: database.password_file.as_ref().map(|file| self.path(file)),
+            // Where there is no TLS none is needed.
+            root_certificate: root.exists().then_some(root),
+            limits,
+            ..PostgresOptions::new(&url)
+        }))
+    }
+
+    /// A file with a password in it is not for everybody's eyes.
+    fn insist_on_privacy(&self) -> anyhow::Result<()> {
+        let mode = std::fs::metadata(&self.file)?.permissions().mode();
+        anyhow::ensure!(
+            mode & OTHERS == 0,
+            "{} holds a password (database.url) and everybody may read it (mode {:o}): make it 0600, or \
+             put the password into a file of its own (database.password_file)",
+            self.file.display(),
+            mode & 0o777
+        );
+        Ok(())
     }
 
     pub(crate) fn one_time_password_file(&self) -> PathBuf {
@@ -274,21 +257,6 @@ impl CloudConfig {
 
     pub(crate) const fn stream_max_bytes(&self) -> u64 {
         self.broker.stream_max_mb.saturating_mul(1024 * 1024)
-    }
-
-    pub(crate) fn store_options(&self) -> SqliteOptions {
-        let database = &self.database;
-        SqliteOptions {
-            limits: Limits {
-                series_per_gateway: database.series_per_gateway,
-                compact_after: Duration::from_secs(database.compact_after_s),
-                retention: Duration::from_secs(database.retention_days.saturating_mul(DAY)),
-                rollup_retention: Duration::from_secs(
-                    database.rollup_retention_days.saturating_mul(DAY),
-                ),
-                ..Limits::default()
-            },
-        }
     }
 
     /// Folder of a node's files: the broker's own where there is one node.
@@ -351,6 +319,38 @@ impl CloudConfig {
     }
 }
 
+/// A URL and the password that stood in it.
+fn without_password(url: &str) -> anyhow::Result<(String, Option<String>)> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Ok((url.to_owned(), None));
+    };
+    let (authority, place) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let Some((user, hosts)) = authority.rsplit_once('@') else {
+        return Ok((url.to_owned(), None));
+    };
+    let Some((user, password)) = user.split_once(':') else {
+        return Ok((url.to_owned(), None));
+    };
+    let password = decoded(password).context("the password in database.url is not well written")?;
+    Ok((format!("{scheme}://{user}@{hosts}{place}"), Some(password)))
+}
+
+/// Text in which `%41` stands for `A`.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,7 +365,10 @@ mod tests {
     fn what_init_writes_is_what_run_reads() {
         let config = CloudConfig::parse(&example(), "/etc/fogline".into()).unwrap();
         assert_eq!(config.broker.servers, ["mqtts://mqtt.example.com:8883"]);
-        assert_eq!(config.database(), Path::new("/etc/fogline/data/fogline.db"));
+        let Database::File(path, _) = config.database().unwrap() else {
+            panic!("a file");
+        };
+        assert_eq!(path, Path::new("/etc/fogline/data/fogline.db"));
         assert!(config.broker.nodes()[0].client_listen.ip().is_loopback());
     }
 
@@ -401,5 +404,47 @@ mod tests {
         );
         let error = CloudConfig::parse(&text, PathBuf::new()).unwrap_err();
         assert!(error.contains("broker.urls"), "{error}");
+    }
+
+    #[test]
+    fn a_password_in_the_url_is_taken_out_of_it_and_wants_a_private_file() {
+        let url = "postgres://f:a%2Fb%40c@db.example:5432,two/fogline?sslmode=disable";
+        let (bare, password) = without_password(url).unwrap();
+        assert_eq!(
+            bare,
+            "postgres://f@db.example:5432,two/fogline?sslmode=disable"
+        );
+        assert_eq!(password.as_deref(), Some("a/b@c"));
+        assert!(without_password("postgres://f:%zz@h/d").is_err());
+
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("cloud.toml");
+        let at = format!("url = \"{url}\"");
+        let text = example().replace("path = \"data/fogline.db\"", &at);
+        std::fs::write(&file, text).unwrap();
+        let set_mode = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&file, mode).unwrap();
+        };
+        set_mode(0o644);
+        let config = CloudConfig::read(&file).unwrap();
+        let error = config.database().err().unwrap().to_string();
+        assert!(
+            error.contains("password_file") && !error.contains("a/b"),
+            "{error}"
+        );
+        set_mode(0o640);
+        assert!(matches!(config.database(), Ok(Database::Postgres(_))));
+        assert!(!format!("{config:?}").contains("%2Fb"), "never in a log");
+    }
+
+    #[test]
+    fn one_database_is_named_and_not_two() {
+        let both = example().replace(
+            "path = \"data/fogline.db\"",
+            "path = \"data/fogline.db\"\nurl = \"postgres://f@h/d\"",
+        );
+        let error = CloudConfig::parse(&both, PathBuf::new()).unwrap_err();
+        assert!(error.contains("either path (SQLite) or url"), "{error}");
     }
 }

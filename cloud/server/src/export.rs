@@ -5,12 +5,11 @@
 //! 1; text and bytes stand in `text`, with `value` empty.
 
 use crate::cli::{ExportArguments, ExportFormat};
-use crate::commands::open_beside;
 use crate::config::CloudConfig;
+use crate::database;
 use anyhow::Context as _;
 use cloud_store::{
-    ExportFilter, ExportedSample, LedgerEntry, LedgerFilter, PointCounts, Queries as _, Series,
-    SeriesId, SqliteStore,
+    ExportFilter, ExportedSample, LedgerEntry, LedgerFilter, PointCounts, Series, SeriesId, Store,
 };
 use protocols_model::Value as Reading;
 use serde_json::{Value, json};
@@ -52,7 +51,7 @@ const COUNTS: [&str; 7] = [
 
 /// Writes what was asked for.
 pub(crate) async fn export(config: &CloudConfig, what: &ExportArguments) -> anyhow::Result<()> {
-    let store = open_beside(config).await?;
+    let store = database::beside(config).await?;
     let mut out: Box<dyn Write + Send> = match &what.out {
         Some(path) => Box::new(
             std::fs::File::create(path)
@@ -65,11 +64,11 @@ pub(crate) async fn export(config: &CloudConfig, what: &ExportArguments) -> anyh
         format: what.format,
     };
     if what.what.readings {
-        readings(&store, what, &mut lines).await?;
+        readings(&*store, what, &mut lines).await?;
     } else if what.what.ledger {
-        ledger(&store, what, &mut lines).await?;
+        ledger(&*store, what, &mut lines).await?;
     } else {
-        counts(&store, what, &mut lines).await?;
+        counts(&*store, what, &mut lines).await?;
     }
     lines.out.flush()?;
     Ok(())
@@ -113,13 +112,13 @@ fn cell(value: Option<&Value>) -> String {
     }
 }
 
-async fn series(store: &SqliteStore) -> anyhow::Result<HashMap<SeriesId, Series>> {
+async fn series(store: &dyn Store) -> anyhow::Result<HashMap<SeriesId, Series>> {
     let all = store.series(None).await?;
     Ok(all.into_iter().map(|series| (series.id, series)).collect())
 }
 
 async fn readings(
-    store: &SqliteStore,
+    store: &dyn Store,
     what: &ExportArguments,
     lines: &mut Lines<'_>,
 ) -> anyhow::Result<()> {
@@ -173,7 +172,7 @@ fn reading(series: &Series, sample: &ExportedSample) -> Value {
 }
 
 async fn ledger(
-    store: &SqliteStore,
+    store: &dyn Store,
     what: &ExportArguments,
     lines: &mut Lines<'_>,
 ) -> anyhow::Result<()> {
@@ -227,11 +226,10 @@ fn ledger_line(names: &HashMap<SeriesId, Series>, entry: &LedgerEntry) -> Value 
 }
 
 async fn counts(
-    store: &SqliteStore,
+    store: &dyn Store,
     what: &ExportArguments,
     lines: &mut Lines<'_>,
 ) -> anyhow::Result<()> {
-    use cloud_store::Registry as _;
     lines.head(&COUNTS)?;
     let names = series(store).await?;
     for gateway in store.gateways().await? {

@@ -4,12 +4,11 @@
 use crate::cli::InitArguments;
 use crate::config::CloudConfig;
 use crate::log::say;
-use crate::nodes;
+use crate::{database, nodes};
 use anyhow::Context as _;
 use cloud_pki::{Authority, files, secret};
-use cloud_store::{SqliteStore, Store};
+use cloud_store::Store;
 use protocols_model::{Clock as _, SystemClock, Timestamp};
-use std::os::unix::fs::DirBuilderExt as _;
 
 /// Everything, for one machine or a cluster.
 pub(crate) async fn everything(init: &InitArguments) -> anyhow::Result<()> {
@@ -23,9 +22,9 @@ pub(crate) async fn everything(init: &InitArguments) -> anyhow::Result<()> {
     if let Some(token) = config.metrics_token_file() {
         files::write_secret(&token, &format!("{}\n", secret::password()?))?;
     }
-    let store = open_fresh(&config).await?;
-    first_user(&config, &store).await?;
-    cloud_store::Maintain::close(&store).await?;
+    let store = database::alone(&config).await?;
+    first_user(&config, &*store).await?;
+    store.close().await?;
     // Last: where it stands, everything it speaks of stands too.
     files::write_public(&path, &config.to_toml()?)?;
     say(&format!("configuration: {}", path.display()));
@@ -80,24 +79,6 @@ pub(crate) async fn first_user(config: &CloudConfig, store: &dyn Store) -> anyho
         path.display()
     ));
     Ok(())
-}
-
-async fn open_fresh(config: &CloudConfig) -> anyhow::Result<SqliteStore> {
-    make_database_folder(config)?;
-    let (path, options) = (config.database(), config.store_options());
-    Ok(tokio::task::spawn_blocking(move || SqliteStore::open(&path, options)).await??)
-}
-
-/// The database holds password hashes: its folder is the owner's alone.
-pub(crate) fn make_database_folder(config: &CloudConfig) -> anyhow::Result<()> {
-    let path = config.database();
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let Some(folder) = folder else { return Ok(()) };
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
 pub(crate) fn now() -> Timestamp {

@@ -12,6 +12,7 @@ mod broker;
 mod cli;
 mod commands;
 mod config;
+mod database;
 mod export;
 mod health;
 mod init;

@@ -6,14 +6,15 @@
 use crate::broker::{Broker, BrokerUser};
 use crate::cli::RunArguments;
 use crate::config::CloudConfig;
+use crate::database::Opened;
 use crate::roles::Roles;
 use crate::surroundings::{Numbers, Process};
-use crate::{commands, health, init, tasks};
+use crate::{database, health, init, tasks};
 use anyhow::Context as _;
 use cloud_api::{ApiConfig, Listen, TlsFiles};
 use cloud_auth::{Callout, Monitor, Presence};
 use cloud_ingest::{IngestParts, IngestSource, NatsOptions, NatsSource};
-use cloud_store::{FileOffices, Offices, SqliteStore, Store};
+use cloud_store::{Offices, Store};
 use protocols_model::{Clock, SystemClock};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub(crate) async fn run(config: &CloudConfig, run: &RunArguments) -> anyhow::Res
     let mut interrupt = signal(SignalKind::interrupt())?;
     // The listener first: a port that is taken is found before anything has begun.
     let listener = listen(run.health.or(config.health_listen())).await?;
-    let store = open(config, roles).await?;
+    let Opened { store, offices } = database::serve(config, roles).await?;
     let stop = CancellationToken::new();
     let numbers = Arc::new(Numbers::new(roles, stop.clone()));
     let mut running = Running {
@@ -53,7 +54,7 @@ pub(crate) async fn run(config: &CloudConfig, run: &RunArguments) -> anyhow::Res
         stop,
         clock: Arc::new(SystemClock::start()),
         store: Arc::clone(&store),
-        offices: Arc::new(FileOffices::new(&config.database())),
+        offices,
         process: Arc::new(Process::new(Arc::clone(&numbers))),
         numbers,
     };
@@ -95,23 +96,6 @@ async fn listen(at: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
     let listener = listener
         .with_context(|| format!("cannot listen on {at} for health; is the port taken?"))?;
     Ok(Some(listener))
-}
-
-async fn open(config: &CloudConfig, roles: Roles) -> anyhow::Result<Arc<dyn Store>> {
-    if !roles.writes() {
-        return Ok(Arc::new(commands::open_beside(config).await?));
-    }
-    init::make_database_folder(config)?;
-    let (path, options) = (config.database(), config.store_options());
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, options));
-    let opened = opened.await?.map_err(|error| match error {
-        error @ cloud_store::StoreError::InUse { .. } => anyhow::Error::new(error).context(
-            "one process at a time works with `ingest` or `tasks` on a SQLite file: both in one process, \
-             or PostgreSQL",
-        ),
-        error => error.into(),
-    });
-    Ok(Arc::new(opened?))
 }
 
 impl Running {

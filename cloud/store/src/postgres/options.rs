@@ -13,12 +13,14 @@ const WRITERS: usize = 4;
 const READERS: usize = 4;
 
 /// How to open a database on `PostgreSQL`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
     /// `postgres://user@host[:port][,host…]/database[?sslmode=verify-full|disable]`. A password in it
     /// is refused: a URL stands in configuration files, in the list of processes and in logs. Without
     /// `sslmode`, TLS is left out only on the machine itself (loopback, unix socket).
     pub url: String,
+    /// The password, where the caller has it from a private place.
+    pub password: Option<String>,
     /// A file that holds the password and nothing else.
     pub password_file: Option<PathBuf>,
     /// The authority of the server's certificate, PEM; needed for `verify-full`.
@@ -33,12 +35,22 @@ pub struct PostgresOptions {
     pub readers: usize,
 }
 
+impl std::fmt::Debug for PostgresOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresOptions")
+            .field("place", &self.place())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
 impl PostgresOptions {
     /// Usual numbers of connections, default bounds.
     #[must_use]
     pub fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
+            password: None,
             password_file: None,
             root_certificate: None,
             client_certificate: None,
@@ -153,7 +165,7 @@ impl PostgresOptions {
 
     fn password(&self) -> Result<Option<String>, StoreError> {
         let Some(path) = &self.password_file else {
-            return Ok(None);
+            return Ok(self.password.clone());
         };
         let text = std::fs::read_to_string(path).map_err(|why| {
             let what = format!("the password file {} cannot be read", path.display());
