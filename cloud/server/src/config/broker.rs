@@ -4,6 +4,7 @@ use crate::cli::InitArguments;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// Nodes a cluster may have: an even number survives the loss of no more nodes than one less.
@@ -11,6 +12,8 @@ const NODE_COUNTS: [usize; 3] = [1, 3, 5];
 /// Copies of each stream where nothing else is said: one node may be lost, and every copy more slows
 /// each publish down.
 const DEFAULT_REPLICAS: usize = 3;
+/// Bounds of the stream that ingest reads.
+const STREAM_MB: RangeInclusive<u64> = 16..=1_048_576;
 const ANY_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -221,6 +224,15 @@ impl BrokerSection {
                 problems.push(problem);
             }
         };
+        demand(
+            STREAM_MB.contains(&self.stream_max_mb),
+            format!(
+                "broker.stream_max_mb is {}; allowed are {} to {}",
+                self.stream_max_mb,
+                STREAM_MB.start(),
+                STREAM_MB.end()
+            ),
+        );
         if let Some(replicas) = self.replicas {
             demand(
                 NODE_COUNTS.contains(&replicas) && replicas <= nodes.len(),

@@ -36,6 +36,16 @@ impl Role {
         self.get(path).map(|(status, _)| status)
     }
 
+    /// The value of a number in `/metrics`.
+    fn number(&self, name: &str) -> Option<u64> {
+        let (_, numbers) = self.get("/metrics")?;
+        let line = numbers.lines().find(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(' '))
+        })?;
+        line.rsplit_once(' ')?.1.parse().ok()
+    }
+
     fn wait_ready(&self) {
         wait("the role is ready", || self.status("/readyz") == Some(200));
     }
@@ -131,4 +141,65 @@ fn a_second_writer_of_one_database_file_is_refused_with_the_reason() {
     let taken = site.run(&["run", "--role", "api", "--health", &at]);
     let error = String::from_utf8_lossy(&taken.stderr).into_owned();
     assert!(error.contains("for health"), "{error}");
+}
+
+#[test]
+fn two_of_every_role_share_one_postgresql_and_go_on_when_one_of_each_is_killed() {
+    let mut site = Site::made();
+    let server = tests_postgres::Server::start().unwrap();
+    let settings = site.path("cloud.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let database = format!(
+        "url = \"{}\"\npassword_file = \"{}\"",
+        server.url(tests_postgres::DATABASE),
+        server.password_file().display()
+    );
+    let text = text.replace("path = \"data/fogline.db\"", &database);
+    std::fs::write(&settings, text).unwrap();
+    site.start_broker();
+    let [mut ingest, mut auth, mut tasks] = ["ingest", "auth", "tasks"].map(|role| {
+        let two = [(); 2].map(|()| Role::start(&site, role));
+        Vec::from(two)
+    });
+    for role in [&ingest, &auth, &tasks].into_iter().flatten() {
+        role.wait_ready();
+    }
+    site.ok(&["gateway", "add", "plant-1"]);
+    let mut gateway = Gateway::connect(&site, "plant-1").unwrap();
+    gateway.publish(envelope(1, [1.5, 2.5]));
+    assert_eq!(gateway.settled(), 1);
+
+    for (roles, number) in [
+        (&mut tasks, "fogline_tasks_elected"),
+        (&mut auth, "fogline_auth_elected"),
+    ] {
+        let elected = |roles: &[Role]| {
+            let mut held = roles.iter().map(|role| role.number(number));
+            held.position(|held| held == Some(1))
+        };
+        wait("one is elected", || elected(roles).is_some());
+        let all: Vec<Option<u64>> = roles.iter().map(|role| role.number(number)).collect();
+        assert_eq!(all.iter().flatten().sum::<u64>(), 1, "{number}: {all:?}");
+        let first = elected(roles).unwrap();
+        // Killed, not told: its term must end.
+        drop(roles.remove(first));
+        wait("the other one is", || elected(roles).is_some());
+    }
+    drop(ingest.remove(0));
+    let mut back = None;
+    wait("the door is open", || {
+        back = Gateway::connect(&site, "plant-1").ok();
+        back.is_some()
+    });
+    let mut gateway = back.unwrap();
+    gateway.publish(envelope(2, [3.5, 4.5]));
+    assert_eq!(gateway.settled(), 1);
+    wait("its session is noted", || {
+        site.ok(&["gateway", "show", "plant-1"])
+            .contains("\"connected\": true")
+    });
+    assert_eq!(site.export("--readings").len(), 4);
+    for role in [ingest, auth, tasks].into_iter().flatten() {
+        assert_eq!(role.terminate(), Some(0));
+    }
 }
