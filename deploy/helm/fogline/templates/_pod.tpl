@@ -93,6 +93,12 @@ that may be written: the first user's one-time password is left there.
           name: {{ $services }}
           items:
             - { key: ca.pem, path: ca.pem }
+      # The authority of the database's server, where it is not ours.
+      - secret:
+          name: {{ $services }}
+          optional: true
+          items:
+            - { key: database-ca.pem, path: database-ca.pem }
       {{- if eq .component "api" }}
       - secret:
           name: {{ include "fogline.consoleSecret" .root }}

@@ -66,6 +66,7 @@ fn site(folder: &Path) -> PathBuf {
     );
     let text = text.replace("path = \"data/fogline.db\"", &database);
     std::fs::write(&settings, text).expect("it can be written");
+    certificate(folder);
     let inventory = folder.join("hosts.yaml");
     let hosts = |hosts: &[(&str, &str)]| -> String {
         hosts
@@ -87,6 +88,20 @@ fn site(folder: &Path) -> PathBuf {
     );
     std::fs::write(&inventory, text).expect("it can be written");
     inventory
+}
+
+/// The database's certificate, as the guide has it made.
+fn certificate(folder: &Path) {
+    let pki = "fogline/pki";
+    let address = NODES[0].1;
+    let script = format!(
+        "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=database \
+         -keyout {pki}/database.key -out database.csr && echo subjectAltName=IP:{address} > names && \
+         openssl x509 -req -in database.csr -CA {pki}/ca.pem -CAkey {pki}/ca.key -CAcreateserial \
+         -days 2 -extfile names -out {pki}/database.pem"
+    );
+    let (fine, text) = said(Command::new("sh").args(["-c", &script]).current_dir(folder));
+    assert!(fine, "{text}");
 }
 
 /// One run of the playbook: its words, and how many things it changed.
