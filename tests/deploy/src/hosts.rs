@@ -187,6 +187,12 @@ impl Drop for Hosts {
         for folder in &self.mounted {
             drop(Command::new("umount").arg("--lazy").arg(folder).status());
         }
+        // The kernel takes its time with a dead host's network: our ends of it go now.
+        let ends = fs::read_dir(format!("/sys/class/net/{}/brif", self.bridge));
+        for end in ends.into_iter().flatten().flatten() {
+            let end = end.file_name();
+            drop(ip(&["link", "delete", &end.to_string_lossy()]));
+        }
         drop(ip(&["link", "delete", &self.bridge]));
     }
 }
