@@ -21,7 +21,7 @@ pub struct Order<'a> {
     pub recipe: &'a Path,
     /// The program.
     pub binary: &'a Path,
-    /// What `fogline-gateway manual` wrote, where the recipe asks for it.
+    /// What `fogline-manual` wrote, where the recipe asks for it.
     pub manual: Option<&'a Path>,
     /// For which processor; the binary must agree.
     pub arch: Arch,
@@ -100,6 +100,9 @@ pub fn build(order: &Order<'_>) -> anyhow::Result<PathBuf> {
 fn place(order: &Order<'_>, from: &Path) -> anyhow::Result<PathBuf> {
     if from == Path::new("@binary") {
         return Ok(order.binary.to_owned());
+    }
+    if let Ok(name) = from.strip_prefix("@beside") {
+        return Ok(order.binary.with_file_name(name));
     }
     if let Ok(rest) = from.strip_prefix("@manual") {
         let manual = order.manual.context("this package needs --manual")?;

@@ -19,7 +19,7 @@ struct Cli {
     arch: Arch,
     /// The program.
     binary: PathBuf,
-    /// What `fogline-gateway manual` wrote.
+    /// What `fogline-manual` wrote.
     #[arg(long)]
     manual: Option<PathBuf>,
     /// Debian's revision: raise it to upgrade without a new version.

@@ -43,7 +43,7 @@ pub struct Scripts {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Beside the recipe; `@binary` and `@manual/…` are what was built.
+    /// Beside the recipe; `@binary`, `@beside/…` and `@manual/…` are what was built.
     pub from: PathBuf,
     /// Absolute path on the system.
     pub to: PathBuf,

@@ -109,14 +109,15 @@ impl Toolchain {
         command
     }
 
-    /// Builds the gateway as it is shipped and passes it through the gates.
+    /// Builds the gateway as it is shipped, with the simulators beside it, and passes it through the gates.
     ///
     /// # Errors
     /// When it does not build, or must not be shipped.
     pub fn gateway(&self) -> anyhow::Result<PathBuf> {
         let mut build = self.cargo("build");
         build.args(["--release", "--locked"]);
-        build.args(["--package", "gateway-agent", "--bin", "fogline-gateway"]);
+        build.args(["--package", "gateway-agent"]);
+        build.args(["--bin", "fogline-gateway", "--bin", "fogline-sim"]);
         say(format_args!("▸ fogline-gateway for {}", self.arch.triple()));
         let status = build.status().context("running cargo-zigbuild")?;
         anyhow::ensure!(status.success(), "the build ended with {status}");

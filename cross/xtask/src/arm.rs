@@ -69,7 +69,11 @@ pub(crate) fn package(
             ("release", "release")
         };
         let mut build = workspace.cargo(&["build", "--profile", profile, "--package", package]);
-        step::command(build.args(["--bin", &name]))?;
+        build.args(["--bin", &name]);
+        if what == "gateway" {
+            build.args(["--bin", "fogline-sim"]);
+        }
+        step::command(&mut build)?;
         workspace.target().join(folder).join(&name)
     } else {
         anyhow::ensure!(what == "gateway", "the cloud is packed for amd64 only");
@@ -112,18 +116,18 @@ pub(crate) fn flash(
     step::command(&mut tool(workspace, "cross-image", &arguments))
 }
 
-/// Manual pages and completions, written by a gateway that runs here.
+/// Manual pages and completions of the gateway.
 fn manual(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let mut build = workspace.cargo(&[
         "build",
         "--package",
         "gateway-agent",
         "--bin",
-        "fogline-gateway",
+        "fogline-manual",
     ]);
     step::command(&mut build)?;
     let into = workspace.target().join("cross/manual");
-    let mut write = Command::new(workspace.binary("fogline-gateway"));
-    step::command(write.arg("manual").arg(&into))?;
+    let mut write = Command::new(workspace.binary("fogline-manual"));
+    step::command(write.arg(&into))?;
     Ok(into)
 }

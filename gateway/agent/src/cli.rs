@@ -8,6 +8,7 @@ pub(crate) mod watch;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use find::{ConfigCommand, ExplainArgs, ProbeCommand, ReadArgs, ScanCommand, WriteArgs};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Where the configuration is when nobody says.
@@ -90,17 +91,20 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Simulate devices: Modbus, serial lines in real time, Bluetooth LE
-    Sim(crate::sim::SimArgs),
-    /// Write manual pages and completions for shells
-    #[command(hide = true)]
-    Manual(ManualArgs),
+    #[command(disable_help_flag = true)]
+    Sim(SimArgs),
 }
 
+/// What follows belongs to `fogline-sim`, its `--help` too.
 #[derive(Debug, Args)]
-pub(crate) struct ManualArgs {
-    /// The folder to write them into
-    #[arg(value_name = "DIR")]
-    pub(crate) dir: PathBuf,
+pub(crate) struct SimArgs {
+    /// What to simulate: `sim --help` tells
+    #[arg(
+        value_name = "ARGUMENTS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) arguments: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

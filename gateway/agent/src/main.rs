@@ -2,7 +2,7 @@
 //!
 //! The story of `run`: configuration → spool → pipeline → drivers → uplink, until a signal; then
 //! drivers → pipeline flush → uplink drain → spool close, each within its deadline. The other
-//! commands look at a configuration, a running gateway, a spool or a device; only `write` and `sim` act.
+//! commands look at a configuration, a running gateway, a spool or a device; only `write` acts.
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +31,6 @@ mod links;
 mod lock;
 mod logs;
 mod machine;
-mod manual;
 mod metrics;
 mod point_names;
 mod processing;
@@ -78,7 +77,6 @@ fn main() -> ExitCode {
         Command::Scan(ScanCommand::Ble(args)) => find::scan_ble::run(&args),
         Command::Config(command) => config_command::run(&command),
         Command::Sim(args) => sim::run(&args),
-        Command::Manual(args) => manual::run(&args),
     };
     let exit = done.unwrap_or_else(|error| {
         console::complain(&error);

@@ -1,30 +1,56 @@
-//! `manual`: writes the manual pages and the completions for shells, from the command line itself; the
-//! packages carry them.
+//! `fogline-manual DIR`: writes the manual pages and the completions for shells, from the command lines
+//! themselves. The packages carry what it wrote; nobody carries the program.
 
-use crate::cli::{Cli, ManualArgs};
-use crate::exit::Exit;
-use anyhow::Context;
-use clap::{Command, CommandFactory};
+#![forbid(unsafe_code)]
+
+mod cli;
+#[path = "sim/args.rs"]
+mod sim;
+
+use anyhow::Context as _;
+use clap::{Args as _, Command, CommandFactory as _};
 use clap_complete::{Shell, generate};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const NAME: &str = "fogline-gateway";
 
-pub(crate) fn run(args: &ManualArgs) -> anyhow::Result<Exit> {
-    let mut command = Cli::command();
+/// Writes manual pages and completions of the gateway.
+#[derive(Debug, clap::Parser)]
+struct Order {
+    /// The folder to write them into
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    write_all(&<Order as clap::Parser>::parse().dir)
+}
+
+/// The gateway's command line as people see it: with that of `fogline-sim` in the place of its `sim`, which
+/// hands over.
+fn whole() -> Command {
+    let sim = |_handing_over| {
+        sim::SimArgs::augment_args(Command::new("sim"))
+            .about("Simulate devices: Modbus, serial lines in real time, Bluetooth LE")
+    };
+    cli::Cli::command().mut_subcommand("sim", sim)
+}
+
+fn write_all(dir: &Path) -> anyhow::Result<()> {
+    let mut command = whole();
     command.build();
-    pages(&command, NAME, &args.dir.join("man"))?;
+    pages(&command, NAME, &dir.join("man"))?;
     for (shell, folder, file) in [
         (Shell::Bash, "bash", NAME.to_owned()),
         (Shell::Zsh, "zsh", format!("_{NAME}")),
         (Shell::Fish, "fish", format!("{NAME}.fish")),
     ] {
         let mut script = Vec::new();
-        generate(shell, &mut Cli::command(), NAME, &mut script);
-        write(&args.dir.join(folder), &file, &script)?;
+        generate(shell, &mut whole(), NAME, &mut script);
+        write(&dir.join(folder), &file, &script)?;
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// One page for a command and each of its subcommands: `fogline-gateway-spool-stat.1`.
@@ -59,11 +85,12 @@ mod tests {
     fn every_command_has_a_page_and_every_shell_its_completions() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().to_owned();
-        run(&ManualArgs { dir: dir.clone() }).unwrap();
+        write_all(&dir).unwrap();
         let read = |path: &str| fs::read_to_string(dir.join(path)).unwrap();
         let page = read("man/fogline-gateway.1");
         assert!(page.contains(".TH fogline-gateway 1"), "{page}");
         assert!(read("man/fogline-gateway-spool-stat.1").contains("\\-\\-config"));
+        assert!(read("man/fogline-gateway-sim-modbus-rtu.1").contains("\\-\\-link"));
         for script in [
             "bash/fogline-gateway",
             "zsh/_fogline-gateway",

@@ -31,9 +31,13 @@ fn package(what: &str, revision: u32, dir: &Path) -> PathBuf {
         fs::create_dir_all(manual.join(folder)).unwrap();
         fs::write(manual.join(folder).join(file), "words\n").unwrap();
     }
+    let binary = dir.join(format!("fogline-{what}"));
+    for program in [&binary, &dir.join("fogline-sim")] {
+        fs::copy(PROGRAM, program).unwrap();
+    }
     build(&Order {
         recipe: &recipe(what),
-        binary: Path::new(PROGRAM),
+        binary: &binary,
         manual: Some(&manual),
         arch: Arch::Amd64,
         version: &format!("1.0-{revision}"),
@@ -94,6 +98,7 @@ fn dpkg_reads_the_package_where_it_is_installed() {
     for line in [
         "-rwxr-xr-x root/root",
         " usr/bin/fogline-gateway",
+        " usr/bin/fogline-sim",
         " usr/lib/systemd/system/fogline-gateway.service",
         " usr/share/man/man1/fogline-gateway.1.gz",
         " usr/share/doc/fogline-gateway/changelog.Debian.gz",

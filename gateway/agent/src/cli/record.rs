@@ -2,11 +2,13 @@
 
 use super::DEFAULT_CONFIG;
 use super::find::duration;
-use crate::control::record::MAX_SPAN;
 use clap::Args;
 use gateway_config::units::{SIZE_FORM, parse_size};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// The longest that a recording may be asked for: a week.
+pub(crate) const MAX_SPAN: Duration = Duration::from_hours(7 * 24);
 
 const RECORD_EXAMPLES: &str = "\
 Examples:

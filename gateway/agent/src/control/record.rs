@@ -5,6 +5,7 @@
 //! points; a caller that goes away, or takes nothing for a while, ends the recording.
 
 use super::{Door, PATIENCE};
+use crate::cli::record::MAX_SPAN;
 use crate::last_good;
 use crate::reload::revision;
 use anyhow::Context;
@@ -21,8 +22,6 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Longest recording.
-pub(crate) const MAX_SPAN: Duration = Duration::from_hours(7 * 24);
 /// A configuration that was just swapped in is kept within this.
 const KEPT_WITHIN: Duration = Duration::from_secs(20);
 /// How often it is looked for.

@@ -1,16 +1,27 @@
 //! What the simulator says: for people on standard error, for machines as JSON on standard output.
 
 use super::around::Around;
-use crate::console::{say, warn};
 use protocols_bluez_sim::Event as Heard;
 use protocols_sim::event::{Event, Shown, What};
 use protocols_sim::line::PortState;
 use protocols_sim::site::Site;
 use protocols_sim::{Place, Served, Sim};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::fmt::{Display, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
+
+/// Writes to standard output. A reader that went away (`| head`) is no error.
+pub(super) fn say(text: impl Display) {
+    let mut out = std::io::stdout().lock();
+    let _reader_gone = write!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Writes to standard error.
+pub(super) fn warn(text: impl Display) {
+    let mut out = std::io::stderr().lock();
+    let _reader_gone = write!(out, "{text}");
+}
 
 /// Where things are said.
 pub(super) struct Screen {
