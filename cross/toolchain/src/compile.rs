@@ -184,7 +184,7 @@ fn debian_rustc(
 }
 
 /// Writes a script that appears whole or not at all.
-fn write_program(path: &Path, script: &str) -> anyhow::Result<()> {
+pub(crate) fn write_program(path: &Path, script: &str) -> anyhow::Result<()> {
     let part = path.with_extension("part");
     fs::write(&part, script).with_context(|| format!("writing {}", part.display()))?;
     unpack::make_program(&part)?;

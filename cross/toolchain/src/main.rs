@@ -37,6 +37,15 @@ enum Task {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Build the gateway and make a folder of programs for the rig, with that gateway under qemu.
+    System {
+        /// For which processor.
+        arch: Arch,
+        /// The folder of the native programs.
+        native: PathBuf,
+        /// The folder to make.
+        into: PathBuf,
+    },
     /// Pass a binary through the gates.
     Gates {
         /// For which processor.
@@ -72,6 +81,11 @@ fn run(task: Task) -> anyhow::Result<()> {
             Ok(())
         }
         Task::Cargo { arch, arguments } => cargo(&places, arch, &arguments),
+        Task::System { arch, native, into } => {
+            let lock = Lock::read(&places.lock())?;
+            let gateway = Toolchain::prepare(&places, &lock, arch)?.gateway()?;
+            Emulator::prepare(&places, &lock, arch)?.system(&native, &gateway, &into)
+        }
         Task::Gates { arch, binary } => gates::check(&binary, arch),
         Task::Lock { update: true } => update(&places),
         Task::Lock { update: false } => check(&places),

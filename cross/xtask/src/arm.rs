@@ -1,11 +1,19 @@
 //! ARM: hands over to `cross/toolchain` (compilers, pins), `cross/package` and `cross/image`, which are
 //! built when they are asked for, so that this tool stays quick.
 
-use crate::step;
+use crate::machine::{self, Wants};
 use crate::workspace::Workspace;
+use crate::{step, tools};
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// What a gateway under emulation is put through beside the judged demo: a start without broker or network,
+/// and a kill while it is offline.
+const STORIES: [&str; 2] = [
+    "a_gateway_polls_and_keeps_readings_when_it_starts_without_broker_or_network",
+    "what_a_killed_gateway_kept_offline_arrives_after_its_restart",
+];
 
 /// `cargo run` of one of our tools.
 fn tool(workspace: &Workspace, package: &str, arguments: &[&str]) -> Command {
@@ -38,6 +46,47 @@ pub(crate) fn cross(workspace: &Workspace, arch: &str, cargo: &[String]) -> anyh
     }
     let mut command = tool(workspace, "cross-toolchain", &["cargo", arch]);
     step::command(command.args(cargo))
+}
+
+/// Runs the system with a gateway of another processor under qemu and lets the judge speak; then the tests
+/// of what reads devices and of what survives a power cut, as that processor sees them.
+pub(crate) fn smoke(workspace: &Workspace, arch: &str) -> anyhow::Result<()> {
+    machine::check(Wants {
+        node: false,
+        ..Wants::everything()
+    })?;
+    let broker = tools::nats_server(workspace)?;
+    workspace.build_system(&[])?;
+    let native = workspace.target().join("debug");
+    let mixed = workspace.target().join(format!("cross/system-{arch}"));
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let (from, into) = (text(&native), text(&mixed));
+    let system = ["system", arch, &from, &into];
+    step::command(&mut tool(workspace, "cross-toolchain", &system))?;
+    step::step(
+        &format!("from device to database with {arch}, judged"),
+        || workspace.run_programs("fogline-rig", &mixed, &broker, &["demo", "--check"]),
+    )?;
+    step::step(&format!("stories of a spool on {arch}"), || {
+        let arguments = [&["stories"][..], &STORIES].concat();
+        workspace.run_programs("fogline-rig", &mixed, &broker, &arguments)
+    })?;
+    step::step(&format!("protocols and spool tested on {arch}"), || {
+        let mut test = tool(workspace, "cross-toolchain", &["cargo", arch, "test"]);
+        for package in tested_elsewhere(workspace) {
+            test.args(["--package", &package]);
+        }
+        step::command(&mut test)
+    })
+}
+
+/// Crates whose tests must hold on every processor: everything that reads devices, and the spool.
+fn tested_elsewhere(workspace: &Workspace) -> Vec<String> {
+    let packages = workspace.metadata().packages.iter();
+    let names = packages.map(|package| package.name.to_string());
+    names
+        .filter(|name| name.starts_with("protocols-") || name == "gateway-spool")
+        .collect()
 }
 
 /// Checks or renews the pins.

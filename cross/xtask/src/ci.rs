@@ -32,6 +32,8 @@ const DEPLOY: &str = "tests-deploy";
 const PREPARE: &str = "what the tests need (npm, broker)";
 const BUILD: &str = "building the gateway, the cloud and the simulators";
 const BUILD_TESTS: &str = "building the tests";
+const SMOKE_64: &str = "the system with a 64-bit ARM gateway";
+const SMOKE_32: &str = "the system with a 32-bit ARM gateway";
 const BUILD_FAILPOINTS: &str = "building with fail points";
 
 /// All tests.
@@ -175,6 +177,9 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
         failpoints,
         || rig(&["chaos", "--rounds", rounds, "--seed", "1"]),
     );
+    if full {
+        arm_stages(stages, workspace);
+    }
 }
 
 /// Many gateways at once; in a full run as many as a site of some size has, and beside a flood.
@@ -224,5 +229,16 @@ fn cluster_stages(stages: &mut Stages, rig: impl Fn(&[&str]) -> anyhow::Result<(
     if full {
         let all = [&chaos[..], &["15"]].concat();
         stages.run("chaos over a cluster", 60, &[BUILD], || rig(&all));
+    }
+}
+
+/// What is shipped for ARM: it takes hours, downloads, and packages that are pinned.
+fn arm_stages(stages: &mut Stages, workspace: &Workspace) {
+    // What Debian has replaced meanwhile is no fault of a change: it is seen here, and not in CI.
+    stages.run("pins of the ARM tools", 10, &[], || {
+        arm::lock(workspace, false)
+    });
+    for (name, arch) in [(SMOKE_64, "aarch64"), (SMOKE_32, "armv7")] {
+        stages.run(name, 120, &[PREPARE], || arm::smoke(workspace, arch));
     }
 }

@@ -39,6 +39,7 @@ const EXAMPLES: &str = "Examples:
   cargo xtask bench                    the numbers, beside a bare yardstick
   cargo xtask load --gateways 5000     simulated gateways, all with a session of their own
   cargo xtask cross aarch64            the gateway for ARM; armv7 for older boards
+  cargo xtask cross aarch64 --smoke    and the whole system with it, under emulation
   cargo xtask cross aarch64 -- test -p protocols-wire   tests under emulation
   cargo xtask package gateway aarch64  a Debian package of it
   cargo xtask bench line ble           two parts of them: tcp, ingest, filters, rules, write, ble, rss,
@@ -110,8 +111,12 @@ enum Task {
         /// aarch64 or armv7.
         #[arg(value_parser = ["aarch64", "armv7"])]
         arch: String,
+        /// Build, run the system with that gateway under qemu, let the judge speak; then the tests of
+        /// protocols and spool.
+        #[arg(long)]
+        smoke: bool,
         /// Instead of building the gateway: what cargo is told; tests run under qemu.
-        #[arg(last = true, value_name = "CARGO")]
+        #[arg(last = true, value_name = "CARGO", conflicts_with = "smoke")]
         cargo: Vec<String>,
     },
     /// Check that everything pinned for ARM is still where it was, or look it up anew.
@@ -214,7 +219,10 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Bench { arguments } => workspace.bench(&arguments),
         Task::Fuzz { seconds } => fuzz::run(&workspace, seconds),
         Task::Dashboard => dashboard::build(&workspace),
-        Task::Cross { arch, cargo } => arm::cross(&workspace, &arch, &cargo),
+        Task::Cross {
+            arch, smoke: true, ..
+        } => arm::smoke(&workspace, &arch),
+        Task::Cross { arch, cargo, .. } => arm::cross(&workspace, &arch, &cargo),
         Task::Lock { update } => arm::lock(&workspace, update),
         Task::Package { what, arch, debug } => arm::package(&workspace, &what, &arch, debug)
             .map(|path| step::say(&path.to_string_lossy())),

@@ -165,11 +165,22 @@ impl Workspace {
         broker: &Path,
         arguments: &[&str],
     ) -> anyhow::Result<()> {
+        self.run_programs(tool, &self.target().join("debug"), broker, arguments)
+    }
+
+    /// The same with the system's programs from another folder.
+    pub(crate) fn run_programs(
+        &self,
+        tool: &str,
+        programs: &Path,
+        broker: &Path,
+        arguments: &[&str],
+    ) -> anyhow::Result<()> {
         let mut rig = Command::new(self.binary(tool));
         rig.args(arguments)
             .current_dir(self.root())
             .env("FOGLINE_NATS_SERVER", broker)
-            .env("FOGLINE_BIN_DIR", self.target().join("debug"));
+            .env("FOGLINE_BIN_DIR", programs);
         if let Some(library) = machine::faketime() {
             rig.env("FOGLINE_LIBFAKETIME", library);
         }
