@@ -33,6 +33,7 @@ mod live;
 mod problem;
 mod routes;
 mod serve;
+mod silence;
 mod stall;
 mod tls;
 mod views;

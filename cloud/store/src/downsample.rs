@@ -112,7 +112,9 @@ impl Gather {
 
 /// A silence that stands out, where nobody says what is usual: three times the spacing that nine of
 /// ten readings keep. Deadbands make spacing irregular; this follows them.
-fn usual_silence(mut spacings: Vec<i64>) -> i64 {
+fn usual_silence(times: &[i64]) -> i64 {
+    let steps = times.iter().zip(times.iter().skip(1));
+    let mut spacings: Vec<i64> = steps.map(|(a, b)| b - a).collect();
     spacings.sort_unstable();
     let place = spacings.len().saturating_sub(1) * 9 / 10;
     let usual = spacings
@@ -123,16 +125,26 @@ fn usual_silence(mut spacings: Vec<i64>) -> i64 {
     usual.saturating_mul(3).max(5_000_000_000)
 }
 
+impl Points {
+    /// The silence that would stand out among these, see [`QueryRange::silence`](crate::QueryRange); `None` where
+    /// they are too few to say.
+    #[must_use]
+    pub fn usual_silence(&self) -> Option<Duration> {
+        let times: Vec<i64> = match self {
+            Self::Raw(samples) => samples.iter().map(|sample| sample.time.0).collect(),
+            Self::Buckets { buckets, .. } => buckets.iter().map(|bucket| bucket.start.0).collect(),
+        };
+        let enough = times.len() >= ENOUGH;
+        enough.then(|| Duration::from_nanos(usual_silence(&times).unsigned_abs()))
+    }
+}
+
+/// So many readings say how often a series usually speaks.
+const ENOUGH: usize = 8;
+
 fn gaps_of_samples(samples: &[RawSample], silence: Option<Duration>) -> Vec<Gap> {
     let times: Vec<i64> = samples.iter().map(|sample| sample.time.0).collect();
-    let spacings = |times: &[i64]| -> Vec<i64> {
-        times
-            .iter()
-            .zip(times.iter().skip(1))
-            .map(|(a, b)| b - a)
-            .collect()
-    };
-    let limit = silence.map_or_else(|| usual_silence(spacings(&times)), nanos);
+    let limit = silence.map_or_else(|| usual_silence(&times), nanos);
     let mut gaps = missing(&times, limit, 0);
     for run in samples.chunk_by(|a, b| a.value.is_none() == b.value.is_none()) {
         if let (Some(first), Some(last)) = (run.first(), run.last())
@@ -154,14 +166,9 @@ fn gaps_of_buckets(
     silence: Option<Duration>,
 ) -> Vec<Gap> {
     let starts: Vec<i64> = buckets.keys().copied().collect();
-    let spacings = starts
-        .iter()
-        .zip(starts.iter().skip(1))
-        .map(|(a, b)| b - a)
-        .collect();
     // A bucket without samples says little where readings are rarer than buckets.
     let limit = silence
-        .map_or_else(|| usual_silence(spacings), nanos)
+        .map_or_else(|| usual_silence(&starts), nanos)
         .max(width);
     let mut gaps = missing(&starts, limit, width);
     let all: Vec<(&i64, &Summary)> = buckets.iter().collect();

@@ -95,8 +95,8 @@ pub struct QueryRange {
     pub range: TimeRange,
     /// At most so many buckets or samples come back; 1 to [`crate::query::MAX_POINTS`].
     pub points: usize,
-    /// A span without readings longer than this is a gap; `None` lets the store judge by the
-    /// series' own spacing.
+    /// A span without readings longer than this, and than a bucket, is a gap; `None` lets the store judge by
+    /// the spacing of what it answers, which depends on the range and on how many points are asked for.
     pub silence: Option<Duration>,
 }
 

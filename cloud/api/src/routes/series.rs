@@ -4,6 +4,7 @@ use crate::app::AppState;
 use crate::input::{Params, parse_part};
 use crate::problem::Problem;
 use crate::routes::gateways;
+use crate::silence;
 use crate::views::{DataView, EstimatedView, GapView, LatestView, LedgerView, SeriesView};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -88,7 +89,8 @@ fn span(params: &Params, now_ms: i64) -> Result<(i64, i64), Problem> {
 /// A series over a span of time, down-sampled so that peaks survive.
 ///
 /// Few readings come as samples, many as buckets with minimum and maximum. Gaps say where nothing
-/// good is; `lost` says what is known to be lost, and why.
+/// good is: a silence three times as long as the series usually keeps, at every zoom the same, but
+/// no shorter than a bucket. `lost` says what is known to be lost, and why.
 #[utoipa::path(get, path = "/v1/series/{series}/data", tag = "series",
     params(
         ("series" = i64, Path, description = "Its number"),
@@ -111,10 +113,13 @@ pub(crate) async fn data(
         from: Timestamp::from_millis(from_ms),
         to: Timestamp::from_millis(to_ms),
     };
+    let silence = silence::usual(state.store.as_ref(), &series, range.to)
+        .await
+        .map_err(|error| Problem::internal("looking how often the series speaks", &error))?;
     let query = QueryRange {
         range,
         points: usize::try_from(points).unwrap_or(1),
-        silence: None,
+        silence,
     };
     let result = state
         .store

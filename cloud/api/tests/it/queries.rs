@@ -153,6 +153,43 @@ async fn forty_minutes(stack: &Stack, feed: &mut Feed) -> Timestamp {
 }
 
 #[tokio::test]
+async fn a_gap_is_one_at_every_zoom() {
+    let stack = Stack::start().await;
+    let client = stack.logged_in().await;
+    let start = stack.clock.now();
+    let mut feed = Feed::start(stack.store.as_ref(), "gw-1", &POINTS, start).await;
+    // Once a second, but for a minute of silence.
+    for minute in (0..20_u64).chain(21..40) {
+        let from = at(start, minute * 60);
+        let takes = (0..60).map(|second| (0, at(from, second), Ok(Value::F64(230.0))));
+        let takes: Vec<_> = takes.collect();
+        let store = stack.store.as_ref();
+        feed.readings(store, &takes, at(from, 60)).await;
+    }
+    let series = client.get("/v1/gateways/gw-1/series").await.json();
+    let mut series = series.as_array().unwrap().iter();
+    let voltage = series.find(|s| s["point"] == "voltage").unwrap();
+    let id = voltage["id"].as_i64().unwrap();
+    let gap_at = start.as_millis() + 20 * 60_000;
+    // From all of it down to the two readings at its ends, in few points and in many.
+    for (before_ms, after_ms) in [(1_200_000, 1_260_000), (60_000, 120_000), (1_500, 60_500)] {
+        for points in [200, 10_000] {
+            let (from, to) = (gap_at - before_ms, gap_at + after_ms);
+            let path = format!("/v1/series/{id}/data?from={from}&to={to}&points={points}");
+            let data = client.get(&path).await.json();
+            let gaps = data["gaps"].as_array().unwrap();
+            assert_eq!(
+                gaps.len(),
+                1,
+                "{before_ms} ms before, {points} points: {gaps:?}"
+            );
+            let gap = gaps[0]["to_ms"].as_i64().unwrap() - gaps[0]["from_ms"].as_i64().unwrap();
+            assert!((40_000..=61_000).contains(&gap), "{gaps:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn peaks_survive_downsampling_and_gaps_and_losses_are_told() {
     let stack = Stack::start().await;
     let client = stack.logged_in().await;

@@ -394,7 +394,8 @@ export interface paths {
         /**
          * A series over a span of time, down-sampled so that peaks survive.
          * @description Few readings come as samples, many as buckets with minimum and maximum. Gaps say where nothing
-         *     good is; `lost` says what is known to be lost, and why.
+         *     good is: a silence three times as long as the series usually keeps, at every zoom the same, but
+         *     no shorter than a bucket. `lost` says what is known to be lost, and why.
          */
         get: operations["data"];
         put?: never;
