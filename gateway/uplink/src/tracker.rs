@@ -6,19 +6,28 @@
 //! uncovered again and is offered once more; an acknowledgement for something that this process never
 //! sent settles nothing.
 //!
-//! Live and backlog part at `live_from`: everything that waited when the connection came up, or that
-//! live sending could not keep up with, is backlog. Each such jump leaves a gap in the cloud's
-//! cursor, which holds 64 ranges: near that bound only seqs that extend a range are offered.
+//! Live and backlog part at `live_from`: what had waited when the connection came up, or what live
+//! sending could not keep up with, is backlog. The newest of what waited stays live: it may not be on
+//! the disk yet, and overtaken by later records it would be a hole in what a crash leaves. Each jump
+//! leaves a gap in the cloud's cursor, which holds 64 ranges: near that bound only seqs that extend a
+//! range are offered.
 
 use crate::lanes::Class;
 use crate::window::{Stream, set_of};
 use protocols_model::{Epoch, Instant, Lane, Seq, SeqRange, SeqSet};
 use protocols_wire::Held;
 use protocols_wire::limits::MAX_RANGES;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Live records that wait so long are backlog: what comes after them is what "now" means.
 const LIVE_LAG: Duration = Duration::from_secs(5);
+/// What is held for less than this at a connect is not backlog: longer than the spool's usual commit
+/// interval, so that what is in memory alone leaves first, and in order. A commit interval stretched
+/// beyond it (`max_write`) gives up the order, never the ledger's entry.
+const UNSYNCED: Duration = Duration::from_secs(3);
+/// How finely the time of an append is remembered.
+const APPEND_STEP: Duration = Duration::from_millis(250);
 /// Put-off groups kept apart; beyond, those of one stream are put off together.
 const MAX_DEFERRED: usize = 128;
 
@@ -39,6 +48,8 @@ struct State {
     live_from: Seq,
     /// At `.1` the live part ended at `.0`.
     mark: (Seq, Instant),
+    /// At `.1` the last seq held was `.0`: the newest one older than [`UNSYNCED`], and the younger ones.
+    appends: VecDeque<(Seq, Instant)>,
 }
 
 /// A group of records to be offered again later.
@@ -96,7 +107,7 @@ impl Tracker {
         let mut pairs = self.streams.iter().zip(held);
         if same && pairs.all(|(state, entry)| state.stream == stream_of(entry)) {
             let pairs = self.streams.iter_mut().zip(held);
-            pairs.for_each(|(state, entry)| state.set_held(entry));
+            pairs.for_each(|(state, entry)| state.set_held(entry, now));
             return;
         }
         let inherited = std::mem::take(&mut self.inherits);
@@ -122,12 +133,13 @@ impl Tracker {
                     before: if inherited { entry.last } else { 0 },
                     live_from,
                     mark: (0, now),
+                    appends: VecDeque::new(),
                 };
                 self.streams.insert(place, state);
                 place
             });
             if let Some(state) = self.streams.get_mut(at) {
-                state.set_held(entry);
+                state.set_held(entry, now);
             }
         }
     }
@@ -143,11 +155,13 @@ impl Tracker {
         }
     }
 
-    /// A connection stands: what waits now is backlog.
+    /// A connection stands: what has waited is backlog.
     pub fn connected(&mut self, now: Instant) {
         let own = self.own;
         for state in self.streams.iter_mut().filter(|s| s.stream.epoch == own) {
-            state.part_live(now);
+            // What an uplink before this one may have sent waits for the answer to the hello.
+            let waited = state.last_held_before(UNSYNCED, now).max(state.before);
+            state.part_live(waited, now);
         }
     }
 
@@ -168,7 +182,8 @@ impl Tracker {
             match state.run(true) {
                 Some(run) if run.first() <= state.mark.0 => {
                     if now.since(state.mark.1) >= LIVE_LAG {
-                        state.part_live(now);
+                        let last = state.held.map_or(0, SeqRange::last);
+                        state.part_live(last, now);
                     }
                 }
                 _ => state.mark = (state.held.map_or(0, SeqRange::last), now),
@@ -341,7 +356,8 @@ const fn stream_of(held: &Held) -> Stream {
 }
 
 impl State {
-    fn set_held(&mut self, entry: &Held) {
+    fn set_held(&mut self, entry: &Held, now: Instant) {
+        self.note_append(entry.last, now);
         self.held = SeqRange::new(entry.first, entry.last);
         // Below the lowest held one nothing is offered: no need to remember it.
         let below = entry.first.max(1) - 1;
@@ -370,13 +386,28 @@ impl State {
         }
     }
 
-    fn part_live(&mut self, now: Instant) {
-        let last = self.held.map_or(0, SeqRange::last);
-        // An empty spool keeps its place: the next append is live in any case.
-        if last > 0 {
-            self.live_from = last.saturating_add(1);
+    fn note_append(&mut self, last: Seq, now: Instant) {
+        let newest = self.appends.back();
+        if newest.is_some_and(|&(seq, at)| last <= seq || now.since(at) < APPEND_STEP) {
+            return;
         }
-        self.mark = (last, now);
+        self.appends.push_back((last, now));
+        let second = |appends: &VecDeque<(Seq, Instant)>| appends.get(1).map(|mark| mark.1);
+        while second(&self.appends).is_some_and(|at| now.since(at) >= UNSYNCED) {
+            self.appends.pop_front();
+        }
+    }
+
+    /// The last seq that was held `age` ago; 0 if none is known to have been.
+    fn last_held_before(&self, age: Duration, now: Instant) -> Seq {
+        let old = |mark: &&(Seq, Instant)| now.since(mark.1) >= age;
+        self.appends.iter().rfind(old).map_or(0, |mark| mark.0)
+    }
+
+    /// All up to `last` is backlog from now on; nothing that was backlog becomes live again.
+    fn part_live(&mut self, last: Seq, now: Instant) {
+        self.live_from = self.live_from.max(last.saturating_add(1));
+        self.mark = (self.held.map_or(0, SeqRange::last), now);
     }
 
     /// The first run to offer, live or backlog.

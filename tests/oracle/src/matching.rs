@@ -82,7 +82,9 @@ pub(crate) fn offsets(tracks: &[Track]) -> Offsets {
 }
 
 /// When the simulator may have given what is stored in `row`, as far as neighbours tell: those of the
-/// same record, or of the record nearest to it. Several where the clock stepped within a record.
+/// same record and of the records nearest before and after it. The clock may have stepped within the
+/// record, so that its own neighbours are all from the other side of the step; at the start of an epoch
+/// there are none before it, and the clock may simply have been right.
 fn simulator_times(track: &Track, row: &Row, offsets: &Offsets) -> Vec<i64> {
     let key = (
         track.gateway.clone(),
@@ -92,15 +94,19 @@ fn simulator_times(track: &Track, row: &Row, offsets: &Offsets) -> Vec<i64> {
     let Some(list) = offsets.get(&key) else {
         return Vec::new();
     };
-    let near = list
-        .iter()
-        .map(|(seq, ..)| seq.abs_diff(row.seq))
-        .min()
-        .unwrap_or(0);
-    let neighbours = list
-        .iter()
-        .filter(|(seq, ..)| seq.abs_diff(row.seq) <= near + 1);
-    neighbours.map(|(.., offset)| row.time + offset).collect()
+    let from = list.partition_point(|(seq, ..)| *seq < row.seq);
+    let to = list.partition_point(|(seq, ..)| *seq <= row.seq);
+    let (before, rest) = list.split_at(from);
+    let (own, after) = rest.split_at(to - from);
+    let last = before.last().map(|(seq, ..)| *seq);
+    let first = after.first().map(|(seq, ..)| *seq);
+    let of = |seq: Option<u64>| move |entry: &&(u64, i64, i64)| Some(entry.0) == seq;
+    own.iter()
+        .chain(before.iter().rev().take_while(of(last)))
+        .chain(after.iter().take_while(of(first)))
+        .map(|(.., offset)| row.time + offset)
+        .chain(std::iter::once(row.time))
+        .collect()
 }
 
 /// The life of `gateway` that asked for what was answered at `t`: the one that was running, or the

@@ -353,6 +353,41 @@ fn rows_of_a_record_in_which_the_clock_stepped_back_are_no_duplicates() {
     assert!(verdict.holds(), "{verdict} {:?}", verdict.notes);
 }
 
+#[test]
+fn a_bank_read_just_before_the_clock_stepped_is_no_duplicate() {
+    let bits = |row: &StoredRow| row.point.starts_with("bit");
+    // The first record of an epoch: all after its bank has the new clock.
+    let mut evidence = world();
+    let rows = evidence.stored.iter_mut();
+    rows.filter(|row| row.seq > 1 || !bits(row))
+        .for_each(|row| row.time_ns += 3600 * SECOND);
+    let verdict = judge(&evidence);
+    assert!(verdict.holds(), "{verdict} {:?}", verdict.notes);
+    // In the middle, from a wrong clock to the right one: the record before tells nothing.
+    let mut evidence = world();
+    let rows = evidence.stored.iter_mut();
+    rows.filter(|row| row.seq < 30 || (row.seq == 30 && bits(row)))
+        .for_each(|row| row.time_ns += 3600 * SECOND);
+    without(&mut evidence, "wide", 29);
+    let wide = LedgerPoint {
+        device: "d".into(),
+        point: "wide".into(),
+        readings: 1,
+    };
+    evidence.ledger.push(entry("evicted", vec![wide]));
+    let verdict = judge(&evidence);
+    assert!(verdict.holds(), "{verdict} {:?}", verdict.notes);
+    // The same bank stored once more is one too many, whatever the clock said.
+    let again: Vec<StoredRow> = evidence
+        .stored
+        .iter()
+        .filter(|row| row.seq == 30 && bits(row))
+        .cloned()
+        .collect();
+    evidence.stored.extend(again);
+    assert!(judge(&evidence).duplicated > 0);
+}
+
 /// The same world, with a device that sends by itself instead of one that answers.
 fn unasked(kind: BusKind) -> Evidence {
     let mut evidence = world();
