@@ -61,8 +61,19 @@ pub(crate) fn free_port() -> SocketAddr {
     tries.find(free).unwrap()
 }
 
-pub(crate) async fn wait<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
-    let waited = tokio::time::timeout(DEADLINE, async {
+/// What takes elections, one after the other, on a slow machine.
+pub(crate) const ELECTIONS: Duration = Duration::from_secs(180);
+
+pub(crate) async fn wait<F: AsyncFnMut() -> bool>(what: &str, condition: F) {
+    wait_until(what, DEADLINE, condition).await;
+}
+
+pub(crate) async fn wait_until<F: AsyncFnMut() -> bool>(
+    what: &str,
+    limit: Duration,
+    mut condition: F,
+) {
+    let waited = tokio::time::timeout(limit, async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -92,7 +92,6 @@ fn roles_as_processes_of_their_own_serve_a_gateway_together_and_each_speaks_for_
     gateway.publish(envelope(1, [1.5, 2.5]));
     assert_eq!(gateway.settled(), 1);
 
-    let (_, numbers) = ingest.get("/metrics").unwrap();
     for line in [
         "fogline_role{role=\"ingest\"} 1",
         "fogline_ready 1",
@@ -100,7 +99,10 @@ fn roles_as_processes_of_their_own_serve_a_gateway_together_and_each_speaks_for_
         "fogline_tasks_elected 1",
         "fogline_broker_stream_copies 1",
     ] {
-        assert!(numbers.contains(line), "{line} is missing in:\n{numbers}");
+        wait(line, || {
+            let numbers = ingest.get("/metrics");
+            numbers.is_some_and(|(_, numbers)| numbers.contains(line))
+        });
     }
     let (_, numbers) = auth.get("/metrics").unwrap();
     assert!(
@@ -177,9 +179,10 @@ fn two_of_every_role_share_one_postgresql_and_go_on_when_one_of_each_is_killed()
             let mut held = roles.iter().map(|role| role.number(number));
             held.position(|held| held == Some(1))
         };
-        wait("one is elected", || elected(roles).is_some());
-        let all: Vec<Option<u64>> = roles.iter().map(|role| role.number(number)).collect();
-        assert_eq!(all.iter().flatten().sum::<u64>(), 1, "{number}: {all:?}");
+        wait("exactly one is elected", || {
+            let all = roles.iter().filter_map(|role| role.number(number));
+            all.sum::<u64>() == 1 && elected(roles).is_some()
+        });
         let first = elected(roles).unwrap();
         // Killed, not told: its term must end.
         drop(roles.remove(first));
