@@ -9,14 +9,16 @@
 //!
 //! No request waits for a process that does not end: who asks looks at the status until it is as wished.
 
+mod hurt;
+mod look;
+
 use crate::control::{Answer, Ask, Request};
 use crate::door;
 use crate::host::Machine;
 use crate::installation::Installation;
-use crate::jetstream::{Desk, Harm};
-use crate::plan::{API_PORT, HostPlan, MONITOR_PORT, MQTT_PORT, Plan, Purpose};
-use crate::probe::{self, Health, Probe};
-use crate::status::{HostStatus, Status, UnitStatus};
+use crate::jetstream::Harm;
+use crate::plan::{API_PORT, MQTT_PORT, Plan, Purpose};
+use crate::probe;
 use crate::unit::{Role, Unit};
 use anyhow::Context as _;
 use rustix::process::Signal;
@@ -31,7 +33,7 @@ use tests_harness::site::GatewayOptions;
 use tests_harness::stack::Binaries;
 use tests_harness::{devices, evidence};
 use tests_net::{Fabric, Host, Net, Shape};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 
 /// How often processes are looked at.
@@ -153,7 +155,7 @@ impl Cluster {
     fn ask_who_lives(&self, hears: &mpsc::Sender<Vec<String>>) {
         let healths = self.units.iter().filter_map(|unit| {
             let machine = self.machines.get(&unit.host)?;
-            health_of(unit, machine)
+            look::health_of(unit, machine)
         });
         let (healths, hears) = (healths.collect(), hears.clone());
         tokio::spawn(async move {
@@ -234,134 +236,6 @@ impl Cluster {
             Request::Status | Request::Down => anyhow::bail!("answered elsewhere"),
         }
     }
-
-    fn unit(&mut self, name: &str) -> anyhow::Result<&mut Unit> {
-        let names: Vec<&str> = self.units.iter().map(|unit| unit.name.as_str()).collect();
-        let unknown = format!("{name} is no process; there are {}", names.join(", "));
-        let mut units = self.units.iter_mut();
-        units.find(|unit| unit.name == name).context(unknown)
-    }
-
-    fn is_unit(&self, name: &str) -> bool {
-        self.units.iter().any(|unit| unit.name == name)
-    }
-
-    /// Names of the hosts that a name stands for.
-    fn hosts(&self, name: &str) -> anyhow::Result<Vec<String>> {
-        let hosts = self.plan.party(name)?;
-        Ok(hosts.into_iter().map(|host| host.name.clone()).collect())
-    }
-
-    fn machine(&mut self, name: &str) -> anyhow::Result<&mut Machine> {
-        let machine = self.machines.get_mut(name);
-        machine.with_context(|| format!("there is no host {name}"))
-    }
-
-    async fn kill(&mut self, name: &str) -> anyhow::Result<String> {
-        let now = self.now();
-        if self.is_unit(name) {
-            self.unit(name)?.kill(now).await?;
-            return Ok(format!("{name} was killed; its supervisor starts it again"));
-        }
-        let hosts = self.hosts(name)?;
-        for host in &hosts {
-            // Off first: what ends now is not to be started again.
-            let units = self.units.iter_mut().filter(|unit| unit.host == *host);
-            units.for_each(Unit::off);
-            let Self {
-                machines, fabric, ..
-            } = self;
-            if let Some(machine) = machines.get_mut(host) {
-                machine.power_off(fabric)?;
-            }
-        }
-        self.tend();
-        Ok(format!("no power: {}", hosts.join(", ")))
-    }
-
-    fn pause(&mut self, name: &str) -> anyhow::Result<String> {
-        if self.is_unit(name) {
-            self.unit(name)?.pause(true)?;
-            return Ok(format!("{name} stands still"));
-        }
-        let hosts = self.hosts(name)?;
-        for host in &hosts {
-            self.machine(host)?.pause(true)?;
-            let units = self.units.iter_mut().filter(|unit| unit.host == *host);
-            for unit in units.filter(|unit| unit.pid().is_some()) {
-                unit.pause(true)?;
-            }
-        }
-        Ok(format!("stand still: {}", hosts.join(", ")))
-    }
-
-    fn shape(&self, from: &str, to: &str, both_ways: bool, shape: Shape) -> anyhow::Result<String> {
-        for (a, b) in self.plan.pairs(from, to, both_ways)? {
-            self.fabric.set(a, b, shape);
-        }
-        let arrow = if both_ways { "⇄" } else { "→" };
-        Ok(format!("{from} {arrow} {to}: {}", words(&shape)))
-    }
-
-    fn fill(&mut self, name: &str) -> anyhow::Result<String> {
-        let machine = self.machine(name)?;
-        let disk = machine.disk.as_ref();
-        disk.with_context(|| format!("{name} has no disk of its own"))?
-            .fill()?;
-        Ok(format!("the disk of {name} is full"))
-    }
-
-    fn heal(&mut self, name: Option<&str>) -> anyhow::Result<String> {
-        let now = self.now();
-        if let Some(name) = name.filter(|name| self.is_unit(name)) {
-            let unit = self.unit(name)?;
-            if unit.is_paused() {
-                unit.pause(false)?;
-            }
-            unit.on(now);
-            return Ok(format!("{name} runs again"));
-        }
-        let name = name.unwrap_or("all");
-        self.shape(name, "all", true, Shape::CLEAN)?;
-        for host in self.hosts(name)? {
-            let Self {
-                machines,
-                fabric,
-                units,
-                ..
-            } = self;
-            if let Some(machine) = machines.get_mut(&host) {
-                machine.power_on(fabric)?;
-                machine.pause(false)?;
-            }
-            for unit in units.iter_mut().filter(|unit| unit.host == host) {
-                if unit.is_paused() {
-                    unit.pause(false)?;
-                }
-                unit.on(now);
-            }
-        }
-        Ok(format!("{name}: healed"))
-    }
-
-    async fn harm(&self, harm: Harm) -> anyhow::Result<String> {
-        let from = self.plan.of(Purpose::Cloud).next();
-        let from = from.and_then(|from| self.machines.get(&from.name));
-        let is_on = |host: &&HostPlan| {
-            let machine = self.machines.get(&host.name);
-            machine.is_some_and(|machine| !machine.is_off())
-        };
-        let node = self.plan.of(Purpose::Broker).find(is_on);
-        let desk = Desk {
-            host: from.context("no cloud host")?.host.clone(),
-            node: node.context("no broker has power")?.address(),
-            ca: self.installation.ca(),
-            password: self.installation.secret("ingest_password")?,
-        };
-        tokio::task::spawn_blocking(move || desk.harm(harm)).await??;
-        Ok(format!("done: {harm:?}"))
-    }
-
     async fn silence(&self) -> anyhow::Result<String> {
         let devices = self.units.iter().find(|unit| unit.role == Role::Devices);
         let devices = devices.context("there are no devices")?;
@@ -376,68 +250,6 @@ impl Cluster {
         let lives = Lives::new(runs.collect(), &self.options, slack, &self.pulse)?;
         lives.keep(&self.dir)?;
         Ok("written down".to_owned())
-    }
-
-    /// Answers from a task of its own: asking every process takes its time.
-    fn tell(&self, reply: oneshot::Sender<anyhow::Result<Answer>>) {
-        let probe = self.probe();
-        tokio::spawn(async move {
-            let status = probe.take().await;
-            // Whoever asked may have gone.
-            drop(reply.send(Ok(Answer::Status(Box::new(status)))));
-        });
-    }
-
-    fn probe(&self) -> Probe {
-        let now = self.now();
-        let mut known = Status {
-            dashboard: self.dashboard.clone(),
-            links: self.bad_links(),
-            ..Status::default()
-        };
-        let (mut health, mut doors) = (Vec::new(), Vec::new());
-        for machine in self.machines.values() {
-            let plan = &machine.plan;
-            let units = self.units.iter().filter(|unit| unit.host == plan.name);
-            let mut shown = Vec::new();
-            for unit in units {
-                shown.push(UnitStatus {
-                    name: unit.name.clone(),
-                    state: unit.state(now),
-                    pid: unit.pid(),
-                    ready: None,
-                    reason: None,
-                    restarts: unit.keeper().restarts(),
-                });
-                doors.extend(unit.gateway().map(Gateway::door));
-                health.extend(health_of(unit, machine));
-            }
-            known.hosts.push(HostStatus {
-                name: plan.name.clone(),
-                zone: plan.zone.clone(),
-                address: plan.address().to_string(),
-                trouble: machine.trouble(),
-                units: shown,
-            });
-        }
-        Probe {
-            known,
-            health,
-            doors,
-        }
-    }
-
-    fn bad_links(&self) -> Vec<String> {
-        let mut bad = Vec::new();
-        for a in &self.plan.hosts {
-            for b in self.plan.hosts.iter().filter(|b| b.number != a.number) {
-                let shape = self.fabric.shape(a.address(), b.address());
-                if shape != Shape::CLEAN {
-                    bad.push(format!("{} → {} {}", a.name, b.name, words(&shape)));
-                }
-            }
-        }
-        bad
     }
 
     /// Ends everything in order, gateways first, so that what they hold can still be settled.
@@ -466,59 +278,5 @@ impl Cluster {
             }
         }
         worst
-    }
-}
-
-/// Where a process tells whether it is ready.
-fn health_of(unit: &Unit, machine: &Machine) -> Option<Health> {
-    let port = match unit.role {
-        Role::Broker => MONITOR_PORT,
-        Role::Cloud { health } => health,
-        Role::Balancer | Role::Devices | Role::Gateway => return None,
-    };
-    unit.pid()?;
-    Some(Health {
-        unit: unit.name.clone(),
-        host: machine.host.clone(),
-        address: SocketAddr::from((machine.plan.address(), port)),
-        is_broker: unit.role == Role::Broker,
-    })
-}
-
-/// How a link is, for people.
-fn words(shape: &Shape) -> String {
-    if shape.cut {
-        return "cut".to_owned();
-    }
-    let mut parts = Vec::new();
-    if !shape.delay.is_zero() {
-        parts.push(format!("{} ms late", shape.delay.as_millis()));
-    }
-    if shape.loss > 0.0 {
-        parts.push(format!("{:.0} % lost", shape.loss * 100.0));
-    }
-    if let Some(rate) = shape.rate {
-        parts.push(format!("{} kbit/s", rate / 1000));
-    }
-    if parts.is_empty() {
-        return "clean".to_owned();
-    }
-    parts.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_wrong_with_a_link_is_told_in_words() {
-        let slow = Shape {
-            delay: Duration::from_millis(200),
-            loss: 0.05,
-            rate: Some(64_000),
-            ..Shape::CLEAN
-        };
-        assert_eq!(words(&slow), "200 ms late, 5 % lost, 64 kbit/s");
-        assert_eq!(words(&Shape::CLEAN), "clean");
     }
 }

@@ -18,7 +18,7 @@ pub const API_PORT: u16 = 8443;
 const ZONES: [&str; 3] = ["a", "b", "c"];
 /// Where the gateways are: no zone of the cloud.
 const FIELD: &str = "field";
-/// Most hosts of one kind: their addresses are tens apart.
+/// Most processes of one role on a host: the ports of their health are tens apart.
 pub const MOST: u8 = 9;
 
 /// What a host is for.
@@ -88,21 +88,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Broker nodes and hosts of cloud roles, spread over three zones; two balancers, one site.
+    /// Broker nodes, spread over three zones; two balancers, a host of all cloud roles, a site.
     ///
     /// # Errors
-    /// More than there is room for, or none.
-    pub fn new(brokers: u8, clouds: u8) -> anyhow::Result<Self> {
-        for (what, count) in [("broker nodes", brokers), ("hosts of cloud roles", clouds)] {
-            anyhow::ensure!(
-                (1..=MOST).contains(&count),
-                "{count} {what}; allowed are 1 to {MOST}"
-            );
-        }
+    /// Where so many nodes are no cluster.
+    pub fn new(brokers: u8) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            [3, 5].contains(&brokers),
+            "{brokers} broker nodes; allowed are 3 and 5: an even one more adds nothing that may fail"
+        );
         let of = |purpose, count| (1..=count).map(move |number| HostPlan::new(purpose, number));
         let hosts = of(Purpose::Broker, brokers)
             .chain(of(Purpose::Balancer, 2))
-            .chain(of(Purpose::Cloud, clouds))
+            .chain(of(Purpose::Cloud, 1))
             .chain(of(Purpose::Site, 1));
         Ok(Self {
             hosts: hosts.collect(),
@@ -165,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_zone_has_at_most_one_of_three_brokers_and_addresses_are_unique() {
-        let plan = Plan::new(3, 2).unwrap();
+        let plan = Plan::new(3).unwrap();
         for zone in ZONES {
             let brokers = plan.of(Purpose::Broker).filter(|host| host.zone == zone);
             assert_eq!(brokers.count(), 1);
@@ -174,12 +172,17 @@ mod tests {
         addresses.sort_unstable();
         addresses.dedup();
         assert_eq!(addresses.len(), plan.hosts.len());
-        assert!(Plan::new(10, 1).is_err() && Plan::new(3, 0).is_err());
+        assert!(
+            [0, 1, 4, 9]
+                .into_iter()
+                .all(|nodes| Plan::new(nodes).is_err())
+        );
+        assert_eq!(Plan::new(5).unwrap().of(Purpose::Broker).count(), 5);
     }
 
     #[test]
     fn a_party_is_a_host_or_a_zone_and_nobody_is_cut_from_itself() {
-        let plan = Plan::new(3, 1).unwrap();
+        let plan = Plan::new(3).unwrap();
         let one = plan.pairs("broker-1", "broker-2", false).unwrap();
         assert_eq!(one, [(Fabric::address(11), Fabric::address(12))]);
         // Zone a: broker-1, lb-1, cloud-1.

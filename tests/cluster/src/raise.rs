@@ -50,8 +50,6 @@ const CHECKED: &str = r#""$0" broker check --dir "$1" && exec "$2" -c "$1/nats-s
 pub struct Wishes {
     /// Broker nodes, 3 or 5.
     pub brokers: u8,
-    /// Hosts of cloud roles.
-    pub clouds: u8,
     /// How gateways are configured.
     pub gateways: GatewayOptions,
 }
@@ -86,7 +84,7 @@ pub async fn raise(
     mut progress: impl FnMut(&str),
 ) -> anyhow::Result<Cluster> {
     can_run()?;
-    let plan = Plan::new(wishes.brokers, wishes.clouds)?;
+    let plan = Plan::new(wishes.brokers)?;
     for name in ["field", "logs", "gateways", "disks"] {
         std::fs::create_dir_all(dir.join(name))?;
     }

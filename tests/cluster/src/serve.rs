@@ -24,7 +24,6 @@ pub(crate) async fn serve(dir: &Path, up: &Up) -> anyhow::Result<()> {
 async fn own(dir: &Path, up: &Up) -> anyhow::Result<()> {
     let wishes = Wishes {
         brokers: up.nodes,
-        clouds: 1,
         gateways: GatewayOptions::default(),
     };
     let binaries = Binaries::from_environment()?;

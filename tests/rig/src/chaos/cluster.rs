@@ -58,7 +58,6 @@ async fn raised(chaos: &Chaos, faults: &[Fault], dir: &Path) -> anyhow::Result<E
     let begun = Instant::now();
     let wishes = Wishes {
         brokers: 3,
-        clouds: 1,
         gateways: options(),
     };
     let binaries = Binaries::from_environment()?;
