@@ -1,9 +1,9 @@
 //! Answers hellos: what is settled, what is missing, how much is still under way (design.md C3).
 
-use crate::source::{HelloMessage, IngestSource};
+use crate::source::{HelloMessage, IngestSource, SourceError};
 use crate::stats::IngestStats;
 use cloud_store::Ingest;
-use protocols_model::{Clock, GatewayId};
+use protocols_model::{Clock, GatewayId, Instant};
 use protocols_wire::{Down, Hello, HelloAnswer, Topic};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,10 @@ const NEWEST_VERSION: u32 = protocols_wire::ENVELOPE_VERSION as u32;
 /// ([`cloud_store::Limits::epoch_grace`]). That nothing at all is under way never happens where many
 /// gateways send.
 const UNDER_WAY: Duration = Duration::from_secs(60);
+/// What the broker said of its messages holds so long: a fleet that comes back says thousands of hellos
+/// in a row, and to ask the broker for each would be most of what an answer costs. A count that is a
+/// little old at worst has a gateway send something twice that is under way.
+const LOOK_HOLDS: Duration = Duration::from_millis(100);
 /// Before another try to listen.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -26,16 +30,26 @@ pub(crate) struct Hellos {
     pub(crate) stats: Arc<IngestStats>,
 }
 
+/// What the broker said of messages that are not settled.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    at: Instant,
+    pending: u64,
+    /// None of them has waited for long.
+    drained: bool,
+}
+
 impl Hellos {
     /// One after the other: a hello costs one small transaction, and gateways spread theirs.
     pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut look = None;
         loop {
             let next = tokio::select! { biased;
                 () = stop.cancelled() => return,
                 next = self.source.next_hello() => next,
             };
             match next {
-                Ok(message) => self.handle(message).await,
+                Ok(message) => self.handle(message, &mut look).await,
                 Err(error) => {
                     tracing::warn!(%error, "cannot hear hellos yet");
                     tokio::select! { biased;
@@ -47,12 +61,12 @@ impl Hellos {
         }
     }
 
-    async fn handle(&self, message: HelloMessage) {
+    async fn handle(&self, message: HelloMessage, look: &mut Option<Look>) {
         let Some(Topic::Hello(gateway)) = Topic::parse(&message.topic) else {
             self.stats.bad_hellos.add(1);
             return;
         };
-        match self.answer(&gateway, &message).await {
+        match self.answer(&gateway, &message, look).await {
             Ok(true) => self.stats.hellos.add(1),
             Ok(false) => {
                 self.stats.bad_hellos.add(1);
@@ -70,6 +84,7 @@ impl Hellos {
         &self,
         gateway: &GatewayId,
         message: &HelloMessage,
+        look: &mut Option<Look>,
     ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
         let received = self.clock.wall();
         let hello = match Hello::decode(&message.payload) {
@@ -88,8 +103,11 @@ impl Hellos {
             }
         };
         // Counted before the state is read: what is settled in between is then in the state.
-        let stream_pending = self.source.pending().await?;
-        let drained = stream_pending == 0 || self.source.waited(received).await? < UNDER_WAY;
+        let Look {
+            pending: stream_pending,
+            drained,
+            ..
+        } = self.look(look).await?;
         let nonce = hello.nonce;
         let state = self.store.hello(gateway, hello, received, drained).await?;
         if state.refused {
@@ -106,5 +124,21 @@ impl Hellos {
         });
         self.source.send_down(gateway, answer.encode()?).await?;
         Ok(true)
+    }
+
+    async fn look(&self, last: &mut Option<Look>) -> Result<Look, SourceError> {
+        let now = self.clock.monotonic();
+        if let Some(look) = last.filter(|look| now.since(look.at) < LOOK_HOLDS) {
+            return Ok(look);
+        }
+        let pending = self.source.pending().await?;
+        let waited = self.source.waited(self.clock.wall());
+        let look = Look {
+            at: now,
+            pending,
+            drained: pending == 0 || waited.await? < UNDER_WAY,
+        };
+        *last = Some(look);
+        Ok(look)
     }
 }

@@ -20,6 +20,7 @@
 //! |---|---|
 //! | [`source`] | the seam to a broker |
 //! | [`nats`] | NATS JetStream behind it |
+//! | [`mqtt`] | any broker with shared subscriptions behind it |
 //! | [`decode`], [`acks`], [`pace`], [`gate`] | the rules, pure |
 //! | `worker`, `teller`, `hello`, [`peers`] | the tasks |
 //! | [`watch_source`] | the watch over what must exist at the broker |
@@ -32,6 +33,7 @@ pub mod decode;
 mod failpoint;
 pub mod gate;
 mod hello;
+pub mod mqtt;
 pub mod nats;
 pub mod pace;
 pub mod peers;
@@ -42,6 +44,7 @@ mod teller;
 mod watch;
 mod worker;
 
+pub use mqtt::{MqttLink, MqttSettings, MqttSource, MqttTls};
 pub use nats::{NatsOptions, NatsSource};
 pub use run::{IngestParts, run};
 pub use source::{

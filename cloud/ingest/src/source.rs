@@ -1,8 +1,7 @@
 //! The seam between ingest and a broker.
 //!
 //! Everything ingest asks of a broker: messages it can take, keep unsettled, and settle; hellos;
-//! a way down. NATS JetStream is the one implementation so far; a plain MQTT broker with `$share`
-//! is meant to be the second.
+//! a way down. NATS JetStream is one implementation, any MQTT broker with shared subscriptions the other.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -79,8 +78,8 @@ pub enum Trouble {
 
 /// Where messages come from and acknowledgements go to.
 ///
-/// What is taken and not settled comes again, to this or another replica, after a time-out. All
-/// methods may be called at the same time.
+/// What is taken and not settled comes again: the broker offers it after a time-out, or the gateway
+/// does once it has asked. All methods may be called at the same time.
 #[async_trait]
 pub trait IngestSource: Send + Sync + 'static {
     /// Makes what must exist at the broker, so that nothing it acknowledges is kept nowhere.

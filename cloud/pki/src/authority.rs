@@ -136,6 +136,17 @@ impl Authority {
         self.issue(&params, "a node's certificate")
     }
 
+    /// A certificate that one of our own services shows to a broker.
+    ///
+    /// # Errors
+    /// [`PkiError::Make`], [`PkiError::Random`].
+    pub fn issue_client(&self, name: &str, now: Timestamp) -> Result<ServerCertificate, PkiError> {
+        self.issue(
+            &client_params(name, now, SERVER_DAYS)?,
+            "a client certificate",
+        )
+    }
+
     /// A gateway's identity; the key is made here and exists nowhere else afterwards.
     ///
     /// # Errors
@@ -146,9 +157,7 @@ impl Authority {
         servers: Vec<String>,
         now: Timestamp,
     ) -> Result<Identity, PkiError> {
-        let mut params = params(gateway.as_str(), now, GATEWAY_DAYS)?;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let params = client_params(gateway.as_str(), now, GATEWAY_DAYS)?;
         let issued = self.issue(&params, "a gateway certificate")?;
         Ok(Identity {
             gateway: gateway.clone(),
@@ -225,6 +234,13 @@ fn params(name: &str, now: Timestamp, days: u32) -> Result<CertificateParams, Pk
         .distinguished_name
         .push(DnType::CommonName, name.to_owned());
     params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+fn client_params(name: &str, now: Timestamp, days: u32) -> Result<CertificateParams, PkiError> {
+    let mut params = params(name, now, days)?;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     Ok(params)
 }
 

@@ -26,6 +26,12 @@ pub(crate) async fn add(
     if let Some(bad) = servers.iter().find(|url| !url.starts_with("mqtts://")) {
         anyhow::bail!("--server is {bad:?}; allowed is mqtts://host:port");
     }
+    let ingest = config.broker.mqtt.as_ref().map(|mqtt| mqtt.group());
+    anyhow::ensure!(
+        ingest != Some(&id),
+        "{id} is the name of ingest at the broker (broker.mqtt.group): a gateway of that name could read \
+         what all gateways publish"
+    );
     let store = database::beside(config).await?;
     let servers = if servers.is_empty() {
         config.broker.servers.clone()
@@ -87,6 +93,13 @@ pub(crate) async fn revoke(config: &CloudConfig, id: &GatewayId) -> anyhow::Resu
             "was revoked before"
         }
     ));
+    if config.broker.mqtt.is_some() {
+        say(
+            "its data is refused from now on; its session ends when the broker ends it: take the \
+             certificate out of what the broker accepts",
+        );
+        return Ok(());
+    }
     match cut(config, id).await {
         Ok(sessions) => say(&format!("live sessions cut: {sessions}")),
         // Not a failure: whoever connects from now on is refused, and the auth role looks for

@@ -2,6 +2,7 @@
 
 mod broker;
 mod database;
+mod mqtt;
 
 pub(crate) use broker::{BrokerSection, NodeArgument, NodeSection};
 pub(crate) use database::DatabaseSection;

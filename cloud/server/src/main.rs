@@ -14,6 +14,7 @@ mod commands;
 mod config;
 mod database;
 mod export;
+mod foreign;
 mod health;
 mod init;
 mod log;

@@ -48,6 +48,24 @@ pub(crate) fn certificates(config: &CloudConfig) -> anyhow::Result<()> {
             dir.join("broker.pem").display()
         ));
     }
+    ingest_certificate(config, &authority)
+}
+
+/// What ingest shows to another broker than NATS, which knows it by certificate alone.
+fn ingest_certificate(config: &CloudConfig, authority: &Authority) -> anyhow::Result<()> {
+    let Some(mqtt) = &config.broker.mqtt else {
+        return Ok(());
+    };
+    if !mqtt.is_certificate_ours() {
+        return Ok(());
+    }
+    let dir = config.broker_dir();
+    let issued = authority.issue_client(mqtt.group().as_str(), now())?;
+    issued.write(&dir, "ingest")?;
+    say(&format!(
+        "ingest's certificate: {}",
+        dir.join("ingest.pem").display()
+    ));
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::config::CloudConfig;
 use crate::database::Opened;
 use crate::roles::Roles;
 use crate::surroundings::{Numbers, Process};
-use crate::{database, health, init, tasks};
+use crate::{database, foreign, health, init, tasks};
 use anyhow::Context as _;
 use cloud_api::{ApiConfig, Listen, TlsFiles};
 use cloud_auth::{Callout, Monitor, Presence};
@@ -40,7 +40,7 @@ struct Running {
 
 /// Runs roles until SIGTERM or SIGINT.
 pub(crate) async fn run(config: &CloudConfig, run: &RunArguments) -> anyhow::Result<()> {
-    let roles = Roles::of(&run.role);
+    let roles = foreign::roles(config, &run.role)?;
     // Before anything else: a signal during the start must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -125,6 +125,16 @@ impl Running {
         ingest: bool,
         auth: bool,
     ) -> anyhow::Result<()> {
+        if let Some((source, link)) = foreign::source(config, Arc::clone(&self.clock))? {
+            let stop = self.stop.clone();
+            self.spawn("link", async move {
+                link.run(stop).await;
+                Ok(())
+            });
+            let _ready = self.watch(Arc::clone(&source));
+            self.ingest(source, None);
+            return Ok(());
+        }
         let broker = Broker::new(config)?;
         let options = NatsOptions {
             max_bytes: config.stream_max_bytes(),
@@ -132,33 +142,45 @@ impl Running {
         };
         let field = broker.connect(BrokerUser::Ingest).await?;
         let source: Arc<dyn IngestSource> = Arc::new(NatsSource::new(field.clone(), options));
-        let (ready_sender, ready) = watch::channel(false);
-        let (stats, stop) = (Arc::clone(&self.numbers.ingest), self.stop.clone());
-        let (watched, clock) = (Arc::clone(&source), Arc::clone(&self.clock));
-        self.spawn("watch", async move {
-            cloud_ingest::watch_source(watched, clock, stats, ready_sender, stop).await;
-            Ok(())
-        });
+        let ready = self.watch(Arc::clone(&source));
         if ingest {
-            let parts = IngestParts {
-                source,
-                store: Arc::clone(&self.store) as Arc<dyn cloud_store::Ingest>,
-                clock: Arc::clone(&self.clock),
-                stats: Arc::clone(&self.numbers.ingest),
-            };
-            let stop = self.stop.clone();
-            self.spawn("ingest", async move {
-                cloud_ingest::run(parts, stop).await;
-                // The last acknowledgements and receipts leave the process. Without a broker
-                // they cannot, and come again.
-                drop(tokio::time::timeout(Duration::from_secs(2), field.flush()).await);
-                Ok(())
-            });
+            self.ingest(source, Some(field));
         }
         if auth {
             self.start_auth(&broker, ready).await?;
         }
         Ok(())
+    }
+
+    /// Watches over what must exist at the broker; says whether gateways may come in.
+    fn watch(&mut self, source: Arc<dyn IngestSource>) -> watch::Receiver<bool> {
+        let (ready_sender, ready) = watch::channel(false);
+        let (stats, stop) = (Arc::clone(&self.numbers.ingest), self.stop.clone());
+        let clock = Arc::clone(&self.clock);
+        self.spawn("watch", async move {
+            cloud_ingest::watch_source(source, clock, stats, ready_sender, stop).await;
+            Ok(())
+        });
+        ready
+    }
+
+    fn ingest(&mut self, source: Arc<dyn IngestSource>, field: Option<async_nats::Client>) {
+        let parts = IngestParts {
+            source,
+            store: Arc::clone(&self.store) as Arc<dyn cloud_store::Ingest>,
+            clock: Arc::clone(&self.clock),
+            stats: Arc::clone(&self.numbers.ingest),
+        };
+        let stop = self.stop.clone();
+        self.spawn("ingest", async move {
+            cloud_ingest::run(parts, stop).await;
+            // The last acknowledgements and receipts leave the process. Without a broker they
+            // cannot, and come again.
+            if let Some(field) = field {
+                drop(tokio::time::timeout(Duration::from_secs(2), field.flush()).await);
+            }
+            Ok(())
+        });
     }
 
     async fn start_auth(

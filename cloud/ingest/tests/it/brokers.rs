@@ -26,7 +26,7 @@ struct BrokerNode {
 }
 
 /// Where the broker's binary is; tells how to get it when it is nowhere.
-fn nats_server() -> PathBuf {
+pub(crate) fn nats_server() -> PathBuf {
     let fetched = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../target/tools/bin/nats-server"

@@ -1,5 +1,5 @@
-//! Ingest and auth against a real NATS server on ephemeral ports: who gets in, what arrives, and
-//! what survives a killed broker. The database is a small model; the store's own tests cover it.
+//! Ingest and auth against a real NATS server, and ingest against Mosquitto, on free ports: who gets
+//! in, what arrives, and what survives a killed broker. The database is a small model; the store's own tests cover it.
 
 #![expect(
     clippy::large_futures,
@@ -14,6 +14,8 @@ mod cluster;
 mod delivery;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod foreign;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]

@@ -64,6 +64,16 @@ impl Mqtt {
     ) -> Result<Self, String> {
         let mut options = MqttOptions::new(client_id, server.ip().to_string(), server.port());
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
+        Self::begin(options).await
+    }
+
+    /// Connects without TLS, to a broker that wants none.
+    pub(crate) async fn connect_plain(server: SocketAddr, client_id: &str) -> Result<Self, String> {
+        let (ip, port) = (server.ip().to_string(), server.port());
+        Self::begin(MqttOptions::new(client_id, ip, port)).await
+    }
+
+    async fn begin(mut options: MqttOptions) -> Result<Self, String> {
         options.set_clean_session(true);
         options.set_max_packet_size(1 << 20, 2 << 20);
         let (client, mut events) = AsyncClient::new(options, 64);

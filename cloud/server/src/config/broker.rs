@@ -1,5 +1,6 @@
 //! `[broker]`: one node, told in the section itself, or several, one `[[broker.node]]` each.
 
+use super::mqtt::MqttSection;
 use crate::cli::InitArguments;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
@@ -53,6 +54,9 @@ pub(crate) struct BrokerSection {
     /// Where it listens for gateways, where there is one node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mqtt_listen: Option<SocketAddr>,
+    /// Another broker than NATS, instead of the nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mqtt: Option<MqttSection>,
     /// The nodes, where there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     node: Vec<NodeSection>,
@@ -156,6 +160,7 @@ impl BrokerSection {
             server_name: None,
             client_listen: None,
             mqtt_listen: None,
+            mqtt: None,
             node: Vec::new(),
         };
         if init.node.is_empty() {
@@ -265,6 +270,7 @@ impl BrokerSection {
         ] {
             demand(!list.is_empty(), format!("{key} is empty"));
         }
+        problems.extend(self.mqtt.iter().flat_map(MqttSection::problems));
         problems
     }
 
