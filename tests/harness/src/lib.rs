@@ -10,6 +10,7 @@
 //! | [`proxy`] | a TCP link that can be cut, stalled, half-opened or slowed |
 //! | [`haproxy`] | the shipped entry before broker and API |
 //! | [`measure`] | CPU, memory and disk of a process, and the arithmetic of figures |
+//! | [`mosquitto`] | another broker than ours |
 //! | [`pulse`] | when the machine itself stood still |
 //! | [`devices`] | the simulated devices: started, silenced, what they answered |
 //! | [`gateway`] | one gateway: its lives and what it says |
@@ -28,6 +29,7 @@ pub mod gateway;
 pub mod haproxy;
 pub mod http;
 pub mod measure;
+pub mod mosquitto;
 pub mod ports;
 pub mod process;
 pub mod proxy;

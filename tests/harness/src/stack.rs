@@ -12,7 +12,7 @@ use crate::proxy::Proxy;
 use crate::pulse::Pulse;
 use crate::site::{self, GatewayOptions};
 use crate::wait::wait_for;
-use crate::{devices, ports, settled};
+use crate::{devices, mosquitto, ports, settled};
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -60,6 +60,22 @@ impl Binaries {
     }
 }
 
+/// Which broker a system runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokerKind {
+    /// Ours.
+    Nats,
+    /// Another one, which knows gateways by certificate and access rules alone.
+    Mosquitto,
+}
+
+/// Which broker, and how gateways reach it besides by loopback.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    broker: BrokerKind,
+    hosts: &'a [&'a str],
+}
+
 /// The running system.
 #[derive(Debug)]
 pub struct Stack {
@@ -91,10 +107,27 @@ impl Stack {
         binaries: Binaries,
         site: Site,
         options: GatewayOptions,
+        progress: impl FnMut(&str),
+    ) -> anyhow::Result<Self> {
+        Self::start_on(BrokerKind::Nats, dir, binaries, site, options, progress).await
+    }
+
+    /// As [`Self::start`], on another broker.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_on(
+        broker: BrokerKind,
+        dir: &Path,
+        binaries: Binaries,
+        site: Site,
+        options: GatewayOptions,
         mut progress: impl FnMut(&str),
     ) -> anyhow::Result<Self> {
-        let (mut stack, ports) =
-            Self::start_without_gateways(dir, binaries, site, options, &[], &mut progress).await?;
+        let place = Place { broker, hosts: &[] };
+        let started =
+            Self::start_services(place, dir, binaries, site, options, &mut progress).await;
+        let (mut stack, ports) = started?;
         stack.add_gateways(&ports, &mut progress).await?;
         Ok(stack)
     }
@@ -110,6 +143,21 @@ impl Stack {
         site: Site,
         options: GatewayOptions,
         hosts: &[&str],
+        progress: &mut impl FnMut(&str),
+    ) -> anyhow::Result<(Self, BTreeMap<String, u16>)> {
+        let place = Place {
+            broker: BrokerKind::Nats,
+            hosts,
+        };
+        Self::start_services(place, dir, binaries, site, options, progress).await
+    }
+
+    async fn start_services(
+        Place { broker, hosts }: Place<'_>,
+        dir: &Path,
+        binaries: Binaries,
+        site: Site,
+        options: GatewayOptions,
         progress: &mut impl FnMut(&str),
     ) -> anyhow::Result<(Self, BTreeMap<String, u16>)> {
         for name in ["field", "logs", "gateways"] {
@@ -137,13 +185,27 @@ impl Stack {
         commands_in(dir, &binaries).run_bare(&init).await?;
 
         progress("broker");
-        let conf = cloud_dir.join("broker/nats-server.conf");
-        let conf = conf.to_string_lossy();
-        let broker = Recipe::new("broker", &binaries.nats_server, &["-c", &conf], &logs);
+        let config = cloud_dir.join("cloud.toml");
+        let broker = match broker {
+            BrokerKind::Nats => {
+                let conf = cloud_dir.join("broker/nats-server.conf");
+                let conf = conf.to_string_lossy();
+                Recipe::new("broker", &binaries.nats_server, &["-c", &conf], &logs)
+            }
+            BrokerKind::Mosquitto => {
+                let ports = mosquitto::Ports {
+                    gateways: mqtt,
+                    ingest: client,
+                };
+                mosquitto::name_in(&config, ports)?;
+                let commands = commands_in(dir, &binaries);
+                commands.run(&["broker", "certificate"]).await?;
+                mosquitto::prepare(&cloud_dir, &logs, ports)?
+            }
+        };
         let broker = Process::start(broker)?;
 
         progress("cloud");
-        let config = cloud_dir.join("cloud.toml");
         let config = config.to_string_lossy();
         let cloud = ["run", "--config", &config];
         let cloud = Recipe::new("cloud", &binaries.ours("fogline-cloud"), &cloud, &logs);

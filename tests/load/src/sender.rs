@@ -237,9 +237,6 @@ impl Sender {
     }
 
     fn answered(&mut self, answer: &HelloAnswer, now: Instant, heard: &mut Heard) {
-        if answer.nonce != self.nonce {
-            return;
-        }
         heard.answered = true;
         self.attach = !answer.missing_dictionaries.is_empty();
         let asked = self.asked.unwrap_or_default();
@@ -253,7 +250,8 @@ impl Sender {
             settled = state.settled.clone();
         }
         self.confirmed = settled.count() == self.sealed && settled.watermark() == self.sealed;
-        if answer.stream_pending == 0 {
+        // What is settled stays so, whichever hello asked; what is missing only the last answer knows.
+        if answer.stream_pending == 0 && answer.nonce == self.nonce {
             // Nothing is under way: what was sent before the question and is not there got lost.
             let missing = self.open.iter().filter(|(_, open)| open.last < asked);
             heard.again.extend(missing.map(|(seq, _)| *seq));

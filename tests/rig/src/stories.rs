@@ -8,6 +8,7 @@ mod away;
 mod cluster;
 mod configuration;
 mod disk;
+mod foreign;
 mod garbage;
 mod guides;
 mod identity;
@@ -18,6 +19,7 @@ mod privacy;
 mod rules;
 mod stage;
 mod start;
+mod strangers;
 mod thinning;
 mod time;
 mod unchanged;
@@ -54,9 +56,11 @@ const ALL: &[Story] = stories![
     kill::what_a_killed_gateway_kept_offline_arrives_after_its_restart,
     identity::a_revoked_gateway_is_cut_within_a_second_and_stays_out,
     identity::a_gateway_with_anothers_certificate_gets_nowhere,
+    strangers::strangers_are_refused_and_counted_while_the_others_go_on,
     identity::two_bearers_of_one_identity_are_noticed_and_cost_no_reading,
     garbage::garbage_from_a_gateway_is_quarantined_and_what_is_behind_it_flows,
     disk::a_full_disk_costs_no_reading_that_was_stored,
+    foreign::on_another_broker_nothing_is_lost_and_nobody_speaks_for_another,
     configuration::a_broken_configuration_file_leaves_the_gateway_running_the_last_good_one,
     unchanged::a_value_that_does_not_change_stays_fresh_with_the_time_of_its_reading,
     rules::a_rule_acts_in_an_outage_and_its_alarm_survives_a_kill_and_is_told_once,

@@ -123,8 +123,8 @@ fn nothing_is_confirmed_before_the_cloud_has_said_exactly_what_was_sent() {
         Some(at(10_003)),
         "not at once again"
     );
-    sender.heard(&answer(1, set(1, 1), 0), at(4));
-    assert!(!sender.is_confirmed(), "an answer to an older hello");
+    sender.heard(&answer(2, SeqSet::new(), 0), at(4));
+    assert!(!sender.is_confirmed(), "less than was sent");
     sender.heard(&answer(2, set(1, 1), 0), at(4));
     assert!(sender.is_confirmed());
 }

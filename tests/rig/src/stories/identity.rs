@@ -148,7 +148,9 @@ pub(super) async fn two_bearers_of_one_identity_are_noticed_and_cost_no_reading(
 }
 
 /// The connection of a gateway that nothing disturbs stays what it was.
-async fn connection(gateway: &Gateway) -> anyhow::Result<(bool, Option<i64>, Option<u64>)> {
+pub(super) async fn connection(
+    gateway: &Gateway,
+) -> anyhow::Result<(bool, Option<i64>, Option<u64>)> {
     let uplink = gateway.status().await?.uplink.context("no uplink")?;
     let reconnects = uplink.counters.get("reconnects").copied();
     Ok((uplink.connected, uplink.since, reconnects))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tests_fieldsim::{PointSite, Shape, Site, Space, WordKind};
 use tests_harness::gateway::{Gateway, Status};
 use tests_harness::site::{GatewayOptions, HALL_1};
-use tests_harness::stack::{Binaries, Stack};
+use tests_harness::stack::{Binaries, BrokerKind, Stack};
 use tests_harness::wait::wait_for;
 use tests_oracle::Evidence;
 
@@ -78,8 +78,18 @@ impl Stage {
 
     /// Starts a system and waits until data flows.
     pub(super) async fn start(&self, site: Site, options: GatewayOptions) -> anyhow::Result<Stack> {
+        self.start_on(BrokerKind::Nats, site, options).await
+    }
+
+    /// The same on another broker.
+    pub(super) async fn start_on(
+        &self,
+        broker: BrokerKind,
+        site: Site,
+        options: GatewayOptions,
+    ) -> anyhow::Result<Stack> {
         let binaries = self.binaries.clone();
-        let stack = Stack::start(&self.dir, binaries, site, options, |_| {}).await?;
+        let stack = Stack::start_on(broker, &self.dir, binaries, site, options, |_| {}).await?;
         stack.wait_for_flow(LIMIT).await?;
         Ok(stack)
     }
