@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -341,7 +342,9 @@ impl Server {
             .arg(self.data())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(Stdio::null())
+            // What ends the tests by a signal to their group must leave the keeper to clean up.
+            .process_group(0);
         self.keeper = Some(keeper.spawn().context("starting the server")?);
         self.until("the server answers", || {
             ensure!(!ended.exists(), "it ended: {}", self.tail());

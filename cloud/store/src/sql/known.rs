@@ -3,7 +3,7 @@
 //! A cache of what the tables say; emptied after every failed transaction, so it never knows more
 //! than the database.
 
-use super::db::{Connection, OptionalExtension, params};
+use super::db::{Arg, Connection, DbResult, OptionalExtension, Row, params};
 use super::row::{damaged, failed};
 use crate::error::StoreError;
 use protocols_model::{DictionaryHash, ValueType};
@@ -99,53 +99,74 @@ fn enter(
     most: u64,
 ) -> Result<Vec<SeriesRef>, StoreError> {
     let fail = failed("entering series");
+    let entries = dictionary.entries();
+    let names: Vec<Vec<Arg<'_>>> = entries
+        .iter()
+        .map(|entry| {
+            vec![
+                Arg::Int(gateway),
+                Arg::Text(entry.device.as_str()),
+                Arg::Text(entry.point.as_str()),
+                Arg::Int(entry.value_type.to_index().into()),
+                Arg::Text(&entry.unit),
+            ]
+        })
+        .collect();
+    let mut all: Vec<SeriesRef> = entries
+        .iter()
+        .map(|entry| SeriesRef {
+            id: None,
+            kind: entry.value_type,
+        })
+        .collect();
+    conn.query_many(
+        "SELECT id FROM series WHERE gateway = ?1 AND device = ?2 AND point = ?3
+         AND value_type = ?4 AND unit = ?5",
+        &names,
+        &mut |at, row| found(&mut all, at, row),
+    )
+    .map_err(fail)?;
+    let missing = all.iter().filter(|series| series.id.is_none()).count();
+    if missing == 0 || most == 0 {
+        return Ok(all);
+    }
     let count: i64 = conn
         .query_row(
             "SELECT count(*) FROM series WHERE gateway = ?1",
             [gateway],
             |row| row.get(0),
         )
-        .map_err(&fail)?;
-    let mut room = most.saturating_sub(count.unsigned_abs());
-    let mut all = Vec::with_capacity(dictionary.entries().len());
-    for entry in dictionary.entries() {
-        let kind = entry.value_type;
-        let name = params![
-            gateway,
-            entry.device.as_str(),
-            entry.point.as_str(),
-            kind.to_index(),
-            entry.unit,
-        ];
-        let mut id: Option<i64> = conn
-            .prepare_cached(
-                "SELECT id FROM series WHERE gateway = ?1 AND device = ?2 AND point = ?3
-                 AND value_type = ?4 AND unit = ?5",
-            )
-            .and_then(|statement| statement.query_row(name, |row| row.get(0)).optional())
-            .map_err(&fail)?;
-        if id.is_none() && room > 0 {
-            room -= 1;
-            id = conn
-                .prepare_cached(
-                    "INSERT INTO series (gateway, device, point, value_type, unit, scale)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id",
-                )
-                .and_then(|statement| {
-                    let row = params![
-                        gateway,
-                        entry.device.as_str(),
-                        entry.point.as_str(),
-                        kind.to_index(),
-                        entry.unit,
-                        entry.scale,
-                    ];
-                    statement.query_row(row, |row| row.get(0))
-                })
-                .map(Some)
-                .map_err(&fail)?;
-        }
-        all.push(SeriesRef { id, kind });
-    }
+        .map_err(fail)?;
+    let room = usize::try_from(most.saturating_sub(count.unsigned_abs())).unwrap_or(usize::MAX);
+    let (places, rows): (Vec<usize>, Vec<Vec<Arg<'_>>>) = names
+        .into_iter()
+        .zip(entries)
+        .enumerate()
+        .filter(|(at, _)| all.get(*at).is_some_and(|series| series.id.is_none()))
+        .take(room)
+        .map(|(at, (mut row, entry))| {
+            row.push(Arg::Real(entry.scale));
+            (at, row)
+        })
+        .unzip();
+    // A dictionary may name a series twice: the second time it is there.
+    conn.query_many(
+        "INSERT INTO series (gateway, device, point, value_type, unit, scale)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (gateway, device, point, value_type, unit)
+         DO UPDATE SET scale = series.scale RETURNING id",
+        &rows,
+        &mut |nth, row| match places.get(nth) {
+            Some(&at) => found(&mut all, at, row),
+            None => Ok(()),
+        },
+    )
+    .map_err(fail)?;
     Ok(all)
+}
+
+fn found(all: &mut [SeriesRef], at: usize, row: &Row<'_>) -> DbResult<()> {
+    if let Some(series) = all.get_mut(at) {
+        series.id = Some(row.get(0)?);
+    }
+    Ok(())
 }
