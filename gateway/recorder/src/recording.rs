@@ -6,6 +6,8 @@ use bytes::Bytes;
 use protocols_model::{DictionaryHash, PointDescriptor, Timestamp};
 use protocols_wire::{Body, Dictionary, Record, Sample};
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,7 +41,7 @@ pub const MAX_READINGS: usize = 5_000_000;
 pub enum RecordingError {
     /// The disk refuses.
     #[error("reading {}", .0.display())]
-    Io(PathBuf, #[source] std::io::Error),
+    Io(PathBuf, #[source] io::Error),
     /// Nothing there.
     #[error("{} holds no recording: `fogline-gateway record` makes one", .0.display())]
     Nothing(PathBuf),
@@ -52,6 +54,9 @@ pub enum RecordingError {
     /// No segment of ours.
     #[error("{} is no recording of this version", .0.display())]
     Foreign(PathBuf),
+    /// Segments of ours, of which nothing can be read.
+    #[error("{} is damaged from its beginning on: no reading in it can be read", .0.display())]
+    Damaged(PathBuf),
 }
 
 impl Recording {
@@ -74,12 +79,11 @@ impl Recording {
         let mut from = None;
         let mut parts = Vec::with_capacity(all.len());
         for (_, path) in all.into_iter().rev() {
-            let bytes = Bytes::from(std::fs::read(&path).map_err(io(&path))?);
-            let Some(rest) = bytes.strip_prefix(MAGIC) else {
+            let Some(bytes) = segment(&path).map_err(io(&path))? else {
                 return Err(RecordingError::Foreign(path));
             };
             let mut part = Vec::new();
-            if !recording.take_segment(bytes.slice_ref(rest), &mut places, &mut part) {
+            if !recording.take_segment(bytes, &mut places, &mut part) {
                 recording.torn.push(path);
             }
             let end = part.iter().map(|reading| reading.sample.time).max();
@@ -102,6 +106,9 @@ impl Recording {
         recording
             .readings
             .sort_by_key(|reading| reading.sample.time);
+        if recording.readings.is_empty() && !recording.torn.is_empty() {
+            return Err(RecordingError::Damaged(folder.to_owned()));
+        }
         Ok(recording)
     }
 
@@ -161,6 +168,22 @@ impl Recording {
     }
 }
 
+/// What follows the first bytes of a segment; `None` where they are not ours. Of a file that is something else
+/// no more is read than that.
+fn segment(path: &Path) -> io::Result<Option<Bytes>> {
+    let mut file = File::open(path)?;
+    let mut begin = Vec::with_capacity(MAGIC.len());
+    file.by_ref()
+        .take(MAGIC.len() as u64)
+        .read_to_end(&mut begin)?;
+    if begin != MAGIC {
+        return Ok(None);
+    }
+    let mut rest = Vec::new();
+    file.read_to_end(&mut rest)?;
+    Ok(Some(rest.into()))
+}
+
 fn take_record(
     body: &[u8],
     places: &HashMap<DictionaryHash, Vec<usize>>,
@@ -186,7 +209,6 @@ mod tests {
     use protocols_model::{
         BootId, DeviceId, Instant, PointId, PointKey, Reading, Value, ValueType,
     };
-    use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn points() -> Vec<PointDescriptor> {
@@ -321,8 +343,12 @@ mod tests {
         let recording = Recording::read(folder.path(), None).unwrap();
         assert_eq!(recording.torn, std::slice::from_ref(&segment));
         assert_eq!(recording.readings.len(), 98);
-        let mut file = std::fs::File::create(&segment).unwrap();
-        file.write_all(b"something else").unwrap();
+        std::fs::write(&segment, &bytes[..MAGIC.len() + 3]).unwrap();
+        assert!(matches!(
+            Recording::read(folder.path(), None),
+            Err(RecordingError::Damaged(_))
+        ));
+        std::fs::write(&segment, b"something else").unwrap();
         assert!(matches!(
             Recording::read(folder.path(), None),
             Err(RecordingError::Foreign(_))

@@ -57,7 +57,9 @@ fn about(args: &ReplayArgs, recording: &Recording, after: &Tried) -> String {
     }
     if !recording.torn.is_empty() {
         let torn = recording.torn.len();
-        text += &format!("  {torn} of its files end torn; what stood there is not in it\n");
+        text += &format!(
+            "  damaged or cut off: {torn} of its files; what stood behind that place is not in it\n"
+        );
     }
     let name = &after.name;
     let all = |points: &[protocols_model::PointDescriptor]| {

@@ -104,6 +104,12 @@ fn read(args: &SimArgs) -> anyhow::Result<(Site, PathBuf)> {
         (None, Some(What::Recording(recorded))) => {
             let folder = std::env::current_dir().context("looking where we are")?;
             let recording = Recording::read(&recorded.data, recorded.last)?;
+            for torn in &recording.torn {
+                warn(format_args!(
+                    "{} is damaged or cut off; what stood behind that place is not played\n",
+                    torn.display()
+                ));
+            }
             let text = played::site(&recording, recorded.listen)
                 .with_context(|| recorded.data.display().to_string())?;
             Ok((Site::parse(&text)?, folder))

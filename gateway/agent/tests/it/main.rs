@@ -14,6 +14,7 @@ mod life;
 mod meter;
 mod plant;
 mod privacy;
+mod recording;
 mod replay;
 mod rig;
 mod rules;

@@ -5,6 +5,32 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// A gateway whose only device is a cellar with a temperature and a door behind `port`; `more` stands behind it.
+pub(crate) fn cellar(port: u16, more: &str) -> String {
+    format!(
+        r#"schema = 1
+[gateway]
+id = "gw-1"
+state_dir = "state"
+[spool]
+max = "16MiB"
+commit = "200ms"
+[bus.plc]
+kind = "modbus-tcp"
+addr = "127.0.0.1:{port}"
+[device.cellar]
+bus = "plc"
+unit = 1
+timeout = "3s"
+groups = {{ fast = "100ms" }}
+points = [
+  {{ id = "temperature", at = "hr:0", as = "i16", scale = 0.1, unit = "°C" }},
+  {{ id = "door", at = "co:0" }},
+]
+{more}"#
+    )
+}
+
 #[derive(Default)]
 struct State {
     /// By the function that reads them, and address.

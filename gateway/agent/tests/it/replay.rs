@@ -1,35 +1,15 @@
 //! A plant recorded, configurations tried on it, and the plant played again.
 
-use crate::plant::Plant;
-use crate::rig::{Gateway, Rig};
+use crate::plant::{Plant, cellar};
+use crate::recording::{let_it_be_read, record, told};
+use crate::rig::Rig;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
+/// The cellar alone, with more behind it.
 fn config(plant: &Plant, more: &str) -> String {
-    format!(
-        r#"schema = 1
-[gateway]
-id = "gw-1"
-state_dir = "state"
-[bus.plc]
-kind = "modbus-tcp"
-addr = "127.0.0.1:{}"
-[device.cellar]
-bus = "plc"
-unit = 1
-timeout = "3s"
-groups = {{ fast = "100ms" }}
-points = [
-  {{ id = "temperature", at = "hr:0", as = "i16", scale = 0.1, unit = "°C" }},
-  {{ id = "door", at = "co:0" }},
-]
-[spool]
-max = "16MiB"
-commit = "200ms"
-{more}"#,
-        plant.port
-    )
+    cellar(plant.port, more)
 }
 
 const OLD: &str = r#"
@@ -52,48 +32,6 @@ alarm = { level = "high", text = "cellar hot" }
 when = "cellar.temperature < 29.2"
 alarm = { level = "low", text = "cellar cold" }
 "#;
-
-/// Begins a recording, and waits until there is something in it.
-fn record(rig: &Rig, out: &str) -> Gateway {
-    let arguments = [
-        "record",
-        "--config",
-        "gateway.toml",
-        "--for",
-        "1h",
-        "--out",
-        out,
-        "--json",
-    ];
-    let recorder = rig.spawn(&arguments, "record.json");
-    rig.wait("it records", || size(rig, out) > 0);
-    recorder
-}
-
-/// Bytes of a recording.
-fn size(rig: &Rig, out: &str) -> u64 {
-    let segments = std::fs::read_dir(rig.path(out))
-        .into_iter()
-        .flatten()
-        .flatten();
-    segments
-        .filter_map(|segment| Some(segment.metadata().ok()?.len()))
-        .sum()
-}
-
-/// What `record --json` said at its end.
-fn told(rig: &Rig) -> Value {
-    serde_json::from_slice(&std::fs::read(rig.path("record.json")).unwrap()).unwrap()
-}
-
-/// Waits until the plant was read a few times as it is now, and the recording has it.
-fn let_it_be_read(rig: &Rig, out: &str) {
-    for _ in 0..2 {
-        let (taken, bytes) = (rig.number("/pipeline/taken"), size(rig, out));
-        rig.wait("it is read", || rig.number("/pipeline/taken") > taken + 10);
-        rig.wait("it is recorded", || size(rig, out) > bytes);
-    }
-}
 
 fn replay(rig: &Rig, config: &str, more: &[&str]) -> Output {
     let arguments = [&["replay", "--config", config, "--data", "plant.rec"], more];

@@ -53,15 +53,24 @@ impl Rig {
         self.command(arguments).output().unwrap()
     }
 
-    /// Starts a command that goes on; what it prints goes to the file `to`.
+    /// Starts a command that goes on; what it prints goes to the file `to`, its complaints to `to`.err.
     pub(crate) fn spawn(&self, arguments: &[&str], to: &str) -> Gateway {
-        let to = std::fs::File::create(self.path(to)).unwrap();
-        let mut command = self.command(arguments);
+        self.spawn_command(self.command(arguments), to)
+    }
+
+    /// The same with a command from [`Self::command`].
+    pub(crate) fn spawn_command(&self, mut command: Command, to: &str) -> Gateway {
+        let file = |name: &str| std::fs::File::create(self.path(name)).unwrap();
         command
             .stdin(Stdio::null())
-            .stdout(to)
-            .stderr(Stdio::null());
+            .stdout(file(to))
+            .stderr(file(&format!("{to}.err")));
         Gateway(command.spawn().unwrap())
+    }
+
+    /// What stands in a file; nothing where there is none.
+    pub(crate) fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
     /// Starts the gateway and waits until it answers.
@@ -128,7 +137,7 @@ impl Rig {
     }
 
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+        self.text("log")
     }
 }
 

@@ -1,31 +1,16 @@
 //! Rules end to end: a real gateway, devices that are written, no cloud in sight.
 
-use crate::plant::Plant;
+use crate::plant::{Plant, cellar};
 use crate::rig::Rig;
 use serde_json::Value;
 
 /// Two buses: one is looked at, one is written; the uplink has never been there.
 pub(crate) fn config(seen: &Plant, done: &Plant, rules: &str) -> String {
-    format!(
-        r#"schema = 1
-[gateway]
-id = "gw-1"
-state_dir = "state"
-[bus.seen]
-kind = "modbus-tcp"
-addr = "127.0.0.1:{}"
+    let pump = format!(
+        r#"
 [bus.done]
 kind = "modbus-tcp"
 addr = "127.0.0.1:{}"
-[device.cellar]
-bus = "seen"
-unit = 1
-timeout = "3s"
-groups = {{ fast = "100ms" }}
-points = [
-  {{ id = "temperature", at = "hr:0", as = "i16", scale = 0.1, unit = "°C" }},
-  {{ id = "door", at = "co:0" }},
-]
 [device.pump]
 bus = "done"
 unit = 1
@@ -38,12 +23,10 @@ points = [
 [uplink.cloud]
 identity = "identity.toml"
 batch_age = {{ live = "100ms", offline = "200ms" }}
-[spool]
-max = "16MiB"
-commit = "200ms"
-{rules}"#,
-        seen.port, done.port
-    )
+"#,
+        done.port
+    );
+    cellar(seen.port, &(pump + rules))
 }
 
 /// What `alarms --json` says, while a gateway runs.
