@@ -108,18 +108,6 @@ pub const fn seconds(ns: u64) -> f64 {
     float(ns) / 1e9
 }
 
-/// How fast the second number rises with the first, over all of them (least squares).
-pub fn slope(points: &[(f64, f64)]) -> f64 {
-    let count = float(points.len() as u64);
-    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
-    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
-    let (rise, run) = points.iter().fold((0.0, 0.0), |(rise, run), point| {
-        let (dx, dy) = (point.0 - x, point.1 - y);
-        (dx.mul_add(dy, rise), dx.mul_add(dx, run))
-    });
-    rise / run
-}
-
 /// The middle of a list; of an even count the mean of the two. NaN of nothing.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -163,19 +151,6 @@ mod tests {
         let used = Usage::of(pid).unwrap().since(&before);
         assert!(used.cpu_s > 0.02, "{used:?}");
         assert!(used.peak_rss_mb > 1.0, "{used:?}");
-    }
-
-    #[test]
-    fn a_slope_is_found_through_jumps_at_both_ends() {
-        let line: Vec<(f64, f64)> = (0..100)
-            .map(|n| (f64::from(n), f64::from(n) * 7.0 + 3.0))
-            .collect();
-        assert!((slope(&line) - 7.0).abs() < 1e-9);
-        let mut jumping = line;
-        jumping[0].1 -= 20.0;
-        jumping[99].1 += 20.0;
-        assert!((slope(&jumping) - 7.0).abs() < 0.05);
-        assert!(slope(&[]).is_nan());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::GATEWAY;
 use crate::config::Config;
 use crate::database::Database;
 use crate::field;
-use crate::measure::slope;
+use crate::measure::float;
 use crate::report::say;
 use crate::rig::STOP_LIMIT;
 use anyhow::Context as _;
@@ -23,10 +23,8 @@ use tokio::time::{Instant, sleep};
 /// Ports of the other host, which has no others.
 const MQTT: u16 = 8883;
 const SINK: u16 = 9000;
-/// Between two looks at the bare sender.
-const LOOK: Duration = Duration::from_millis(500);
-/// Before a turn of the bare sender counts: TCP finds the size of the link.
-const BARE_WARM_UP: Duration = Duration::from_secs(10);
+/// Before a turn of the bare sender counts: TCP finds the size of the link, and the line in front of it is full.
+const BARE_WARM_UP: Duration = Duration::from_secs(15);
 
 /// The two hosts and what runs on them.
 pub(super) struct Far {
@@ -219,7 +217,11 @@ impl Far {
         })
     }
 
-    /// Bytes a second of a bare TLS stream over the link.
+    /// Bytes a second of a bare TLS stream over the link: what the other side has confirmed in the span.
+    ///
+    /// Not what it has put in order: that stands still at a lost packet and leaps by seconds of the link when
+    /// it came again, and a span that begins in front of such a leap shows more than a link can carry. And not
+    /// what was sent: that fills buffers first. Confirmed is what arrived, each byte once, behind a hole too.
     pub(super) async fn bare(&self, span: Duration) -> anyhow::Result<f64> {
         let [_, address] = self.link.addresses();
         let address = format!("{address}:{SINK}");
@@ -252,15 +254,10 @@ impl Far {
             .await
             .with_context(|| bulk.last_words())?;
             sleep(BARE_WARM_UP).await;
-            // What TCP has put in order jumps where a lost packet was sent again: two looks alone would be
-            // off by seconds.
-            let (begun, mut looks) = (Instant::now(), Vec::new());
-            while begun.elapsed() < span {
-                let arrived = crate::measure::float(self.arrived(SINK).await?);
-                looks.push((begun.elapsed().as_secs_f64(), arrived));
-                sleep(LOOK).await;
-            }
-            anyhow::Ok(slope(&looks))
+            let (begun, before) = (Instant::now(), self.confirmed(SINK).await?);
+            sleep(span).await;
+            let (seconds, after) = (begun.elapsed().as_secs_f64(), self.confirmed(SINK).await?);
+            anyhow::Ok(float(after.saturating_sub(before)) / seconds)
         };
         let measured = measuring.await;
         bulk.kill().await?;
@@ -270,14 +267,21 @@ impl Far {
 
     /// Bytes that have arrived at `port` of the other host, in the TCP streams that are open.
     async fn arrived(&self, port: u16) -> anyhow::Result<u64> {
-        let filter = format!("sport = :{port}");
-        let arguments = ["-tinH", "state", "established", &filter];
-        let said = run(&mut Command::from(with(&self.there, "ss", &arguments))).await?;
-        let each = said.split_whitespace().filter_map(|word| {
-            let bytes = word.strip_prefix("bytes_received:")?;
-            bytes.parse::<u64>().ok()
-        });
-        Ok(each.sum())
+        let said = streams(&self.there, &format!("sport = :{port}")).await?;
+        Ok(said
+            .lines()
+            .filter_map(|line| of_stream(line, "bytes_received:"))
+            .sum())
+    }
+
+    /// Bytes of the streams from here to `port` of the other host that it has confirmed, in order or not. The
+    /// sender's packets are full: it always has more.
+    async fn confirmed(&self, port: u16) -> anyhow::Result<u64> {
+        let said = streams(&self.site, &format!("dport = :{port}")).await?;
+        let bytes = |line| Some(of_stream(line, "delivered:")? * of_stream(line, "mss:")?);
+        let mut each = said.lines().filter_map(bytes);
+        each.next()
+            .with_context(|| format!("the bare sender is gone: {said:?}"))
     }
 
     async fn status(&self) -> anyhow::Result<serde_json::Value> {
@@ -315,6 +319,18 @@ impl Far {
 /// How to start a program on a host.
 fn inside(host: &Host, name: &str, program: &Path, arguments: &[&str], logs: &Path) -> Recipe {
     Recipe::new(name, program, arguments, logs).on(host)
+}
+
+/// What the system knows of the open TCP streams of a host.
+async fn streams(host: &Host, filter: &str) -> anyhow::Result<String> {
+    let arguments = ["-tinH", "state", "established", filter];
+    run(&mut Command::from(with(host, "ss", &arguments))).await
+}
+
+/// A number of a stream, by its name.
+fn of_stream(line: &str, name: &str) -> Option<u64> {
+    line.split_whitespace()
+        .find_map(|word| word.strip_prefix(name)?.parse().ok())
 }
 
 fn with(host: &Host, program: &str, arguments: &[&str]) -> std::process::Command {
