@@ -136,6 +136,18 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
         }
         step::command(&mut test)
     });
+    if full {
+        stages.run(
+            "a month without the cloud, every second",
+            240,
+            &[BUILD_TESTS],
+            || {
+                let month = ["test", "-p", "gateway-spool", "--lib", "--", "--ignored"];
+                let month = [&month[..], &["--nocapture", "a_month_of_500_points"]].concat();
+                step::command(&mut workspace.cargo(&month))
+            },
+        );
+    }
     let rig = |arguments: &[&str]| workspace.run_rig(&broker, arguments);
     stages.run(BUILD, 20, &[PREPARE], || workspace.build_system(&[]));
     deploy_stages(stages, workspace, &broker, full);

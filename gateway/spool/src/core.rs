@@ -11,6 +11,7 @@
 //!
 //! An error of the store puts the core into memory mode; it opens the store again with back-off.
 
+mod append;
 mod commit;
 mod evict;
 mod fetch;
@@ -22,26 +23,23 @@ mod pass;
 mod scan;
 mod settle;
 mod thin;
+mod view;
 
 pub(crate) use evict::CLAIM_PART;
 
-use crate::book::{Entry, EpochBook, Mark, Pending};
-use crate::claims::{self, Loss};
+use crate::book::{Entry, EpochBook};
 use crate::config::SpoolConfig;
 use crate::dictionaries::Dictionaries;
-use crate::failpoint;
 use crate::pace::Pace;
 use crate::record::{Age, Cursor};
-use crate::state::{SpoolAlarm, SpoolCounters, SpoolState};
+use crate::state::SpoolCounters;
 use crate::store::{SpoolStore, Tree};
 use crate::tally::{Closed, Pass};
-use crate::value::{self, OVERHEAD_BYTES, Value};
+use crate::value::{self, Value};
 use protocols_model::{
-    BootId, Claim, DictionaryHash, Epoch, Instant, Lane, LossReason, RefuseReason, Seq, SeqRange,
-    SeqSet, Timestamp,
+    BootId, DictionaryHash, Epoch, Instant, Lane, Seq, SeqRange, SeqSet, Timestamp,
 };
-use protocols_wire::limits::MAX_RECORD_BYTES;
-use protocols_wire::{Dictionary, Record, RecordStamp, SealedRecord};
+use protocols_wire::{Dictionary, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -180,135 +178,6 @@ impl Core {
             age: self.current,
             seq: 0,
         }
-    }
-
-    /// Appends records to `lane` of the running epoch.
-    pub(crate) fn append(&mut self, lane: Lane, records: Vec<SealedRecord>, now: Now) {
-        let mut refused = Vec::new();
-        for record in records {
-            if record.body.len() > MAX_RECORD_BYTES {
-                // Nothing that long fits a value; its seq is claimed so that nothing waits for it.
-                tracing::error!(bytes = record.body.len(), %lane, "record too large, claimed");
-                let book = self.book().lane_mut(lane);
-                book.last += 1;
-                let seq = book.last;
-                self.let_go(lane, seq);
-                refused.push(Loss {
-                    age: self.current,
-                    lane,
-                    seq,
-                    reason: LossReason::Refused(RefuseReason::TooLarge),
-                    held: Some((record.summary, Vec::new())),
-                });
-                continue;
-            }
-            if self.is_full(lane, &record) {
-                refused.push(self.refuse_new(lane, record));
-                continue;
-            }
-            self.push(lane, record, 0, &[], now);
-        }
-        self.claim_losses(refused, now);
-        failpoint::hit("spool.append");
-        self.note_at_most(now);
-        self.relieve(now);
-    }
-
-    /// Appends readings as thinning leaves them at `level`.
-    #[cfg(test)]
-    pub(crate) fn append_thinned(&mut self, level: u8, records: Vec<SealedRecord>, now: Now) {
-        for record in records {
-            self.push(Lane::Telemetry, record, level, &[], now);
-        }
-        self.relieve(now);
-    }
-
-    /// Gives `record` the next seq of its lane.
-    fn push(
-        &mut self,
-        lane: Lane,
-        record: SealedRecord,
-        level: u8,
-        marks: &[Mark],
-        now: Now,
-    ) -> Seq {
-        let names = Record::dictionaries(&record.body).unwrap_or_default();
-        let bytes = size_of(&record, names.len());
-        let names = self.dictionaries.use_list(names);
-        let pending = Pending {
-            body: record.body,
-            summary: record.summary,
-            appended: now.mono,
-        };
-        self.memory_used += bytes;
-        self.memory_readings = self.memory_readings.saturating_add(pending.readings());
-        let mut entry = Entry::new(bytes, level, names, Some(Box::new(pending)));
-        for &mark in marks {
-            entry.mark(mark, true);
-        }
-        *self.room_of(lane, entry.claim()) += bytes;
-        self.counters.appended += 1;
-        let book = self.book().lane_mut(lane);
-        book.last += 1;
-        let seq = book.last;
-        book.entries.insert(seq, entry);
-        seq
-    }
-
-    /// What is counted of a lane, or of claims.
-    fn room_of(&mut self, lane: Lane, claim: bool) -> &mut u64 {
-        let [alarm, event, telemetry, bulk] = &mut self.lane_bytes;
-        match lane {
-            _ if claim => &mut self.claim_bytes,
-            Lane::Alarm => alarm,
-            Lane::Event => event,
-            Lane::Telemetry => telemetry,
-            Lane::Bulk => bulk,
-        }
-    }
-
-    const fn stamp(&self, now: Now) -> RecordStamp {
-        RecordStamp {
-            boot: self.boot,
-            mono: now.mono,
-            wall: now.wall,
-        }
-    }
-
-    /// Appends `claims` to the event lane; returns the seqs of their records.
-    fn claim(&mut self, claims: Vec<Claim>, now: Now) -> Option<SeqRange> {
-        self.push_claims(claims::seal(self.stamp(now), claims), &[Mark::Claim], now)
-    }
-
-    fn push_claims(
-        &mut self,
-        sealed: Vec<(SealedRecord, Vec<Claim>)>,
-        marks: &[Mark],
-        now: Now,
-    ) -> Option<SeqRange> {
-        let mut seqs: Option<SeqRange> = None;
-        for (record, part) in sealed {
-            let epochs = part.iter().map(|claim| claim.epoch).collect();
-            let seq = self.push(Lane::Event, record, 0, marks, now);
-            self.claims.insert((self.current, seq), epochs);
-            self.counters.claims += 1;
-            let first = seqs.map_or(seq, SeqRange::first);
-            seqs = SeqRange::new(first, seq);
-        }
-        seqs
-    }
-
-    fn claim_losses(&mut self, losses: Vec<Loss>, now: Now) -> Option<SeqRange> {
-        if losses.is_empty() {
-            return None;
-        }
-        let started = losses
-            .iter()
-            .filter_map(|loss| Some(self.books.get(&loss.age)?.started))
-            .min();
-        let from = started.unwrap_or(now.wall).minus(self.config.batch_age);
-        let claims = claims::join(losses, (from, now.wall));
-        self.claim(claims, now)
     }
 
     /// Takes an entry out of the index. What was on disk is deleted, after `behind` is durable.
@@ -456,101 +325,6 @@ impl Core {
         }
         wake
     }
-
-    /// What hello, metrics and the uplink are told.
-    pub(crate) fn state(&self, now: Now) -> SpoolState {
-        let mut alarms = BTreeSet::new();
-        let mut alarm = |on: bool, alarm: SpoolAlarm| {
-            if on {
-                alarms.insert(alarm);
-            }
-        };
-        alarm(!self.works(), SpoolAlarm::DiskUnusable);
-        alarm(self.at_bound, SpoolAlarm::AtBound);
-        alarm(self.growth_cap.is_some(), SpoolAlarm::DiskShort);
-        alarm(self.pace.is_stretched(), SpoolAlarm::Stretched);
-        alarm(self.claims_full, SpoolAlarm::ClaimsFull);
-        alarm(self.thinning, SpoolAlarm::Thinning);
-        alarm(self.refusing, SpoolAlarm::Refusing);
-        alarm(self.pace.is_over(), SpoolAlarm::WriteLimit);
-        let current = self.books.get(&self.current);
-        let waiting = current.and_then(|book| {
-            let oldest = |lane| book.lane(lane).pending().next().map(|(.., p)| p.appended);
-            Lane::ALL.into_iter().filter_map(oldest).min()
-        });
-        let since = waiting.map_or(Duration::ZERO, |oldest| now.mono.since(oldest));
-        let commit_interval = self.longest_interval();
-        let exposed = match &self.disk {
-            Disk::Works => commit_interval,
-            Disk::Fails { .. } => since.max(commit_interval),
-        };
-        SpoolState {
-            epoch: self.current.epoch,
-            held: self.books.values().flat_map(EpochBook::held).collect(),
-            unread: self.unread,
-            dictionaries: self.dictionaries.used(),
-            last: Lane::ALL.map(|lane| current.map_or(0, |book| book.lane(lane).last)),
-            live_bytes: self.disk_used + self.memory_used,
-            quota_bytes: self.config.live_quota_bytes(),
-            records: self.books.values().map(EpochBook::records).sum(),
-            memory_bytes: self.memory_used,
-            commit_interval,
-            lanes: Lane::ALL.map(|lane| self.lane_use(lane)),
-            gone: Lane::ALL.map(|lane| self.gone_between(lane)),
-            loss_window: self.config.batch_age + exposed,
-            disk_trouble: self.disk_trouble(),
-            alarms,
-            counters: self.counters,
-        }
-    }
-
-    /// As if commits had cost so many bytes of flash each.
-    #[cfg(test)]
-    pub(crate) fn cost_of_a_commit(&mut self, bytes: u64) {
-        for _ in 0..100 {
-            self.pace.committed(bytes);
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn on_disk(&self) -> BTreeSet<protocols_model::RecordKey> {
-        self.keys(|entry| entry.pending.is_none())
-    }
-
-    #[cfg(test)]
-    pub(crate) fn in_memory(&self) -> BTreeSet<protocols_model::RecordKey> {
-        self.keys(|entry| entry.pending.is_some())
-    }
-
-    #[cfg(test)]
-    fn keys(&self, which: impl Fn(&Entry) -> bool) -> BTreeSet<protocols_model::RecordKey> {
-        let mut keys = BTreeSet::new();
-        for book in self.books.values() {
-            for lane in Lane::ALL {
-                let entries = book.lane(lane).entries.iter();
-                let which = entries.filter(|(_, entry)| which(entry));
-                keys.extend(which.map(|(&seq, _)| protocols_model::RecordKey {
-                    epoch: book.age.epoch,
-                    lane,
-                    seq,
-                }));
-            }
-        }
-        keys
-    }
-
-    /// Why the disk cannot be used, while it cannot.
-    pub(crate) fn disk_trouble(&self) -> Option<String> {
-        match &self.disk {
-            Disk::Works => None,
-            Disk::Fails { why, .. } => Some(why.clone()),
-        }
-    }
-}
-
-/// What a record counts while it waits in memory.
-fn size_of(record: &SealedRecord, names: usize) -> u64 {
-    record.body.len() as u64 + OVERHEAD_BYTES + 16 * names as u64
 }
 
 /// The numbers of a record for its claim. What is not a record of ours still has its summary.

@@ -17,6 +17,11 @@
 //! - live bytes, memory, disk, quarantine and write rate are bounded; what happens at each bound is
 //!   counted in [`SpoolCounters`] and shown as a [`SpoolAlarm`].
 //!
+//! Disk: sled's file comes to a halt at up to 2.4 times what is live in it and never shrinks, so a spool holds its
+//! quota / 2.5. Where a lane is thinned, records of all ages lie side by side and the file does not come to a
+//! halt: then the store moves what is live to a fresh directory before the quota is reached, for which there
+//! must be room beside it, and the spool holds its quota / 3.2.
+//!
 //! Failure: nothing about the spool keeps the gateway from starting or running. Damaged records and
 //! whole stores are set aside and claimed; after an unclean stop the crash tail is claimed; a disk that
 //! cannot be used leaves the spool in memory until it can. What no program can do: of a process that

@@ -2,8 +2,8 @@
 //!
 //! `model`: random runs against a specification, and a crash at every I/O. `powercut`: the real store
 //! under a write-recording shim. `damage`: one test per kind of damage. `bound`: eviction, full disks,
-//! rotation. `month`: a long outage in a small spool. `thincut`: the power goes while the real store is thinned. `lanes`: shares, and what each lane does when it is
-//! full. `kill`: a real process, killed. `restored`: the cloud comes back with an older database.
+//! rotation. `month`, `outage`: a long outage in a small spool. `thincut`: the power goes while the real store
+//! is thinned. `lanes`: shares, and what each lane does when it is full. `kill`: a real process, killed. `restored`: the cloud comes back with an older database.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -28,6 +28,7 @@ mod thincut;
 use crate::config::SpoolConfig;
 use crate::core::Now;
 use crate::lanes::{LaneConfig, LaneConfigs, WhenFull};
+use crate::record::{Cursor, FetchLimit, SpooledRecord};
 use bytes::Bytes;
 use protocols_model::{BootId, DictionaryHash, Instant, Quality, Timestamp, Value};
 use protocols_wire::{Column, Record, RecordStamp, RecordSummary, Sample, SealedRecord, Telemetry};
@@ -101,6 +102,25 @@ pub(crate) fn record(id: u64, len: usize) -> SealedRecord {
             first: time,
             last: time,
         },
+    }
+}
+
+/// All that `part` gives of a lane, part by part: `Core::fetch` or `Core::read`.
+pub(crate) fn all_of(
+    mut part: impl FnMut(Cursor, FetchLimit) -> Vec<SpooledRecord>,
+) -> Vec<SpooledRecord> {
+    let (mut all, mut cursor) = (Vec::new(), Cursor::START);
+    let limit = FetchLimit {
+        max_bytes: 1 << 20,
+        max_records: 100,
+    };
+    loop {
+        let found = part(cursor, limit);
+        let Some(last) = found.last() else {
+            return all;
+        };
+        cursor = last.cursor;
+        all.extend(found);
     }
 }
 

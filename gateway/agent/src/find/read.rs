@@ -9,6 +9,7 @@ use crate::console::{say, warn};
 use crate::exit::Exit;
 use crate::lock;
 use anyhow::bail;
+use gateway_config::fog::fits;
 use gateway_config::{BusConfig, GatewayConfig};
 use protocols_model::{Quality, Reading};
 use serde_json::json;
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &ReadArgs) -> anyhow::Result<Exit> {
 fn chosen(config: &GatewayConfig, patterns: &[String]) -> anyhow::Result<Vec<Named>> {
     let all = names::all(config);
     for pattern in patterns {
-        if !all.iter().any(|point| names::fits(pattern, &point.name())) {
+        if !all.iter().any(|point| fits(pattern, &point.name())) {
             let some: Vec<_> = all.iter().take(5).map(Named::name).collect();
             bail!(
                 "no point is called {pattern:?}; there are {} points, for example {}",
@@ -71,9 +72,8 @@ fn chosen(config: &GatewayConfig, patterns: &[String]) -> anyhow::Result<Vec<Nam
             );
         }
     }
-    let fits = |point: &Named| {
-        patterns.is_empty() || patterns.iter().any(|p| names::fits(p, &point.name()))
-    };
+    let fits =
+        |point: &Named| patterns.is_empty() || patterns.iter().any(|p| fits(p, &point.name()));
     Ok(all.into_iter().filter(fits).collect())
 }
 

@@ -7,19 +7,24 @@
 //! - An aggregate lets out nothing of a single reading: no `last`, no extremes, no sliding windows.
 //! - Where the key of a pseudonym cannot be read, nothing of its points leaves.
 
+mod computed;
+mod keys;
+
+pub(crate) use keys::POLICIES;
+
 use crate::fog::derive;
-use crate::fog::kinds::{Each, Selectors};
-use crate::fog::names::{Catalogue, Known};
-use crate::fog::window::{Windows, tells_one};
-use crate::key::kinds::{Durations, Inner, Named, Number, Parsed, Text, Whole};
-use crate::key::{Key, Section};
+use crate::fog::names::Catalogue;
+use crate::fog::window::Windows;
 use crate::notes::Notes;
 use crate::problem::Problem;
 use crate::settings::resolve;
 use crate::source::{Located, Place};
 use crate::walk::Table;
-use gateway_filter::Aggregate;
 use gateway_privacy::{Grid, KEY_BYTES, PseudonymKey, Treatment};
+use keys::{
+    AGGREGATE_ONLY, CELL, DROP, LATITUDE, LONGITUDE, MATCH, MIN_GROUP, OPEN, PLACE, PSEUDONYMISE,
+    ROTATE, ROUND, SECRET, TIME,
+};
 use protocols_model::PointKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -38,131 +43,6 @@ pub enum Leaves {
         latitude: Option<PointKey>,
     },
 }
-
-const DROP: Key<Selectors> = Key::new(
-    "drop",
-    Selectors,
-    "points that do not leave, nor their names; rules and windows may look at them",
-)
-.otherwise("none");
-const ROUND: Key<Each<Number>> = Key::new(
-    "round",
-    Each(Number {
-        allowed: "a number above 0, in the point's unit",
-        min: f64::MIN_POSITIVE,
-        max: f64::MAX,
-    }),
-    "to the nearest multiple of the step",
-);
-const TIME: Key<Each<Durations>> = Key::new(
-    "time",
-    Each(Durations(Duration::from_secs(1), Duration::from_hours(24))),
-    "one value in each span of time, the last one, told when it is over: a crash may lose one",
-);
-const PLACE: Key<Inner> = Key::new(
-    "place",
-    Inner(const { &[&GRID] }),
-    "a position as the middle of a cell",
-);
-const PSEUDONYMISE: Key<Inner> = Key::new(
-    "pseudonymise",
-    Inner(const { &[&NAMES] }),
-    "keyed pseudonyms instead of texts",
-);
-const AGGREGATE_ONLY: Key<Inner> = Key::new(
-    "aggregate_only",
-    Inner(const { &[&GROUP] }),
-    "only what windows compute over them leaves",
-);
-const OPEN: Key<Selectors> = Key::new(
-    "open",
-    Selectors,
-    "points computed from private ones that may leave as they are",
-)
-.otherwise("none");
-static PRIVACY: Section = Section::new(
-    "[privacy.NAME]",
-    "What leaves the site, and in what form: `fogline-gateway explain --privacy` shows it. Runs after filters and before anything is written to disk.",
-    &[
-        &DROP,
-        &ROUND,
-        &TIME,
-        &PLACE,
-        &PSEUDONYMISE,
-        &AGGREGATE_ONLY,
-        &OPEN,
-    ],
-);
-pub(crate) const POLICIES: Key<Named> = Key::new(
-    "privacy",
-    Named(const { &[&PRIVACY] }),
-    "what leaves the site, and in what form",
-);
-
-const LATITUDE: Key<Text> = Key::new(
-    "latitude",
-    Text("device/point, in degrees"),
-    "the point with the latitude",
-)
-.required();
-const LONGITUDE: Key<Text> = Key::new(
-    "longitude",
-    Text("device/point, in degrees"),
-    "the point with the longitude",
-)
-.required();
-const CELL: Key<Parsed<f64>> = Key::new(
-    "cell",
-    Parsed {
-        allowed: "a length: \"50m\", \"1km\", 1m to 10000km",
-        parse: |text| {
-            let metres = match text.strip_suffix("km") {
-                Some(number) => number.trim().parse::<f64>().map(|km| km * 1000.0),
-                None => text.strip_suffix('m').unwrap_or("").trim().parse(),
-            };
-            let metres = metres.map_err(|_| "not a length".to_owned())?;
-            Grid::new(metres).map_or_else(|| Err("no cell of this size".to_owned()), |_| Ok(metres))
-        },
-    },
-    "width of a cell",
-)
-.required();
-static GRID: Section = Section::new(
-    "[privacy.NAME] place = { … }",
-    "One position; another one is another policy.",
-    &[&LATITUDE, &LONGITUDE, &CELL],
-);
-
-const MATCH: Key<Selectors> = Key::new("match", Selectors, "which points").required();
-const SECRET: Key<Text> = Key::new(
-    "key",
-    Text("the path of a file with 64 hexadecimal digits, mode 0600: \"file:keys/pseudo\""),
-    "the key, which stays on the gateway; `openssl rand -hex 32` makes one",
-)
-.required();
-const ROTATE: Key<Durations> = Key::new(
-    "rotate",
-    Durations(Duration::from_hours(1), Duration::from_hours(24 * 366)),
-    "names change after so long",
-)
-.otherwise("they never change");
-static NAMES: Section = Section::new(
-    "[privacy.NAME] pseudonymise = { … }",
-    "Texts of one policy are told alike where they are alike; those of two policies are not.",
-    &[&MATCH, &SECRET, &ROTATE],
-);
-
-const MIN_GROUP: Key<Whole> = Key::new(
-    "min_group",
-    Whole(2, 1_000_000),
-    "a window with fewer readings tells nothing",
-)
-.default(5);
-static GROUP: Section = Section::new(
-    "[privacy.NAME] aggregate_only = { … }",
-    "Windows over these points leave when they are tumbling and compute mean, time_mean, stddev or count.",
-    &[&MATCH, &MIN_GROUP],
-);
 
 /// All policies together.
 #[derive(Debug, Default)]
@@ -409,124 +289,6 @@ impl Policies {
             }
             treatments.push(treatment);
         }
-    }
-
-    /// What windows over points of a group must be, and how many readings they need.
-    fn let_aggregates_out(&self, catalogue: &Catalogue, windows: &mut Windows, notes: &Notes<'_>) {
-        for (key, (least, place)) in &self.groups {
-            let Some(known) = catalogue.get(*key) else {
-                continue;
-            };
-            let mut any = false;
-            for window in windows.over(*key) {
-                any = true;
-                window.spec.min_count = window.spec.min_count.max(*least);
-                let results = || window.results.iter().zip(&window.spec.aggregates);
-                let open =
-                    |key: &PointKey| !self.leaves.contains_key(key) && !self.open.contains(key);
-                let told: Vec<_> = results().filter(|(key, _)| open(key)).collect();
-                if told.is_empty() {
-                    continue;
-                }
-                if window.spec.step != window.spec.size {
-                    let message = format!(
-                        "sliding windows over {} differ by single readings, which could be told from them",
-                        known.name()
-                    );
-                    let allowed = "a step of the window's size";
-                    notes.push(Problem::error(place, message, allowed));
-                }
-                for (_, aggregate) in told.iter().filter(|(_, aggregate)| tells_one(aggregate)) {
-                    let message = format!(
-                        "{} of {} tells a single reading",
-                        word(aggregate),
-                        known.name()
-                    );
-                    let allowed = "mean, time_mean, stddev and count, or drop the result";
-                    notes.push(Problem::error(place, message, allowed));
-                }
-                if told
-                    .iter()
-                    .all(|(_, aggregate)| **aggregate == Aggregate::Count)
-                {
-                    let message = format!(
-                        "a count alone loses every change of quality of {}: a failed device would look like a quiet one",
-                        known.name()
-                    );
-                    let allowed = "mean, time_mean or stddev beside it";
-                    notes.push(Problem::error(place, message, allowed));
-                }
-            }
-            if !any {
-                let message = format!("no window looks at {}: nothing of it leaves", known.name());
-                let allowed = "a [filter.…] with a window over it, or drop";
-                notes.push(Problem::warning(place, message, allowed));
-            }
-        }
-    }
-
-    /// What is computed from a private point would tell it.
-    fn keep_computed_in(
-        &self,
-        catalogue: &Catalogue,
-        derived: &[derive::Made],
-        windows: &Windows,
-        notes: &Notes<'_>,
-    ) {
-        // What aggregates let out, and what somebody opened, may go on into other points.
-        let groups = windows
-            .made
-            .iter()
-            .filter(|w| self.groups.contains_key(&w.of));
-        let mut cleared: BTreeSet<PointKey> = groups.flat_map(|w| &w.results).copied().collect();
-        cleared.extend(&self.open);
-        let private_source = |known: &Known| -> Option<PointKey> {
-            let mut open = known.about.from.clone();
-            let mut seen = BTreeSet::new();
-            while let Some(source) = open.pop() {
-                if cleared.contains(&source) || !seen.insert(source) {
-                    continue;
-                }
-                if self.leaves.contains_key(&source) {
-                    return Some(source);
-                }
-                open.extend(&catalogue.get(source)?.about.from);
-            }
-            None
-        };
-        for (key, known) in catalogue.all() {
-            if cleared.contains(&key) || self.leaves.contains_key(&key) {
-                continue;
-            }
-            let private = private_source(known).and_then(|source| catalogue.get(source));
-            let Some(private) = private else { continue };
-            let message = format!(
-                "{} is computed from {}, which is private, and would tell it",
-                known.name(),
-                private.name()
-            );
-            let allowed =
-                "the computed point in a policy too, or in its `open` where that is meant";
-            let made = derived.iter().find(|made| made.derived.point == key);
-            let place = made.map(|made| &made.place).or_else(|| windows.place(key));
-            if let Some(place) = place {
-                notes.push(Problem::error(place, message, allowed));
-            }
-        }
-    }
-}
-
-const fn word(aggregate: &Aggregate) -> &'static str {
-    match aggregate {
-        Aggregate::Min => "min",
-        Aggregate::Max => "max",
-        Aggregate::Mean => "mean",
-        Aggregate::TimeMean => "time_mean",
-        Aggregate::Last => "last",
-        Aggregate::Count => "count",
-        Aggregate::Deviation => "stddev",
-        Aggregate::Percentile(_) => "a percentile",
-        Aggregate::TimeIn(_) => "time_in",
     }
 }
 

@@ -6,6 +6,7 @@
 //! The claim is durable before a record on disk is deleted. When claims alone fill their reserve they
 //! are joined, at last coarsely: then counts become upper bounds, but nothing goes unsaid.
 
+use super::append::size_of;
 use super::{Core, Now, losses_of};
 use crate::book::{Entry, EpochBook, Mark};
 use crate::claims::{self, Loss};
@@ -127,7 +128,7 @@ impl Core {
         }
         let share = self.config.lanes.share(lane, self.budget());
         let used = *self.room_of(lane, false);
-        used.saturating_add(super::size_of(record, 0)) > share
+        used.saturating_add(size_of(record, 0)) > share
     }
 
     /// Refuses a record before it is taken: its seq is given and claimed, so that nothing waits for it.

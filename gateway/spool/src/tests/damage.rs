@@ -2,14 +2,14 @@
 //! directory. Whatever it is: the spool opens, what can be read comes back byte for byte, and the rest
 //! is claimed.
 
-use super::{at, config, record};
+use super::powercut::claims_in;
+use super::{all_of, at, config, record};
 use crate::core::Core;
 use crate::disk::DiskStore;
 use crate::record::{Cursor, FetchLimit, Settlement};
 use crate::report::OpenReport;
 use crate::state::SpoolAlarm;
 use protocols_model::{BootId, Claim, Epoch, Lane, LossReason, SeqRange};
-use protocols_wire::{Body, Record};
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -96,26 +96,13 @@ impl Filled {
         let mut held = BTreeSet::new();
         let mut claims = Vec::new();
         for lane in Lane::ALL.into_iter().chain(Lane::ALL) {
-            let mut cursor = Cursor::START;
-            let limit = FetchLimit {
-                max_bytes: 1 << 20,
-                max_records: 100,
-            };
-            loop {
-                let part = core.fetch(lane, cursor, limit, at(9_000_000));
-                let Some(last) = part.last() else {
-                    break;
-                };
-                cursor = last.cursor;
-                for found in part {
-                    if found.key.epoch == Epoch(1) {
-                        assert_eq!(found.body, record(found.key.seq - 1, LEN).body);
-                        held.insert(found.key.seq);
-                    }
-                    if let Ok(Body::Claims(more)) = Record::decode(&found.body).map(|r| r.body) {
-                        claims.extend(more);
-                    }
+            let all = all_of(|cursor, limit| core.fetch(lane, cursor, limit, at(9_000_000)));
+            for found in all {
+                if found.key.epoch == Epoch(1) {
+                    assert_eq!(found.body, record(found.key.seq - 1, LEN).body);
+                    held.insert(found.key.seq);
                 }
+                claims.extend(claims_in(&found.body));
             }
         }
         for seq in 1..=RECORDS {

@@ -1,12 +1,12 @@
 //! A real process, killed with SIGKILL at random times while it appends, commits, settles and
 //! evicts; and the handle as others use it.
 
+use super::powercut::claims_in;
 use super::{Dice, config, record};
 use crate::handle::{SpoolHandle, SpoolStopped};
 use crate::record::{Cursor, FetchLimit, Settlement, SpooledRecord};
 use crate::report::OpenReport;
 use protocols_model::{BootId, Claim, Epoch, Lane, LossReason, SeqRange, SystemClock};
-use protocols_wire::{Body, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -174,13 +174,6 @@ fn child_that_gets_killed() {
             }
         }
     });
-}
-
-fn claims_in(body: &[u8]) -> Vec<Claim> {
-    match Record::decode(body).map(|record| record.body) {
-        Ok(Body::Claims(claims)) => claims,
-        _ => Vec::new(),
-    }
 }
 
 fn claim_line(claim: &Claim) -> String {

@@ -6,11 +6,10 @@
 //! on the real store is in `month`.
 
 use super::cut::{Cut, CutStore};
-use super::{HASH, config};
+use super::{HASH, all_of, config};
 use crate::core::{Core, Now};
 use crate::lanes::{LaneConfigs, WhenFull};
 use crate::mem_store::{Medium, MemStore};
-use crate::record::{Cursor, FetchLimit};
 use crate::thin::bucket;
 use protocols_model::{BootId, Claim, Epoch, Instant, Lane, LossReason, Quality, Timestamp, Value};
 use protocols_wire::{Body, Column, Record, RecordStamp, Sample, SealedRecord, Telemetry};
@@ -178,20 +177,8 @@ impl Left {
     pub(super) fn of(core: &mut Core, at: Now) -> Self {
         let mut left = Self::default();
         for lane in [Lane::Telemetry, Lane::Event] {
-            let mut cursor = Cursor::START;
-            let limit = FetchLimit {
-                max_bytes: 1 << 20,
-                max_records: 100,
-            };
-            loop {
-                let part = core.read(lane, cursor, limit, at);
-                let Some(last) = part.last() else {
-                    break;
-                };
-                cursor = last.cursor;
-                for record in part {
-                    left.take(&record.body);
-                }
+            for record in all_of(|cursor, limit| core.read(lane, cursor, limit, at)) {
+                left.take(&record.body);
             }
         }
         for readings in left.held.values_mut() {
@@ -377,7 +364,7 @@ fn power_cuts_while_old_readings_are_thinned_cost_their_tails_and_nothing_else()
 }
 
 #[test]
-#[ignore = "minutes: the month of `month`, every second of it; run with --ignored"]
+#[ignore = "minutes: the month of `month`, every second of it; a stage of `cargo xtask test --full`"]
 fn a_month_of_500_points_at_1_hz_second_by_second_keeps_its_extremes_in_64_mb() {
     check(&Outage {
         points: 500,

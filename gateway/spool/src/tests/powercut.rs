@@ -7,7 +7,7 @@
 //! last directory sync. The spool is opened on each image and must keep every promise.
 //! Planted faults (`sync_data` left out, seqs given twice) must be noticed.
 
-use super::{Dice, Mutant, at, config, record};
+use super::{Dice, Mutant, all_of, at, config, record};
 use crate::core::Core;
 use crate::disk::DiskStore;
 use crate::record::{Cursor, FetchLimit, Settlement};
@@ -177,7 +177,8 @@ pub(super) fn say_durable(core: &Core, said: &mut BTreeSet<RecordKey>, promises:
     }
 }
 
-fn claims_in(body: &[u8]) -> Vec<Claim> {
+/// The claims that a record holds, if it holds any.
+pub(super) fn claims_in(body: &[u8]) -> Vec<Claim> {
     match Record::decode(body).map(|record| record.body) {
         Ok(Body::Claims(claims)) => claims,
         _ => Vec::new(),
@@ -494,35 +495,23 @@ fn judge(dir: &Path, promised: &Promised, seed: u64) -> Result<(), String> {
     let now = at(1_000_000);
     // Twice: fetching one lane may claim damage in the event lane.
     for lane in Lane::ALL.into_iter().chain(Lane::ALL) {
-        let mut cursor = Cursor::START;
-        let limit = FetchLimit {
-            max_bytes: 1 << 20,
-            max_records: 100,
-        };
-        loop {
-            let part = core.fetch(lane, cursor, limit, now);
-            let Some(last) = part.last() else {
-                break;
-            };
-            cursor = last.cursor;
-            for found in part {
-                let name = key_text(found.key);
-                for claim in claims_in(&found.body) {
-                    claims.push((
-                        claim.epoch.to_string(),
-                        claim.lane.to_string(),
-                        claim.range.first(),
-                        claim.range.last(),
-                        claim.reason.to_index(),
-                    ));
-                }
-                if let Some(&(id, len)) = promised.appended.get(&name)
-                    && record(id, len).body != found.body
-                {
-                    return Err(format!("{name} changed"));
-                }
-                held.insert(name);
+        for found in all_of(|cursor, limit| core.fetch(lane, cursor, limit, now)) {
+            let name = key_text(found.key);
+            for claim in claims_in(&found.body) {
+                claims.push((
+                    claim.epoch.to_string(),
+                    claim.lane.to_string(),
+                    claim.range.first(),
+                    claim.range.last(),
+                    claim.reason.to_index(),
+                ));
             }
+            if let Some(&(id, len)) = promised.appended.get(&name)
+                && record(id, len).body != found.body
+            {
+                return Err(format!("{name} changed"));
+            }
+            held.insert(name);
         }
     }
     for name in promised.appended.keys() {

@@ -6,11 +6,10 @@
 //! least what was durable and at most what was taken.
 
 use super::powercut::{Disk, Event, FATES, Promises, key_text, record_run, say_durable};
-use super::{Dice, Mutant, at, config, readings};
+use super::{Dice, Mutant, all_of, at, config, readings};
 use crate::core::Core;
 use crate::disk::DiskStore;
 use crate::lanes::LaneConfigs;
-use crate::record::{Cursor, FetchLimit};
 use protocols_model::{BootId, Epoch, Lane, LossReason, RecordKey, Value};
 use protocols_wire::{Body, Record};
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,23 +108,11 @@ impl Said {
         let mut told = Counts::new();
         let mut seen = BTreeSet::new();
         for lane in [Lane::Telemetry, Lane::Event] {
-            let mut cursor = Cursor::START;
-            let limit = FetchLimit {
-                max_bytes: 1 << 20,
-                max_records: 100,
-            };
-            loop {
-                let part = core.read(lane, cursor, limit, now);
-                let Some(last) = part.last() else {
-                    break;
-                };
-                cursor = last.cursor;
-                for record in part {
-                    if let Some(&(id, len)) = self.records.get(&key_text(record.key)) {
-                        assert_eq!(readings(id, len).body, record.body, "{:?}", record.key);
-                    }
-                    take(&record.body, &mut told, &mut seen);
+            for record in all_of(|cursor, limit| core.read(lane, cursor, limit, now)) {
+                if let Some(&(id, len)) = self.records.get(&key_text(record.key)) {
+                    assert_eq!(readings(id, len).body, record.body, "{:?}", record.key);
                 }
+                take(&record.body, &mut told, &mut seen);
             }
         }
         for point in 0..3 {
