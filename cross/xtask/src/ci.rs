@@ -108,29 +108,15 @@ fn deploy_stages(stages: &mut Stages, workspace: &Workspace, broker: &Path, full
     }
 }
 
-fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
-    let mut broker = PathBuf::new();
-    stages.run(PREPARE, 20, &[], || {
-        machine::check(Wants {
-            chromium: true,
-            faketime: true,
-            valgrind: true,
-            ..Wants::everything()
-        })?;
-        broker = tools::nats_server(workspace)?;
-        dashboard::build(workspace)
-    });
-    let page = workspace.root().join("cloud/dashboard");
-    stages.run("the dashboard's logic and types", 10, &[PREPARE], || {
-        dashboard::npm(&page, &["run", "check"])
-    });
+/// The tests of every crate.
+fn crate_stages(stages: &mut Stages, workspace: &Workspace, broker: &Path, full: bool) {
     stages.run(BUILD_TESTS, 30, &[PREPARE], || {
         step::command(&mut workspace.cargo(&["test", "--workspace", "--no-run"]))
     });
     stages.run("the tests of every crate", 30, &[BUILD_TESTS], || {
         let all = ["test", "--workspace", "--no-fail-fast"];
         let mut test = workspace.cargo(&[&all[..], &["--exclude", DEPLOY]].concat());
-        test.env("FOGLINE_NATS_SERVER", &broker);
+        test.env("FOGLINE_NATS_SERVER", broker);
         if !full {
             test.env("PROPTEST_RNG_SEED", PROPERTY_SEED);
         }
@@ -148,6 +134,25 @@ fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
             },
         );
     }
+}
+
+fn test_stages(stages: &mut Stages, workspace: &Workspace, full: bool) {
+    let mut broker = PathBuf::new();
+    stages.run(PREPARE, 20, &[], || {
+        machine::check(Wants {
+            chromium: true,
+            faketime: true,
+            valgrind: true,
+            ..Wants::everything()
+        })?;
+        broker = tools::nats_server(workspace)?;
+        dashboard::build(workspace)
+    });
+    let page = workspace.root().join("cloud/dashboard");
+    stages.run("the dashboard's logic and types", 10, &[PREPARE], || {
+        dashboard::npm(&page, &["run", "check"])
+    });
+    crate_stages(stages, workspace, &broker, full);
     let rig = |arguments: &[&str]| workspace.run_rig(&broker, arguments);
     stages.run(BUILD, 20, &[PREPARE], || workspace.build_system(&[]));
     deploy_stages(stages, workspace, &broker, full);
