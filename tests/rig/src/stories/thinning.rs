@@ -127,7 +127,7 @@ async fn see_extremes(stack: &Stack, span: (i64, i64)) -> anyhow::Result<usize> 
         series_seen += 1;
     }
     anyhow::ensure!(
-        series_seen == given.len() && seen >= given.len() / 2,
+        series_seen == given.len() && seen > 0,
         "{seen} extremes of {series_seen} of {} series",
         given.len()
     );
