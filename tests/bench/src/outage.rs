@@ -16,6 +16,7 @@ use crate::rig::{FLOW_LIMIT, GATEWAY, Rig};
 use anyhow::Context as _;
 use std::collections::HashSet;
 use std::time::Duration;
+use tests_fieldsim::answer_log::AnswerLine;
 use tests_harness::proxy::Link;
 use tests_harness::wait::wait_for;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -83,27 +84,18 @@ impl Rig {
         let until_now = self.now(pid)?;
         let offline = self.answers(&from, &until_now)?.len() as u64;
         let drained = self.drain().await?;
-        let gateway = self.stack.gateways.first_mut().context("no gateway")?;
-        gateway.stop().await?;
         anyhow::ensure!(
             evicted.unwrap_or(0) == 0,
             "the spool was too small: {evicted:?} records evicted"
         );
-        let last = self.database.newest()?;
-        let records = self.database.records(from.newest, last, field::PROBE)?;
-        let mut stored = HashSet::new();
-        for (device, value) in records.iter().flat_map(|record| &record.probes) {
-            let news = stored.insert((device.as_str(), *value));
-            anyhow::ensure!(news, "{device} answered {value}: stored twice");
-        }
-        for line in self.answers(&from, &to)? {
-            let value = line.polls.first().context("an answer without a probe")?.raw;
-            anyhow::ensure!(
-                stored.contains(&(line.device.as_str(), value)),
-                "{} answered {value} in the outage, and the database lacks it",
-                line.device
-            );
-        }
+        // The last of the backlog is as small as what is live, and may still be on its way.
+        let answers = self.answers(&from, &to)?;
+        wait_for("everything read in the outage", DRAIN_LIMIT, async || {
+            self.all_stored_once(from.newest, &answers)
+        })
+        .await?;
+        let gateway = self.stack.gateways.first_mut().context("no gateway")?;
+        gateway.stop().await?;
         let read = float(offline * field::READINGS_PER_ANSWER);
         let each_second = float(u64::from(field::UNITS) * u64::from(field::REGISTERS));
         Ok(Outage {
@@ -131,6 +123,26 @@ impl Rig {
             most = most.max(resident);
         }
         Ok((beside, most))
+    }
+
+    /// Whether the database has every one of `answers`, and nothing twice.
+    fn all_stored_once(&self, from: i64, answers: &[AnswerLine]) -> anyhow::Result<()> {
+        let last = self.database.newest()?;
+        let records = self.database.records(from, last, field::PROBE)?;
+        let mut stored = HashSet::new();
+        for (device, value) in records.iter().flat_map(|record| &record.probes) {
+            let news = stored.insert((device.as_str(), *value));
+            anyhow::ensure!(news, "{device} answered {value}: stored twice");
+        }
+        for line in answers {
+            let value = line.polls.first().context("an answer without a probe")?.raw;
+            anyhow::ensure!(
+                stored.contains(&(line.device.as_str(), value)),
+                "{} answered {value} in the outage, and the database lacks it",
+                line.device
+            );
+        }
+        Ok(())
     }
 
     /// Waits until hardly anything waits any more; how long that took.

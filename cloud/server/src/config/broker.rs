@@ -8,8 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-/// Nodes a cluster may have: an even number survives the loss of no more nodes than one less.
-const NODE_COUNTS: [usize; 3] = [1, 3, 5];
+/// Nodes a cluster may have: an even number survives the loss of no more nodes than one less, and one
+/// alone would wait for others for ever.
+const NODE_COUNTS: [usize; 2] = [3, 5];
+/// Copies that a stream may have.
+const COPIES: [usize; 3] = [1, 3, 5];
 /// Copies of each stream where nothing else is said: one node may be lost, and every copy more slows
 /// each publish down.
 const DEFAULT_REPLICAS: usize = 3;
@@ -240,9 +243,9 @@ impl BrokerSection {
         );
         if let Some(replicas) = self.replicas {
             demand(
-                NODE_COUNTS.contains(&replicas) && replicas <= nodes.len(),
+                COPIES.contains(&replicas) && replicas <= nodes.len(),
                 format!(
-                    "broker.replicas is {replicas}; allowed are {NODE_COUNTS:?}, not above the number of nodes"
+                    "broker.replicas is {replicas}; allowed are {COPIES:?}, not above the number of nodes"
                 ),
             );
         }
@@ -292,11 +295,12 @@ impl BrokerSection {
                 .to_owned(),
         );
         demand(
-            nodes.is_empty() || NODE_COUNTS.contains(&nodes.len()),
+            !self.is_cluster() || NODE_COUNTS.contains(&self.node.len()),
             format!(
                 "broker.node names {} nodes; allowed are {NODE_COUNTS:?}: a cluster of an even number \
-                 stops as early as one with a node less",
-                nodes.len()
+                 stops as early as one with a node less; for one node use server_name, client_listen and \
+                 mqtt_listen",
+                self.node.len()
             ),
         );
         demand(

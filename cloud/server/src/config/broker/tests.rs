@@ -48,8 +48,9 @@ fn a_file_of_an_earlier_version_with_one_url_is_read() {
 #[test]
 fn what_could_not_keep_a_promise_is_refused_by_name() {
     type Change = fn(&mut BrokerSection);
-    let changes: [(Change, &str); 7] = [
+    let changes: [(Change, &str); 8] = [
         (|s| drop(s.node.pop()), "names 2 nodes"),
+        (|s| s.node.truncate(1), "names 1 nodes"),
         (|s| s.node[1].name = "n1".to_owned(), "one name twice"),
         (|s| s.node[1].name = "N 2".to_owned(), "\"N 2\""),
         (|s| s.cluster = None, "one needs the other"),
