@@ -6,28 +6,21 @@
 //! uncovered again and is offered once more; an acknowledgement for something that this process never
 //! sent settles nothing.
 //!
-//! Live and backlog part at `live_from`: what had waited when the connection came up, or what live
-//! sending could not keep up with, is backlog. The newest of what waited stays live: it may not be on
-//! the disk yet, and overtaken by later records it would be a hole in what a crash leaves. Each jump
-//! leaves a gap in the cloud's cursor, which holds 64 ranges: near that bound only seqs that extend a
-//! range are offered.
+//! Live and backlog part at `live_from`: what is on disk when the connection comes up, or what live
+//! sending could not keep up with, is backlog. What only memory holds stays live and leaves in order:
+//! overtaken by later records, it would be a hole in what a kill leaves, instead of a tail. Each jump leaves
+//! a gap in the cloud's cursor, which holds 64 ranges: near that bound only seqs that extend a range are
+//! offered.
 
 use crate::lanes::Class;
 use crate::window::{Stream, set_of};
 use protocols_model::{Epoch, Instant, Lane, Seq, SeqRange, SeqSet};
 use protocols_wire::Held;
 use protocols_wire::limits::MAX_RANGES;
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Live records that wait so long are backlog: what comes after them is what "now" means.
 const LIVE_LAG: Duration = Duration::from_secs(5);
-/// What is held for less than this at a connect is not backlog: longer than the spool's usual commit
-/// interval, so that what is in memory alone leaves first, and in order. A commit interval stretched
-/// beyond it (`max_write`) gives up the order, never the ledger's entry.
-const UNSYNCED: Duration = Duration::from_secs(3);
-/// How finely the time of an append is remembered.
-const APPEND_STEP: Duration = Duration::from_millis(250);
 /// Put-off groups kept apart; beyond, those of one stream are put off together.
 const MAX_DEFERRED: usize = 128;
 
@@ -48,8 +41,6 @@ struct State {
     live_from: Seq,
     /// At `.1` the live part ended at `.0`.
     mark: (Seq, Instant),
-    /// At `.1` the last seq held was `.0`: the newest one older than [`UNSYNCED`], and the younger ones.
-    appends: VecDeque<(Seq, Instant)>,
 }
 
 /// A group of records to be offered again later.
@@ -80,6 +71,8 @@ pub struct Tracker {
     paused: [Option<Instant>; 4],
     /// What the spool holds at the next look may have been sent by an uplink before this one.
     inherits: bool,
+    /// Of the running epoch, by lane number: the first record that only memory holds.
+    unsynced: [Option<Seq>; 4],
 }
 
 impl Tracker {
@@ -92,6 +85,7 @@ impl Tracker {
             deferred: Vec::new(),
             paused: [None; 4],
             inherits: false,
+            unsynced: [None; 4],
         }
     }
 
@@ -107,7 +101,7 @@ impl Tracker {
         let mut pairs = self.streams.iter().zip(held);
         if same && pairs.all(|(state, entry)| state.stream == stream_of(entry)) {
             let pairs = self.streams.iter_mut().zip(held);
-            pairs.for_each(|(state, entry)| state.set_held(entry, now));
+            pairs.for_each(|(state, entry)| state.set_held(entry));
             return;
         }
         let inherited = std::mem::take(&mut self.inherits);
@@ -133,13 +127,12 @@ impl Tracker {
                     before: if inherited { entry.last } else { 0 },
                     live_from,
                     mark: (0, now),
-                    appends: VecDeque::new(),
                 };
                 self.streams.insert(place, state);
                 place
             });
             if let Some(state) = self.streams.get_mut(at) {
-                state.set_held(entry, now);
+                state.set_held(entry);
             }
         }
     }
@@ -155,13 +148,22 @@ impl Tracker {
         }
     }
 
-    /// A connection stands: what has waited is backlog.
+    /// Of the running epoch, by lane number: the first record that only memory holds.
+    pub const fn unsynced(&mut self, first: [Option<Seq>; 4]) {
+        self.unsynced = first;
+    }
+
+    /// A connection stands: what waits now is backlog, except what only memory holds.
     pub fn connected(&mut self, now: Instant) {
         let own = self.own;
         for state in self.streams.iter_mut().filter(|s| s.stream.epoch == own) {
-            // What an uplink before this one may have sent waits for the answer to the hello.
-            let waited = state.last_held_before(UNSYNCED, now).max(state.before);
-            state.part_live(waited, now);
+            state.part_live(now);
+            let lane = usize::from(state.stream.lane.to_index());
+            if let Some(first) = self.unsynced.get(lane).copied().flatten() {
+                // What an uplink before this one may have sent waits for the answer to the hello.
+                let first = first.max(state.before.saturating_add(1));
+                state.live_from = state.live_from.min(first);
+            }
         }
     }
 
@@ -182,8 +184,7 @@ impl Tracker {
             match state.run(true) {
                 Some(run) if run.first() <= state.mark.0 => {
                     if now.since(state.mark.1) >= LIVE_LAG {
-                        let last = state.held.map_or(0, SeqRange::last);
-                        state.part_live(last, now);
+                        state.part_live(now);
                     }
                 }
                 _ => state.mark = (state.held.map_or(0, SeqRange::last), now),
@@ -356,8 +357,7 @@ const fn stream_of(held: &Held) -> Stream {
 }
 
 impl State {
-    fn set_held(&mut self, entry: &Held, now: Instant) {
-        self.note_append(entry.last, now);
+    fn set_held(&mut self, entry: &Held) {
         self.held = SeqRange::new(entry.first, entry.last);
         // Below the lowest held one nothing is offered: no need to remember it.
         let below = entry.first.max(1) - 1;
@@ -386,28 +386,13 @@ impl State {
         }
     }
 
-    fn note_append(&mut self, last: Seq, now: Instant) {
-        let newest = self.appends.back();
-        if newest.is_some_and(|&(seq, at)| last <= seq || now.since(at) < APPEND_STEP) {
-            return;
+    fn part_live(&mut self, now: Instant) {
+        let last = self.held.map_or(0, SeqRange::last);
+        // An empty spool keeps its place: the next append is live in any case.
+        if last > 0 {
+            self.live_from = last.saturating_add(1);
         }
-        self.appends.push_back((last, now));
-        let second = |appends: &VecDeque<(Seq, Instant)>| appends.get(1).map(|mark| mark.1);
-        while second(&self.appends).is_some_and(|at| now.since(at) >= UNSYNCED) {
-            self.appends.pop_front();
-        }
-    }
-
-    /// The last seq that was held `age` ago; 0 if none is known to have been.
-    fn last_held_before(&self, age: Duration, now: Instant) -> Seq {
-        let old = |mark: &&(Seq, Instant)| now.since(mark.1) >= age;
-        self.appends.iter().rfind(old).map_or(0, |mark| mark.0)
-    }
-
-    /// All up to `last` is backlog from now on; nothing that was backlog becomes live again.
-    fn part_live(&mut self, last: Seq, now: Instant) {
-        self.live_from = self.live_from.max(last.saturating_add(1));
-        self.mark = (self.held.map_or(0, SeqRange::last), now);
+        self.mark = (last, now);
     }
 
     /// The first run to offer, live or backlog.

@@ -744,7 +744,6 @@ fn after_an_outage_backlog_begins_at_a_time_of_its_own_and_live_data_at_once() {
     world.now = world.now.plus(Duration::from_secs(60));
     world.append(OWN, Lane::Telemetry, 3);
     world.look();
-    world.now = world.now.plus(Duration::from_secs(3));
     world.connect();
     world.append(OWN, Lane::Telemetry, 1);
     // Of 10 s at most a half, as chance has it here.
