@@ -109,7 +109,6 @@ mod tests {
             dictionaries: Vec::new(),
             last: [0; 4],
             gone: Default::default(),
-            unsynced: Default::default(),
             live_bytes: 0,
             quota_bytes: 1,
             records: 0,

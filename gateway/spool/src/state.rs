@@ -27,9 +27,6 @@ pub struct SpoolState {
     /// no more. They were settled, or they are claimed (thinned, evicted, damaged): then the cloud settles
     /// them although they were never sent.
     pub gone: [SeqSet; 4],
-    /// Of the running epoch, by lane number: the first record that only memory holds, while the disk works.
-    /// A kill now would take it and what follows along.
-    pub unsynced: [Option<Seq>; 4],
     /// Bytes of all held records, on disk or in memory.
     pub live_bytes: u64,
     /// Bound of `live_bytes`.

@@ -19,7 +19,7 @@ use crate::tracker::Tracker;
 use crate::window::{Open, Phase, Stream, Unpaired, Window, WindowLimits};
 use bytes::Bytes;
 use protocols_model::{
-    DictionaryHash, Epoch, GatewayId, Instant, Lane, RecordKey, RefuseReason, Seq, SeqRange, SeqSet,
+    DictionaryHash, Epoch, GatewayId, Instant, Lane, RecordKey, RefuseReason, SeqRange, SeqSet,
 };
 use protocols_wire::Held;
 use protocols_wire::limits::{MAX_ENVELOPE_BYTES, MAX_ENVELOPE_RECORDS};
@@ -249,11 +249,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    /// Of the running epoch, by lane number: the first record that only memory holds.
-    pub const fn unsynced(&mut self, first: [Option<Seq>; 4]) {
-        self.tracker.unsynced(first);
     }
 
     /// A connection stands.

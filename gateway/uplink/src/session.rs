@@ -223,7 +223,6 @@ impl<'a, L: MqttLink> Session<'a, L> {
         let now = self.up.now();
         self.up.engine.spool(&state.held, now);
         self.up.engine.let_go(&state.gone);
-        self.up.engine.unsynced(state.unsynced);
     }
 
     /// Starts everything that can be started, and shows what changed.

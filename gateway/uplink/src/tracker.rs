@@ -6,11 +6,9 @@
 //! uncovered again and is offered once more; an acknowledgement for something that this process never
 //! sent settles nothing.
 //!
-//! Live and backlog part at `live_from`: what is on disk when the connection comes up, or what live
-//! sending could not keep up with, is backlog. What only memory holds stays live and leaves in order:
-//! overtaken by later records, it would be a hole in what a kill leaves, instead of a tail. Each jump leaves
-//! a gap in the cloud's cursor, which holds 64 ranges: near that bound only seqs that extend a range are
-//! offered.
+//! Live and backlog part at `live_from`: everything that waited when the connection came up, or that
+//! live sending could not keep up with, is backlog. Each such jump leaves a gap in the cloud's
+//! cursor, which holds 64 ranges: near that bound only seqs that extend a range are offered.
 
 use crate::lanes::Class;
 use crate::window::{Stream, set_of};
@@ -71,8 +69,6 @@ pub struct Tracker {
     paused: [Option<Instant>; 4],
     /// What the spool holds at the next look may have been sent by an uplink before this one.
     inherits: bool,
-    /// Of the running epoch, by lane number: the first record that only memory holds.
-    unsynced: [Option<Seq>; 4],
 }
 
 impl Tracker {
@@ -85,7 +81,6 @@ impl Tracker {
             deferred: Vec::new(),
             paused: [None; 4],
             inherits: false,
-            unsynced: [None; 4],
         }
     }
 
@@ -148,22 +143,11 @@ impl Tracker {
         }
     }
 
-    /// Of the running epoch, by lane number: the first record that only memory holds.
-    pub const fn unsynced(&mut self, first: [Option<Seq>; 4]) {
-        self.unsynced = first;
-    }
-
-    /// A connection stands: what waits now is backlog, except what only memory holds.
+    /// A connection stands: what waits now is backlog.
     pub fn connected(&mut self, now: Instant) {
         let own = self.own;
         for state in self.streams.iter_mut().filter(|s| s.stream.epoch == own) {
             state.part_live(now);
-            let lane = usize::from(state.stream.lane.to_index());
-            if let Some(first) = self.unsynced.get(lane).copied().flatten() {
-                // What an uplink before this one may have sent waits for the answer to the hello.
-                let first = first.max(state.before.saturating_add(1));
-                state.live_from = state.live_from.min(first);
-            }
         }
     }
 

@@ -51,10 +51,6 @@ impl Core {
             commit_interval,
             lanes: Lane::ALL.map(|lane| self.lane_use(lane)),
             gone: Lane::ALL.map(|lane| self.gone_between(lane)),
-            unsynced: Lane::ALL.map(|lane| {
-                let book = current.filter(|_| self.works())?;
-                book.lane(lane).pending().next().map(|(seq, ..)| seq)
-            }),
             loss_window: self.config.batch_age + exposed,
             disk_trouble: self.disk_trouble(),
             alarms,

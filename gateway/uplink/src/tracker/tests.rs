@@ -61,26 +61,6 @@ fn backlog_goes_oldest_epoch_first_and_live_starts_behind_what_waited() {
 }
 
 #[test]
-fn what_only_memory_holds_is_not_overtaken_after_a_connect() {
-    let mut tracker = Tracker::new(OWN);
-    tracker.held(&[held(OLD, 1, 2), held(OWN, 1, 10)], at(0));
-    let telemetry = usize::from(Lane::Telemetry.to_index());
-    let mut unsynced = [None; 4];
-    unsynced[telemetry] = Some(8);
-    tracker.unsynced(unsynced);
-    tracker.connected(at(0));
-    let live = tracker.candidate(class(false));
-    assert_eq!(live, Some((stream(OWN), range(8, 10))), "oldest first");
-    tracker.hand(stream(OLD), range(1, 2));
-    let backlog = tracker.candidate(class(true));
-    assert_eq!(backlog, Some((stream(OWN), range(1, 7))));
-    // All of it reached the disk before the link came back once more: then it can wait.
-    tracker.unsynced([None; 4]);
-    tracker.connected(at(100));
-    assert_eq!(tracker.candidate(class(false)), None);
-}
-
-#[test]
 fn an_acknowledgement_for_what_was_never_sent_settles_nothing_and_is_counted() {
     let mut tracker = Tracker::new(OWN);
     tracker.held(&[held(OLD, 5, 9), held(OWN, 1, 10)], at(0));
