@@ -1,3 +1,5 @@
+//! What a simulated gateway keeps until it is settled: the rules of resending, with a clock of our own.
+
 use super::*;
 use protocols_wire::{Ack, EpochState, RetryLater};
 

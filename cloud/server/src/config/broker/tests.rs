@@ -1,3 +1,5 @@
+//! `[broker]` as read: one node or a cluster, and what is refused by name.
+
 use super::*;
 
 fn init(nodes: &[&str]) -> InitArguments {
